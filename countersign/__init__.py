@@ -1,0 +1,1 @@
+"""Countersign: step-up authentication over Kafka, with a code by SMS."""

@@ -1,0 +1,53 @@
+"""Canonical JSON (RFC 8785) of objects of strings, integers, booleans, null, arrays and objects."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """Return the canonical JSON: what is digested, sealed with, and signed.
+
+    Ours have ASCII names and no floats; for those the standard library's sorted compact form is RFC 8785's, at a
+    tenth of the cost of the `rfc8785` package. A property test holds the two against each other.
+    Raises ValueError for a float or a lone surrogate.
+    """
+    _refuse_floats(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _refuse_floats(value: object) -> None:
+    match value:
+        case float():
+            raise ValueError("canonical JSON here has strings and integers only")
+        case dict():
+            for name, part in value.items():
+                if not (isinstance(name, str) and name.isascii()):
+                    raise ValueError("names in canonical JSON here are ASCII")
+                _refuse_floats(part)
+        case list() | tuple():
+            for part in value:
+                _refuse_floats(part)
+        case _:
+            pass
+
+
+def base64url(value: bytes) -> str:
+    """Return base64url without padding (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def from_base64url(text: str) -> bytes:
+    """Undo `base64url`. Raises ValueError."""
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def digest_of(what: Mapping[str, Any]) -> str:
+    """Return the digest of what is to be authorised: base64url of the SHA-256 of its canonical JSON."""
+    return base64url(hashlib.sha256(canonical(what)).digest())

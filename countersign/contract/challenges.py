@@ -1,0 +1,84 @@
+"""A challenge on its way to a phone, and what became of the text."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import Field, StringConstraints
+
+from countersign.contract.values import Action, Client, Country, KeyId, Send, Summary, Time
+from countersign.runtime.cloudevents import Event, Text, Word
+
+_CHALLENGES = uuid5(NAMESPACE_URL, "countersign.challenge")
+
+
+def challenge_id_of(request_id: UUID) -> UUID:
+    """Return the id of the one challenge that a request can have."""
+    return uuid5(_CHALLENGES, str(request_id))
+
+
+class _Sent(Event):
+    challenge_id: UUID
+    account_id: UUID
+    user_id: UUID
+    send: Send
+    number_id: UUID
+
+    def natural_key(self) -> str:
+        return f"{self.challenge_id}:{self.send}"
+
+    def record_key(self) -> str:
+        return str(self.account_id)
+
+
+class ChallengeIssued(_Sent):
+    """One text to send. `sealed_code` opens only with the rest of this event, unchanged."""
+
+    ce_type: ClassVar[str] = "countersign.challenge.issued.v1"
+    topic: ClassVar[str] = "access.challenges.v1"
+
+    request_id: UUID
+    action: Action
+    summary: Summary
+    client: Client
+    expires_at: Time
+    key_id: KeyId
+    sealed_code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{40,200}$"), Field(repr=False)]
+
+
+class _Delivery(_Sent):
+    """One outcome per text: the four types share the key, and the first one stands."""
+
+    topic: ClassVar[str] = "sms.deliveries.v1"
+
+    country: Country | None = None
+    segments: Annotated[int, Field(ge=0, le=10)] = 0
+    provider: Word
+    provider_message_id: Annotated[Text, StringConstraints(max_length=200)] | None = None
+    reason: Word | None = None
+    retry_at: Time | None = None
+
+
+class SmsAccepted(_Delivery):
+    """The provider took the text. That is not yet the phone."""
+
+    ce_type: ClassVar[str] = "countersign.sms.accepted.v1"
+
+
+class SmsRefused(_Delivery):
+    """The provider will never deliver to this number; nothing was sent."""
+
+    ce_type: ClassVar[str] = "countersign.sms.refused.v1"
+
+
+class SmsSuppressed(_Delivery):
+    """A limit of ours held the text back; `retry_at` says until when."""
+
+    ce_type: ClassVar[str] = "countersign.sms.suppressed.v1"
+
+
+class SmsUnknown(_Delivery):
+    """Whether the text left is in doubt. It is never repeated by itself."""
+
+    ce_type: ClassVar[str] = "countersign.sms.unknown.v1"

@@ -1,0 +1,96 @@
+"""The kinds of value that events are made of."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from countersign.runtime.cloudevents import Text
+
+Time = AwareDatetime
+Action = Literal["login", "export", "confirm_number", "change_number", "manage_member", "manager_act"]
+Outcome = Literal["allow", "challenge", "deny"]
+Role = Literal["owner", "managed", "account_manager"]
+Reason = Literal[
+    "request.stale",
+    "request.future",
+    "member.unknown",
+    "two_factor.off",
+    "ip.known",
+    "ip.new",
+    "ip.absent",
+    "export.always",
+    "action.always",
+    "number.missing",
+    "number.unknown",
+    "number.recent",
+]
+DenialReason = Literal[
+    "request.stale",
+    "request.future",
+    "member.unknown",
+    "number.missing",
+    "number.unknown",
+    "number.replaced",
+    "number.recent",
+    "code.expired",
+    "code.exhausted",
+    "sms.refused",
+    "sms.suppressed",
+    "cancelled",
+    "locked",
+]
+# base64url of a SHA-256, without padding: 43 characters (RFC 4648, section 5).
+Digest = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+KeyId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
+ShortText = Annotated[Text, StringConstraints(max_length=60)]
+Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+Country = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|001)$")]
+# A place is a network: the address cut by the policy, as text (`203.0.113.7/32`, `2001:db8:1:2::/64`).
+Place = Annotated[str, StringConstraints(pattern=r"^[0-9a-f.:]{2,45}/[0-9]{1,3}$")]
+Version = Annotated[int, Field(ge=1, le=2**62)]
+Send = Annotated[int, Field(ge=1, le=100)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class Client(_Part):
+    """Where a request came from, as far as the gateway can vouch for it."""
+
+    ip: Annotated[str, StringConstraints(max_length=45)] | None = None
+    locale: Locale | None = None
+
+    @field_validator("ip")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            address: IPv4Address | IPv6Address = _address(value)
+            if isinstance(address, IPv6Address) and address.scope_id is not None:
+                raise ValueError("expected an IP address without a zone")
+        return value
+
+
+class Summary(_Part):
+    """What the text must show, each at most 60 characters."""
+
+    what: ShortText | None = None
+    rows: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    format: ShortText | None = None
+
+
+class Actor(_Part):
+    """Who changed a setting."""
+
+    kind: Literal["user", "account_manager", "system"]
+    id: ShortText | None = None
+
+
+def _address(value: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(value)
+    except ValueError:
+        raise ValueError("expected an IP address") from None

@@ -1,0 +1,57 @@
+"""The kinds of failure. A kind is told by the error and not by the place where it surfaced."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+import asyncpg
+from aiokafka.errors import KafkaError
+
+
+class OffContract(Exception):  # noqa: N818 - it is a finding about a record, not a failure of ours
+    """A record that no retry will make readable: it becomes a dead letter.
+
+    The cause names the field and what was expected, and describes what came without quoting it.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class KeyUnknown(Exception):  # noqa: N818 - may mend itself when the key arrives
+    """A key id that this process does not hold yet. Waited for at most 60 s, then a dead letter."""
+
+    def __init__(self, ring: str, key_id: str) -> None:
+        super().__init__(f"key id not in {ring}")
+        self.ring = ring
+        self.key_id = key_id
+
+
+class Kind(Enum):
+    """What to do about it: wait and retry in place, or look for the record that caused it."""
+
+    INFRASTRUCTURE = "infrastructure"
+    BUG = "bug"
+
+
+# Classes of SQLSTATE that tell of the server and not of the statement: connection, transaction rollback, resources,
+# operator intervention, system error, limits; 25006 is a server that has become a standby.
+_SERVER_TROUBLE = ("08", "40", "53", "55", "57", "58")
+_READ_ONLY = "25006"
+
+
+def kind_of(error: BaseException) -> Kind:
+    """Tell infrastructure from a bug."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = str(getattr(error, "sqlstate", None) or "")
+        trouble = state.startswith(_SERVER_TROUBLE) or state == _READ_ONLY
+        return Kind.INFRASTRUCTURE if trouble else Kind.BUG
+    if isinstance(error, asyncpg.InterfaceError):
+        # "connection is closed" is the server's end; anything else is a misuse of asyncpg by us.
+        text = str(error).lower()
+        gone = "closed" in text or "connection" in text
+        return Kind.INFRASTRUCTURE if gone else Kind.BUG
+    known = (OSError, asyncio.TimeoutError, asyncpg.InternalClientError, KafkaError)
+    return Kind.INFRASTRUCTURE if isinstance(error, known) else Kind.BUG

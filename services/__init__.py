@@ -1,0 +1,1 @@
+"""The six processes. A service imports `countersign`, never another service."""
