@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
-from uuid import UUID  # noqa: TC003 - pydantic reads the annotations
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
