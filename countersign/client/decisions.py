@@ -1,0 +1,103 @@
+"""What became of an access request: the verifier's long poll."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Annotated, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from countersign.client.calls import Caller, VerifierAway, unforeseen
+from countersign.contract import DenialReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Design, section 8: whoever waits gives up after this, all waits for a request taken together.
+GIVE_UP_SECONDS = 150.0
+_POLL_SECONDS = 10.0
+_GRACE_SECONDS = 5.0
+_PAUSE_SECONDS = 0.5
+_BREATH_SECONDS = 0.05
+
+TextState = Literal["sending", "accepted", "unknown", "refused", "suppressed"]
+
+
+class ChallengeState(BaseModel):
+    """A challenge as its claimant may see it: two digits of the number, and what became of the latest text."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    challenge_id: UUID
+    number_hint: str
+    expires_at: AwareDatetime
+    resend_after: AwareDatetime | None = None
+    tries_left: int
+    text: TextState
+
+
+class RequestState(BaseModel):
+    """`undecided`: no assessment came in time, ask again. `grant` is a JWS: check it with `Grants` before acting."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    request_id: UUID
+    state: Literal["undecided", "challenged", "granted", "denied"]
+    challenge: ChallengeState | None = None
+    grant: Annotated[str | None, Field(repr=False)] = None
+    reason: DenialReason | None = None
+    retry_at: AwareDatetime | None = None
+
+
+class Decisions(Caller):
+    """Asks the verifier at `base_url` with the caller's bearer. Use it as an async context manager, or `close` it."""
+
+    def __init__(self, base_url: str, token: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(base_url, token)
+        self._monotonic = monotonic
+
+    async def wait(self, request_id: UUID, seconds: float, *, past_challenged: bool = False) -> RequestState:
+        """Return the state as soon as the request is challenged, granted or denied, or after `seconds` as it then is.
+
+        `seconds` is cut at 150. With `past_challenged` a challenge is waited through to its end. A verifier that is
+        away is asked again within the time; raises VerifierAway if it still is at the end, CallRefused at once.
+        """
+        end = self._monotonic() + min(max(seconds, 0.0), GIVE_UP_SECONDS)
+        path = f"/v1/requests/{request_id}"
+        found = RequestState(request_id=request_id, state="undecided")
+        while True:
+            left = end - self._monotonic()
+            away: VerifierAway | None = None
+            try:
+                found = await self._ask(path, request_id, max(left, 0.0), past_challenged=past_challenged)
+            except VerifierAway as error:
+                away = error
+            ended = found.state in {"granted", "denied"} or (found.state == "challenged" and not past_challenged)
+            if ended and away is None:
+                return found
+            if end - self._monotonic() <= _PAUSE_SECONDS:
+                if away is not None:
+                    raise away
+                return found
+            # A verifier that answers at once instead of holding the poll must not make this a busy loop.
+            await asyncio.sleep(_PAUSE_SECONDS if away is not None else _BREATH_SECONDS)
+
+    async def _ask(self, path: str, request_id: UUID, left: float, *, past_challenged: bool) -> RequestState:
+        poll = min(left, _POLL_SECONDS)
+        query = {"wait": f"{math.ceil(poll)}"}
+        if past_challenged:
+            query["past"] = "challenged"
+        reply = await self._call("GET", path, query=query, seconds=poll + _GRACE_SECONDS)
+        if reply.status == 404:  # noqa: PLR2004 - RFC 9110
+            return RequestState(request_id=request_id, state="undecided")
+        if reply.status == 429:  # noqa: PLR2004 - RFC 6585
+            raise VerifierAway(f"{path}: the verifier is at its limit of waiters")
+        if reply.status != 200:  # noqa: PLR2004
+            raise unforeseen(reply, path)
+        try:
+            return RequestState.model_validate_json(reply.body)
+        except ValidationError:
+            raise unforeseen(reply, path) from None

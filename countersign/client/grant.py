@@ -1,0 +1,220 @@
+"""Judging a grant, pure: the published keys, what is expected and the time are arguments."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from joserfc.errors import JoseError
+from joserfc.jws import JWSRegistry, deserialize_compact
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from countersign.contract import Action, from_base64url
+from countersign.runtime.errors import KeyUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from joserfc._rfc7515.model import JWSAlgModel  # its public modules do not export the name
+    from joserfc.jwk import OKPKey
+
+ALGORITHM = "EdDSA"
+TYP = "countersign-grant+jwt"
+LEEWAY = timedelta(seconds=30)  # design, section 4: clocks of two databases
+GRANT_CHARACTERS_MAX = 4096  # the contract's limit of the field
+
+
+class GrantRefused(Exception):  # noqa: N818 - a finding about a grant, not a failure of ours
+    """The grant does not authorise this. `what` names the part that does not match; nothing of the grant is quoted."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+        self.what = what
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the grant must say, from the caller's own records. `request_id` is its `jti`, `digest` its `dig`."""
+
+    action: Action
+    request_id: UUID
+    user_id: UUID
+    account_id: UUID
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A grant whose signature is right. Spend `request_id` in a table of your own before you act."""
+
+    request_id: UUID
+    user_id: UUID
+    account_id: UUID
+    action: Action
+    digest: str
+    method: Literal["none", "sms"]
+    issued_at: datetime
+    expires_at: datetime
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedKey:
+    """A key of the verifier's JWKS. It signed from `active_from` until `retired_at`."""
+
+    key_id: str
+    public: OKPKey = field(repr=False)
+    active_from: datetime | None = None
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Realm:
+    """Whose grants count, and for whom they must be made."""
+
+    issuer: str = "countersign"
+    audience: str = "countersign"
+
+
+def judge_grant(grant: str, expected: Expected, now: datetime, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
+    """Return the grant if it authorises exactly `expected` at `now`; leeway 30 s either way.
+
+    Raises GrantRefused, and KeyUnknown for a key id that is not among `keys`.
+    """
+    found = _signed(grant, keys, realm)
+    if now < found.issued_at - LEEWAY:
+        raise GrantRefused("iat", "not yet in force")
+    if now >= found.expires_at + LEEWAY:
+        raise GrantRefused("exp", "its time is over")
+    _match(found, expected)
+    return found
+
+
+def judge_taught(
+    grant: str, expected: Expected | None, ce_time: datetime, keys: Mapping[str, PublishedKey], realm: Realm
+) -> Grant:
+    """Return the grant if it was in force when its event was made, however long ago that is: for learning only.
+
+    `ce_time` is the event's; `expected` None checks signature, issuer and audience alone.
+    """
+    found = _signed(grant, keys, realm)
+    # `iat` and `exp` are whole seconds, ce_time is not.
+    if not found.issued_at <= ce_time.replace(microsecond=0) <= found.expires_at:
+        raise GrantRefused("iat", "the event was not made within the grant's time")
+    if expected is not None:
+        _match(found, expected)
+    return found
+
+
+def key_id_of(grant: str) -> str:
+    """Return the key id that a grant names. Raises GrantRefused for what is no grant of ours by its form."""
+    if len(grant) > GRANT_CHARACTERS_MAX or grant.count(".") != 2:  # noqa: PLR2004 - RFC 7515, section 7.1
+        raise GrantRefused("form", "expected a compact JWS")
+    try:
+        header = json.loads(from_base64url(grant.partition(".")[0]))
+    except (binascii.Error, ValueError, RecursionError):
+        raise GrantRefused("form", "expected a compact JWS") from None
+    if not isinstance(header, dict):
+        raise GrantRefused("form", "expected a compact JWS")
+    if header.get("alg") != ALGORITHM:
+        raise GrantRefused("alg", f"expected {ALGORITHM}")
+    if header.get("typ") != TYP:
+        raise GrantRefused("typ", f"expected {TYP}")
+    key_id = header.get("kid")
+    if not isinstance(key_id, str) or header.keys() != {"alg", "typ", "kid"}:
+        raise GrantRefused("form", "expected a header of alg, typ and kid")
+    return key_id
+
+
+class _Claims(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    iss: str
+    aud: str
+    jti: UUID
+    sub: UUID
+    acct: UUID
+    act: Action
+    dig: str
+    amr: list[Literal["sms"]]
+    iat: int
+    exp: int
+
+
+class _OnlyEdDsa(JWSRegistry):
+    """Takes one algorithm, whatever the header says.
+
+    joserfc warns that `EdDSA` is deprecated in favour of `Ed25519` (RFC 9864); other libraries cannot read that name
+    yet, so ours stays, and this way round the warning is not raised with every grant.
+    """
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        if name != ALGORITHM:
+            raise GrantRefused("alg", f"expected {ALGORITHM}")
+        return self.algorithms[ALGORITHM]
+
+
+_REGISTRY = _OnlyEdDsa()
+
+
+def _signed(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
+    key_id = key_id_of(grant)
+    key = keys.get(key_id)
+    if key is None:
+        raise KeyUnknown("jwks", key_id)
+    try:
+        payload = deserialize_compact(grant, key.public, registry=_REGISTRY).payload
+    except (JoseError, ValueError, TypeError):
+        raise GrantRefused("signature", "it is not of the key that the grant names") from None
+    try:
+        claims = _Claims.model_validate_json(payload or b"")
+        issued_at, expires_at = datetime.fromtimestamp(claims.iat, UTC), datetime.fromtimestamp(claims.exp, UTC)
+    except ValidationError as error:
+        raise GrantRefused(str(error.errors()[0]["loc"][0] if error.errors()[0]["loc"] else "form"), "unfit") from None
+    except (OverflowError, OSError, ValueError):
+        raise GrantRefused("exp", "no time that exists") from None
+    _of_realm(claims, realm)
+    _in_office(key, issued_at)
+    return Grant(
+        request_id=claims.jti,
+        user_id=claims.sub,
+        account_id=claims.acct,
+        action=claims.act,
+        digest=claims.dig,
+        method="sms" if claims.amr else "none",
+        issued_at=issued_at,
+        expires_at=expires_at,
+        key_id=key_id,
+    )
+
+
+def _of_realm(claims: _Claims, realm: Realm) -> None:
+    if claims.iss != realm.issuer:
+        raise GrantRefused("iss", "of another issuer")
+    if claims.aud != realm.audience:
+        raise GrantRefused("aud", "for another audience")
+
+
+def _in_office(key: PublishedKey, issued_at: datetime) -> None:
+    """Refuse what a key signed out of its time: a retired key counts for what it signed before, and no more."""
+    if key.active_from is not None and issued_at < key.active_from - LEEWAY:
+        raise GrantRefused("kid", "the key was not active yet when the grant was issued")
+    if key.retired_at is not None and issued_at > key.retired_at + LEEWAY:
+        raise GrantRefused("kid", "the key was retired before the grant was issued")
+
+
+def _match(found: Grant, expected: Expected) -> None:
+    if found.action != expected.action:
+        raise GrantRefused("act", "for another action")
+    if found.request_id != expected.request_id:
+        raise GrantRefused("jti", "of another request")
+    if found.user_id != expected.user_id:
+        raise GrantRefused("sub", "of another user")
+    if found.account_id != expected.account_id:
+        raise GrantRefused("acct", "of another account")
+    if found.digest != expected.digest:
+        raise GrantRefused("dig", "what was approved is not what is asked for")

@@ -1,0 +1,175 @@
+"""Checking grants offline: the verifier's published keys are fetched now and then, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from countersign.client.grant import (
+    Expected,
+    Grant,
+    GrantRefused,
+    PublishedKey,
+    Realm,
+    judge_grant,
+    judge_taught,
+    key_id_of,
+)
+from countersign.runtime.errors import KeyUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+# A key is published 10 minutes before it signs (design, section 4), so older keys are looked at again by then.
+KEYS_AGE_MAX = 600.0
+# A forged key id must not turn every grant into a request to the verifier.
+REFRESH_PAUSE = 5.0
+_TIMEOUT = aiohttp.ClientTimeout(total=5, connect=2)
+_JWKS_BYTES_MAX = 256 * 1024
+
+
+class KeysAway(ConnectionError):  # noqa: N818 - says what is the case
+    """The verifier's keys cannot be fetched, and those at hand do not include the one needed."""
+
+
+class Grants:
+    """Judges grants with the verifier's published keys.
+
+    `check` is for whoever got a grant in hand. A fold calls `prepare` while it loads and then the synchronous `judge`
+    or `check_taught`, which fetch nothing.
+    """
+
+    def __init__(
+        self,
+        jwks_url: str,
+        *,
+        audience: str = "countersign",
+        issuer: str = "countersign",
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = jwks_url
+        self._realm = Realm(issuer=issuer, audience=audience)
+        self._monotonic = monotonic
+        self._keys: Mapping[str, PublishedKey] = {}
+        self._fetched_at: float | None = None
+        self._tried_at: float | None = None
+        self._away: str | None = None
+        self._fetching = asyncio.Lock()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def check(self, grant: str, expected: Expected, now: datetime) -> Grant:
+        """Return the grant if it authorises exactly `expected` at `now`.
+
+        Raises GrantRefused, whose `what` names the part that does not match, and KeysAway.
+        """
+        await self.prepare([grant])
+        try:
+            return self.judge(grant, expected, now)
+        except KeyUnknown:
+            raise GrantRefused("kid", "the verifier publishes no such key") from None
+
+    async def prepare(self, grants: Iterable[str]) -> None:
+        """Have the keys at hand that these grants name, as far as they are published.
+
+        What is no grant by its form is passed over: judging it says so. Raises KeysAway.
+        """
+        wanted = {key_id for key_id in map(_named, grants) if key_id is not None}
+        if wanted <= self._keys.keys() and not self._due(self._fetched_at, KEYS_AGE_MAX):
+            return
+        async with self._fetching:
+            if self._due(self._tried_at, REFRESH_PAUSE):
+                await self._refresh()
+        if self._away is not None and not wanted <= self._keys.keys():
+            raise KeysAway(self._away)
+
+    def judge(self, grant: str, expected: Expected, now: datetime) -> Grant:
+        """Judge with the keys at hand. Raises GrantRefused and KeyUnknown."""
+        return judge_grant(grant, expected, now, self._keys, self._realm)
+
+    def check_taught(self, grant: str, ce_time: datetime, expected: Expected | None = None) -> Grant:
+        """Return the grant if it was in force at `ce_time`, the time of its event: for learning, never for acting.
+
+        Retired keys count for what they signed in their time. Raises GrantRefused and KeyUnknown.
+        """
+        return judge_taught(grant, expected, ce_time, self._keys, self._realm)
+
+    async def close(self) -> None:
+        """Close the connections to the verifier."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _due(self, since: float | None, pause: float) -> bool:
+        return since is None or self._monotonic() - since >= pause
+
+    async def _refresh(self) -> None:
+        self._tried_at = self._monotonic()
+        try:
+            self._keys = await self._fetch()
+        except KeysAway as error:
+            self._away = str(error)
+        else:
+            self._fetched_at, self._away = self._tried_at, None
+
+    async def _fetch(self) -> dict[str, PublishedKey]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        try:
+            async with self._session.get(self._url, allow_redirects=False) as reply:
+                body = await reply.content.read(_JWKS_BYTES_MAX)
+                if reply.status != 200:  # noqa: PLR2004 - RFC 9110
+                    raise KeysAway(f"{self._url}: answered {reply.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error, KeysAway):
+                raise
+            raise KeysAway(f"{self._url}: cannot be reached ({type(error).__name__})") from error
+        return published_keys(body, self._url)
+
+
+class _Jwk(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    kid: str
+    kty: str
+    crv: str | None = None
+    active_from: AwareDatetime | None = None
+    retired_at: AwareDatetime | None = None
+
+
+_KEY_SET: TypeAdapter[dict[str, list[dict[str, Any]]]] = TypeAdapter(dict[str, list[dict[str, Any]]])
+
+
+def published_keys(jwks: bytes, source: str) -> dict[str, PublishedKey]:
+    """Read a JWK set; keys of other kinds than Ed25519 are passed over (RFC 7517, section 5). Raises KeysAway."""
+    keys: dict[str, PublishedKey] = {}
+    try:
+        for entry in _KEY_SET.validate_json(jwks)["keys"]:
+            jwk = _Jwk.model_validate(entry)
+            if (jwk.kty, jwk.crv) == ("OKP", "Ed25519"):
+                public = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": str(entry.get("x"))})
+                keys[jwk.kid] = PublishedKey(
+                    key_id=jwk.kid, public=public, active_from=jwk.active_from, retired_at=jwk.retired_at
+                )
+    except (ValidationError, JoseError, KeyError, ValueError) as error:
+        raise KeysAway(f"{source}: answered something that is no JWK set ({type(error).__name__})") from None
+    return keys
+
+
+def _named(grant: str) -> str | None:
+    try:
+        return key_id_of(grant)
+    except GrantRefused:
+        return None

@@ -1,0 +1,157 @@
+"""Asking for access: an `access.requested` for the program's own outbox, or straight to Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from pydantic import BaseModel, ConfigDict, Field
+
+from countersign.client.clock import new_id, system_clock
+from countersign.client.digests import authorised_digest
+from countersign.contract import AccessRequested, Action, Client, Summary
+from countersign.runtime.cloudevents import write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from countersign.runtime.record import Outgoing
+
+
+class KafkaAway(ConnectionError):  # noqa: N818 - says what is the case
+    """Kafka did not acknowledge the request in time. It may have arrived: submit the same `BuiltRequest` again."""
+
+
+class ProducerSettings(BaseModel):
+    """How to reach Kafka, for programs without an outbox. `submit_seconds` bounds a submission as a whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bootstrap_servers: str = Field(min_length=1)
+    submit_seconds: float = Field(10.0, gt=0, le=120)  # a request older than 2 minutes is denied as stale anyway
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)  # security_protocol, sasl_*, ssl_context
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltRequest:
+    """A request and the digest that its grant will carry: keep the digest, or what it was made of."""
+
+    event: AccessRequested
+    digest: str
+
+    @property
+    def request_id(self) -> UUID:
+        """Under this id the verifier answers, and it is the grant's `jti`."""
+        return self.event.request_id
+
+
+class AccessRequests:
+    """Builds access requests and, given producer settings, submits them.
+
+    `source` names the program in `ce_source`. Use it as an async context manager, or call `close`, if it submits.
+    """
+
+    def __init__(
+        self, source: str, producer: ProducerSettings | None = None, *, clock: Callable[[], datetime] = system_clock
+    ) -> None:
+        self._source = source
+        self._settings = producer
+        self._clock = clock
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    def build(  # noqa: PLR0913 - one argument per field of the event
+        self,
+        action: Action,
+        account_id: UUID,
+        user_id: UUID,
+        client: Client,
+        authorised: Mapping[str, Any],
+        summary: Summary | None = None,
+        *,
+        request_id: UUID | None = None,
+        number_id: UUID | None = None,
+    ) -> BuiltRequest:
+        """Return the request with the digest of `authorised` and `summary` in it.
+
+        Where `authorised` holds the request's id, give the same `request_id`; otherwise one is drawn.
+        Raises ValueError (pydantic's ValidationError is one) for what the contract does not take.
+        """
+        summary = summary or Summary()
+        digest = authorised_digest(authorised, summary)
+        event = AccessRequested(
+            request_id=request_id or new_id(self._clock()),
+            account_id=account_id,
+            user_id=user_id,
+            action=action,
+            client=client,
+            digest=digest,
+            summary=summary,
+            number_id=number_id,
+        )
+        return BuiltRequest(event, digest)
+
+    def record(self, built: BuiltRequest, now: datetime | None = None, traceparent: str | None = None) -> Outgoing:
+        """Return the record for an outbox of the caller's. `now` is its database's time; without it, the clock's."""
+        return write(built.event, source=self._source, time=now or self._clock(), traceparent=traceparent)
+
+    async def submit(self, built: BuiltRequest, now: datetime | None = None, traceparent: str | None = None) -> None:
+        """Hand the request to Kafka and return when all in-sync replicas have it.
+
+        The same request twice is one request. Raises KafkaAway, in words; RuntimeError without producer settings.
+        """
+        settings = self._settings
+        if settings is None:
+            raise RuntimeError("AccessRequests was made without producer settings: give them, or use record()")
+        record = self.record(built, now, traceparent)
+        try:
+            async with asyncio.timeout(settings.submit_seconds):
+                producer = await self._running(settings)
+                await producer.send_and_wait(
+                    record.topic, value=record.value, key=record.key, headers=list(record.headers)
+                )
+        except (KafkaError, OSError, TimeoutError) as error:
+            # An idempotent producer can be dead for good after an error (aiokafka #1017): the next one is new.
+            await self.close()
+            kind = type(error).__name__
+            raise KafkaAway(
+                f"Kafka at {settings.bootstrap_servers} did not take the access request within "
+                f"{settings.submit_seconds:g} s ({kind}): is it running, and does this program reach it?"
+            ) from error
+
+    async def close(self) -> None:
+        """End the producer, waiting at most a second for what is in flight."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                await asyncio.wait_for(producer.stop(), 1)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _running(self, settings: ProducerSettings) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=settings.bootstrap_servers,
+                    enable_idempotence=True,
+                    linger_ms=0,
+                    request_timeout_ms=int(settings.submit_seconds * 1000),
+                    **settings.options,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
