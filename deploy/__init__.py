@@ -1,0 +1,1 @@
+"""How Countersign is put to work: the local stack, the policies, the images."""

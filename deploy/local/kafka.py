@@ -1,0 +1,88 @@
+"""A real Kafka of one node (KRaft) from Maven's jars."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from deploy.local.checkout import CHECKOUT
+from deploy.local.process import Program, answers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JARS = CHECKOUT / ".local" / "jars"  # beside every data folder: downloaded once a checkout
+_POM = CHECKOUT / "deploy" / "local" / "pom.xml"
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={folder}/log
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+
+
+def fetch_jars() -> Path:
+    """Bring Kafka's jars by Maven unless they are there for this very pom.xml."""
+    stamp = JARS / "pom.xml"
+    JARS.mkdir(parents=True, exist_ok=True)
+    with (JARS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two stacks of one checkout may start at once
+        if not stamp.exists() or stamp.read_bytes() != _POM.read_bytes():
+            for old in JARS.glob("*.jar"):
+                old.unlink()
+            argv = ["mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
+            subprocess.run(argv, check=True)
+            stamp.write_bytes(_POM.read_bytes())
+    return JARS
+
+
+def program(folder: Path, *, port: int, controller_port: int) -> Program:
+    """Return Kafka on the loopback address, its data in `folder`, which is formatted on first use."""
+    folder.mkdir(parents=True, exist_ok=True)
+    properties = folder / "server.properties"
+    properties.write_text(_PROPERTIES.format(port=port, controller=controller_port, folder=folder))
+    if not (folder / "log" / "meta.properties").exists():
+        _format(properties)
+    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]
+
+    async def ready() -> bool:
+        return await answers(port) and await _has_metadata(f"127.0.0.1:{port}")
+
+    argv = [*java, "kafka.Kafka", str(properties)]
+    return Program(name="Kafka", argv=argv, log=folder / "kafka.log", ready=ready, stop_within=20)
+
+
+def _format(properties: Path) -> None:
+    java = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
+    cluster = os.urandom(16).hex()[:22]  # Kafka takes any 22 characters of base64url as its cluster's name
+    argv = [*java, "format", "-t", cluster, "-c", str(properties), "--standalone"]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+async def _has_metadata(bootstrap: str) -> bool:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=2000)
+    try:
+        await admin.start()
+        described = await admin.describe_cluster()
+        return bool(described["brokers"])
+    except (KafkaError, OSError):
+        return False
+    finally:
+        await admin.close()

@@ -1,0 +1,31 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+from tests.support.servers import Servers, origin
+from tests.support.servers import servers as started_servers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_WORDS = {
+    "environment": "from the environment (KAFKA_BOOTSTRAP_SERVERS, POSTGRES_DSN, SNS_URL)",
+    "containers": "in containers, as Docker answers",
+    "processes": "as plain processes of this run: the environment names none and no Docker answers",
+}
+
+
+def pytest_report_header() -> str:
+    """Say which servers the run takes."""
+    return f"servers: {_WORDS[origin()]}"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    """Kafka, PostgreSQL and a local SNS with topics, roles and migrations; one set for the whole run."""
+    async with started_servers() as found:
+        yield found
