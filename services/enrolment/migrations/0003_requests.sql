@@ -1,11 +1,13 @@
 -- Access requests of this service's own: what a grant is checked against before anything is done with it.
--- user_id enters the code; number_id is where it goes (null: the number in force). member_* are manage_member's.
+-- user_id enters the code; number_id is where it goes (null: the number in force); summary is what the text shows, and
+-- is in the digest. member_* are manage_member's.
 CREATE TABLE request (
     request_id         uuid PRIMARY KEY,
     account_id         uuid NOT NULL REFERENCES account,
     user_id            uuid NOT NULL,
     action             text NOT NULL CHECK (action IN ('confirm_number', 'change_number', 'manage_member', 'manager_act')),
     digest             text NOT NULL,
+    summary            jsonb NOT NULL DEFAULT '{}',
     number_id          uuid,
     member_id          uuid,
     member_fingerprint bytea,
