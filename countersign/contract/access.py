@@ -19,14 +19,18 @@ from countersign.contract.values import (
     Summary,
     Time,
 )
-from countersign.runtime.cloudevents import Event
+from countersign.runtime.cloudevents import Event, Text
 
 
 class _Access(Event):
     request_id: UUID
+    """Chosen by whoever asks, version 7 by preference. The same id again is the same request; it gets one decision."""
     account_id: UUID
+    """The account that is to be entered or acted on."""
     user_id: UUID
+    """Who gave the right password, and whose phone gets the code."""
     action: Action
+    """What somebody wants to do."""
 
     def natural_key(self) -> str:
         return str(self.request_id)
@@ -45,9 +49,13 @@ class AccessRequested(_Access):
     topic: ClassVar[str] = "access.requests.v1"
 
     client: Client
+    """Where the request came from."""
     digest: Digest
+    """base64url, without padding, of the SHA-256 of the canonical JSON (RFC 8785) of what is to be authorised."""
     summary: Summary
+    """What the text shows beside the code; part of what the digest covers."""
     number_id: UUID | None = None
+    """The number to send the code to, for `confirm_number`; null: the user's number in force, or else the given one."""
 
 
 class AccessAssessed(_Access):
@@ -57,17 +65,29 @@ class AccessAssessed(_Access):
     topic: ClassVar[str] = "access.assessments.v1"
 
     client: Client
+    """As requested."""
     digest: Digest
+    """As requested."""
     summary: Summary
+    """As requested."""
     number_id: UUID | None = None
+    """As requested."""
     outcome: Outcome
-    reasons: list[Reason]
+    """The severest outcome of the rules that fired."""
+    reasons: Annotated[list[Reason], Field(max_length=20)]
+    """Every rule that fired."""
     place: Place | None = None
+    """The network that the address was cut to; null where there was no usable address."""
     place_known: bool
-    policy_version: Annotated[str, StringConstraints(max_length=60)]
+    """Whether the account has used the place before."""
+    policy_version: Annotated[Text, StringConstraints(max_length=60)]
+    """The version of the policy that the rules took their limits from."""
     requested_at: Time
+    """The older of the request's ce_time and its append time: nobody makes a request younger than it is."""
     key_id: KeyId
+    """The key of `mac`."""
     mac: Digest
+    """base64url of HMAC-SHA-256 over the canonical JSON of all other fields."""
 
 
 class _Decided(_Access):
@@ -76,8 +96,11 @@ class _Decided(_Access):
     topic: ClassVar[str] = "access.decisions.v1"
 
     digest: Digest
+    """As requested."""
     challenge_id: UUID | None = None
+    """The challenge; null where there was none."""
     number_id: UUID | None = None
+    """The number that the code went to; null where there was none."""
 
 
 class AccessGranted(_Decided):
@@ -86,9 +109,13 @@ class AccessGranted(_Decided):
     ce_type: ClassVar[str] = "countersign.access.granted.v1"
 
     method: Literal["none", "sms"]
-    reasons: list[Reason]
+    """How it was proven: by a code, or not at all."""
+    reasons: Annotated[list[Reason], Field(max_length=20)]
+    """The reasons of the assessment."""
     grant: Annotated[str, Field(max_length=4096, repr=False)]
+    """A JWS (EdDSA) by the verifier, to check against its JWKS, spent once."""
     grant_expires_at: Time
+    """The grant's `exp`."""
 
 
 class AccessDenied(_Decided):
@@ -97,6 +124,10 @@ class AccessDenied(_Decided):
     ce_type: ClassVar[str] = "countersign.access.denied.v1"
 
     method: Literal["none", "sms"]
-    reasons: list[Reason]
+    """Whether a code was asked for."""
+    reasons: Annotated[list[Reason], Field(max_length=20)]
+    """The reasons of the assessment."""
     reason: DenialReason
+    """Why it ended without a grant."""
     retry_at: Time | None = None
+    """When a new request may fare better."""

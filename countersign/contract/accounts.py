@@ -15,8 +15,11 @@ class _Member(Event):
     topic: ClassVar[str] = "account.members.v1"
 
     account_id: UUID
+    """The account; never another for the same user."""
     user_id: UUID
+    """The member."""
     version: Version
+    """Counts up with every word about this user; a lower one than any seen is passed over."""
 
     def natural_key(self) -> str:
         return f"{self.user_id}:{self.version}"
@@ -31,9 +34,13 @@ class MemberSet(_Member):
     ce_type: ClassVar[str] = "countersign.account.member_set.v1"
 
     role: Role
+    """Account managers are the members of the one staff account."""
     name: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+    """As shown to others."""
     locale: Locale | None = None
+    """The language the member reads, as a BCP 47 tag."""
     grant: Annotated[Annotated[str, StringConstraints(max_length=4096)] | None, Field(repr=False)] = None
+    """The `manage_member` grant that a protected account's change needs; without it the member is kept as pending."""
 
 
 class MemberRemoved(_Member):
@@ -48,15 +55,25 @@ class _Setting(Event):
     topic: ClassVar[str] = "account.settings.v1"
 
     account_id: UUID
+    """Whose setting."""
     user_id: UUID | None = None
+    """Whose number, lock or places; null where the whole account is meant."""
     version: Version
+    """Counts up with every change of this account's settings."""
     actor: Actor
+    """Who changed it."""
     reason: Annotated[Text, StringConstraints(max_length=500)] | None = None
+    """In the account manager's own words."""
     ticket: Annotated[Text, StringConstraints(max_length=100)] | None = None
+    """The support case."""
     number_id: UUID | None = None
+    """The number this is about."""
     old_number_id: UUID | None = None
+    """The number that was in force before."""
     place: Place | None = None
+    """The place that is forgotten; null: all of them."""
     chain_head: Digest
+    """The head of the account's audit table after this change."""
 
     def natural_key(self) -> str:
         return f"{self.account_id}:{self.version}"
@@ -66,30 +83,44 @@ class _Setting(Event):
 
 
 class TwoFactorEnabled(_Setting):
+    """From now on the account's logins from new computers and its exports need a code."""
+
     ce_type: ClassVar[str] = "countersign.two_factor.enabled.v1"
 
 
 class TwoFactorDisabled(_Setting):
+    """Only an account manager turns it off, with `reason` and `ticket`."""
+
     ce_type: ClassVar[str] = "countersign.two_factor.disabled.v1"
 
 
 class NumberProvided(_Setting):
+    """A number was entered; it counts once it is confirmed."""
+
     ce_type: ClassVar[str] = "countersign.number.provided.v1"
 
 
 class NumberConfirmed(_Setting):
+    """A code sent to the number came back: it is the user's number in force."""
+
     ce_type: ClassVar[str] = "countersign.number.confirmed.v1"
 
 
 class NumberReplaced(_Setting):
+    """`number_id` is in force in place of `old_number_id`, which is told so by a text."""
+
     ce_type: ClassVar[str] = "countersign.number.replaced.v1"
 
 
 class NumberReset(_Setting):
+    """An account manager took the user's number away, with `reason` and `ticket`."""
+
     ce_type: ClassVar[str] = "countersign.number.reset.v1"
 
 
 class UserUnlocked(_Setting):
+    """An account manager cleared the user's counters of wrong codes, with `reason` and `ticket`."""
+
     ce_type: ClassVar[str] = "countersign.user.unlocked.v1"
 
 

@@ -20,10 +20,15 @@ def challenge_id_of(request_id: UUID) -> UUID:
 
 class _Sent(Event):
     challenge_id: UUID
+    """uuid5 of the request: a request has one challenge at most."""
     account_id: UUID
+    """The account of the request."""
     user_id: UUID
+    """Whose phone."""
     send: Send
+    """Which text of the challenge: 1, and one more with each resend."""
     number_id: UUID
+    """Names the number; the number itself is on no topic."""
 
     def natural_key(self) -> str:
         return f"{self.challenge_id}:{self.send}"
@@ -39,12 +44,19 @@ class ChallengeIssued(_Sent):
     topic: ClassVar[str] = "access.challenges.v1"
 
     request_id: UUID
+    """The request that the code answers."""
     action: Action
+    """What the code is for: the text says it."""
     summary: Summary
+    """What the text shows beside it."""
     client: Client
+    """Where the request came from: the text says it, in the claimant's language."""
     expires_at: Time
+    """The end of the challenge; no text is sent with under 5 s left."""
     key_id: KeyId
+    """The key of `sealed_code`."""
     sealed_code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{40,200}$"), Field(repr=False)]
+    """base64url of nonce and AES-256-GCM of the code, with all other fields, canonical, as associated data."""
 
 
 class _Delivery(_Sent):
@@ -53,11 +65,17 @@ class _Delivery(_Sent):
     topic: ClassVar[str] = "sms.deliveries.v1"
 
     country: Country | None = None
+    """ISO 3166-1 alpha-2 of the number, or 001 for one of no country."""
     segments: Annotated[int, Field(ge=0, le=10)] = 0
+    """Into how many parts the text was cut; 0 where nothing was sent."""
     provider: Word
+    """Who carries texts: `sns`."""
     provider_message_id: Annotated[Text, StringConstraints(max_length=200)] | None = None
+    """The provider's name of the text."""
     reason: Word | None = None
+    """Why it was not accepted."""
     retry_at: Time | None = None
+    """When a limit of ours lets the next text pass."""
 
 
 class SmsAccepted(_Delivery):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from countersign.runtime.cloudevents import Text
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
 
 Time = AwareDatetime
 Action = Literal["login", "export", "confirm_number", "change_number", "manage_member", "manager_act"]
@@ -54,15 +57,20 @@ Version = Annotated[int, Field(ge=1, le=2**62)]
 Send = Annotated[int, Field(ge=1, le=100)]
 
 
+_IP_FORMATS: JsonDict = {"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Client(_Part):
     """Where a request came from, as far as the gateway can vouch for it."""
 
-    ip: Annotated[str, StringConstraints(max_length=45)] | None = None
+    ip: Annotated[str, StringConstraints(max_length=45), Field(json_schema_extra=_IP_FORMATS)] | None = None
+    """An IPv4 or IPv6 address without a zone; null: the gateway cannot vouch for one."""
     locale: Locale | None = None
+    """The language the claimant reads, as a BCP 47 tag."""
 
     @field_validator("ip")
     @classmethod
@@ -78,15 +86,20 @@ class Summary(_Part):
     """What the text must show, each at most 60 characters."""
 
     what: ShortText | None = None
+    """The name of the thing: a list, a member, a number's last digits."""
     rows: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    """How many contacts leave."""
     format: ShortText | None = None
+    """As what: csv, jsonl."""
 
 
 class Actor(_Part):
     """Who changed a setting."""
 
     kind: Literal["user", "account_manager", "system"]
+    """`system`: a rule of ours, without anybody's doing."""
     id: ShortText | None = None
+    """The user's or account manager's id."""
 
 
 def _address(value: str) -> IPv4Address | IPv6Address:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from countersign.runtime.errors import OffContract
 from countersign.runtime.record import Incoming, Outgoing, Record
@@ -31,14 +31,17 @@ def _fit(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_fit)]
+# The pattern tells JSON Schema the same, but for lone surrogates, which its regular expressions cannot name.
+Text = Annotated[
+    str, AfterValidator(_fit), Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"})
+]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]{1,60}$")]
 
 
 class Event(BaseModel):
     """The base of every event. Flat, frozen; readers ignore fields they do not know."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     ce_type: ClassVar[str]
     topic: ClassVar[str]
@@ -107,7 +110,7 @@ def read(
     try:
         event = model.model_validate_json(record.value)
     except ValidationError as error:
-        raise OffContract(told(error)) from None
+        raise OffContract("; ".join(findings(error))) from None
     traceparent = record.header("traceparent")
     trace = traceparent.decode("ascii", "ignore")[:55] if traceparent else None
     return Incoming(event, record, ce_id, ce_time, trace)
@@ -159,9 +162,9 @@ _EXPECTED = {
 }
 
 
-def told(error: ValidationError) -> str:
-    """Say in words what is wrong with a value: field, expectation, and the shape (never the content) of what came."""
-    return "; ".join(_finding(finding) for finding in error.errors(include_url=False)[:3])
+def findings(error: ValidationError) -> list[str]:
+    """Say in words what is wrong: field, expectation, and the shape (never the content) of what came; three at most."""
+    return [_finding(finding) for finding in error.errors(include_url=False)[:3]]
 
 
 def _finding(finding: Any) -> str:
