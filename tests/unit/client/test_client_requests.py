@@ -1,0 +1,153 @@
+"""Building access requests: ids, digests, the record, and what happens without Kafka."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countersign.client import (
+    AccessRequests,
+    Client,
+    ExportTerms,
+    KafkaAway,
+    ProducerSettings,
+    Summary,
+    authorised_digest,
+    contacts_digest,
+    export_digest,
+    login_authorised,
+    login_digest,
+    new_id,
+)
+from countersign.contract import base64url, digest_of
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+ACCOUNT, USER = uuid4(), uuid4()
+
+
+def requests() -> AccessRequests:
+    return AccessRequests("exports", clock=lambda: NOON)
+
+
+def test_a_login_request_carries_the_digest_of_its_session() -> None:
+    """Both ends build the digest with the same function, so that they cannot disagree."""
+    request_id = uuid4()
+    built = requests().build(
+        "login",
+        ACCOUNT,
+        USER,
+        Client(ip="203.0.113.7"),
+        login_authorised(request_id, USER, "secret"),
+        request_id=request_id,
+    )
+    assert built.request_id == request_id
+    assert built.digest == built.event.digest == login_digest(request_id, USER, "secret")
+    assert built.digest != login_digest(request_id, USER, "another browser")
+    assert "secret" not in built.event.model_dump_json()
+
+
+def test_the_digest_is_what_the_design_says() -> None:
+    """Written out once by hand: base64url of the SHA-256 of canonical JSON, summary inside."""
+    text = b'{"a":1,"summary":{"rows":500,"what":"Newsletter"},"user_id":"x"}'
+    digest = authorised_digest({"user_id": "x", "a": 1}, Summary(what="Newsletter", rows=500))
+    assert digest == base64url(hashlib.sha256(text).digest())
+    with pytest.raises(ValueError, match="summary"):
+        authorised_digest({"summary": {}}, Summary())
+
+
+def some_terms(**over: Any) -> ExportTerms:
+    terms: dict[str, Any] = {
+        "export_id": UUID(int=1),
+        "account_id": UUID(int=2),
+        "user_id": UUID(int=3),
+        "list_id": UUID(int=4),
+        "format": "csv",
+        "rows": 2,
+        "contacts": contacts_digest([UUID(int=5), UUID(int=6)]),
+    }
+    return ExportTerms(**{**terms, **over})
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"export_id": UUID(int=9)},
+        {"account_id": UUID(int=9)},
+        {"user_id": UUID(int=9)},
+        {"list_id": UUID(int=9)},
+        {"format": "jsonl"},
+        {"rows": 3},
+        {"contacts": contacts_digest([UUID(int=6), UUID(int=5)])},
+        {"contacts": contacts_digest([UUID(int=5)])},
+    ],
+)
+def test_changing_anything_of_an_export_makes_it_another(over: dict[str, Any]) -> None:
+    """What was approved is what is written, to the row and its place."""
+    summary = Summary(what="Newsletter", rows=2, format="CSV")
+    assert export_digest(some_terms(**over), summary) != export_digest(some_terms(), summary)
+    assert export_digest(some_terms(), Summary(what="Newsletters")) != export_digest(some_terms(), summary)
+
+
+def test_the_record_is_the_contracts() -> None:
+    """Key is the account; ce_time the time given, else the clock's."""
+    built = requests().build("export", ACCOUNT, USER, Client(), some_terms().authorised())
+    later = NOON + timedelta(seconds=1)
+    for now, told in [(None, b"2026-05-04T12:00:00Z"), (later, b"2026-05-04T12:00:01Z")]:
+        record = requests().record(built, now)
+        headers = dict(record.headers)
+        assert (record.topic, record.key) == ("access.requests.v1", str(ACCOUNT).encode())
+        assert headers["ce_time"] == told
+        assert headers["ce_type"] == b"countersign.access.requested.v1"
+        assert headers["ce_source"] == b"/countersign/exports"
+        assert json.loads(record.value)["digest"] == built.digest
+    assert requests().record(built, now).event_id == requests().record(built).event_id
+
+
+@pytest.mark.parametrize(
+    ("over", "match"),
+    [
+        ({"action": "fly"}, "action"),
+        ({"authorised": {"rows": 1.5}}, "integers"),
+    ],
+)
+def test_what_the_contract_does_not_take_is_refused_here(over: dict[str, Any], match: str) -> None:
+    """At the producer, in words, and not as somebody else's dead letter."""
+    given_: dict[str, Any] = {"action": "login", "client": Client(), "authorised": {}, "summary": None, **over}
+    with pytest.raises(ValueError, match=match):
+        requests().build(given_["action"], ACCOUNT, USER, given_["client"], given_["authorised"], given_["summary"])
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2500, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis asks for naive bounds
+def test_drawn_ids_are_of_version_7_and_sort_by_time(now: datetime) -> None:
+    """RFC 9562: 48 bits of milliseconds first."""
+    drawn = new_id(now)
+    assert (drawn.version, drawn.variant) == (7, "specified in RFC 4122")
+    assert drawn.int >> 80 == int(now.timestamp() * 1000)
+    assert drawn < new_id(now + timedelta(milliseconds=2))
+    assert drawn != new_id(now)
+
+
+@given(st.dictionaries(st.from_regex(r"\A[a-z_]{1,10}\Z").filter(lambda name: name != "summary"), st.text(max_size=20)))
+def test_the_order_of_fields_does_not_matter(authorised: dict[str, str]) -> None:
+    """Canonical JSON sorts them."""
+    turned = dict(reversed(authorised.items()))
+    assert authorised_digest(authorised, Summary()) == authorised_digest(turned, Summary())
+    assert authorised_digest(authorised, Summary()) == digest_of({**authorised, "summary": {}})
+
+
+async def test_without_kafka_submitting_fails_in_words() -> None:
+    """Nothing is swallowed, and the address that did not answer is named."""
+    built = requests().build("login", ACCOUNT, USER, Client(), {})
+    settings = ProducerSettings(bootstrap_servers="127.0.0.1:9", submit_seconds=3)
+    async with AccessRequests("gateway", settings) as away:
+        with pytest.raises(KafkaAway, match=r"Kafka at 127\.0\.0\.1:9 did not take the access request within 3 s"):
+            await away.submit(built)
+    with pytest.raises(RuntimeError, match="without producer settings"):
+        await requests().submit(built)
