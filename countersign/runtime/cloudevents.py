@@ -183,7 +183,7 @@ def _finding(finding: Any) -> str:
     return f"{where}: {expected}; came {_told(finding['input'])}"
 
 
-def _told(value: object) -> str:
+def _told(value: object) -> str:  # noqa: PLR0911 - one line a shape
     match value:
         case None:
             return "null"

@@ -43,7 +43,10 @@ _READ_ONLY = "25006"
 
 
 def kind_of(error: BaseException) -> Kind:
-    """Tell infrastructure from a bug."""
+    """Tell infrastructure from a bug; of a group, only if every part is infrastructure."""
+    if isinstance(error, BaseExceptionGroup):
+        kinds = {kind_of(part) for part in error.exceptions}
+        return Kind.BUG if Kind.BUG in kinds else Kind.INFRASTRUCTURE
     if isinstance(error, asyncpg.PostgresError):
         state = str(getattr(error, "sqlstate", None) or "")
         trouble = state.startswith(_SERVER_TROUBLE) or state == _READ_ONLY

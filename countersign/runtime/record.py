@@ -63,3 +63,13 @@ class Outgoing:
     key: bytes
     value: bytes = field(repr=False)
     headers: Headers = field(repr=False)
+
+
+def headers_to_text(headers: Headers) -> str:
+    """Return headers as JSON for a text column; any bytes survive (one code point a byte)."""
+    return json.dumps([[name, value.decode("latin-1")] for name, value in headers])
+
+
+def headers_from_text(text: str) -> Headers:
+    """Undo `headers_to_text`."""
+    return tuple((name, value.encode("latin-1")) for name, value in json.loads(text))

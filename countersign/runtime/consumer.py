@@ -1,0 +1,283 @@
+"""Reads topics and feeds them to folds. PostgreSQL is the commit point; offsets are only a hint."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from countersign.runtime import brake
+from countersign.runtime.backoff import Backoff
+from countersign.runtime.batch import Batch, Stopping
+from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import structlog
+    from aiokafka import ConsumerRecord
+
+    from countersign.runtime.batch import Folder
+    from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.fold import AnyFold
+    from countersign.runtime.health import Health
+    from countersign.runtime.metrics import Metrics
+    from countersign.runtime.postgres import Link
+    from countersign.runtime.settings import KafkaSettings
+
+COMMIT_EVERY_SECONDS = 1.0
+FETCH_MS = 500
+# Longer than any outage that is waited for in place: leaving the group then would not bring the server back.
+POLL_INTERVAL_MS_MAX = 900_000
+
+
+class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """One member of the group `countersign.<service>`, with a stable id: a restart takes 0.1 s, not a session."""
+
+    def __init__(  # noqa: PLR0913 - what a worker needs is what the frame has
+        self,
+        *,
+        service: str,
+        instance: str,
+        settings: KafkaSettings,
+        folds: Sequence[AnyFold],
+        folder: Folder,
+        link: Link,
+        health: Health,
+        metrics: Metrics,
+        checkpoint: Checkpoint,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._service = service
+        self._instance = instance
+        self._settings = settings
+        self._folds: Mapping[str, AnyFold] = {fold.topic: fold for fold in folds}
+        self._folder = folder
+        self._link = link
+        self._health = health
+        self._metrics = metrics
+        self._checkpoint = checkpoint
+        self._log = log
+        self._stopping = asyncio.Event()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._epoch = 0
+        self._brakes_epoch = -1
+        self._braked: dict[TopicPartition, str] = {}
+        self._to_commit: dict[TopicPartition, int] = {}
+        self.done: dict[TopicPartition, int] = {}
+
+    def stop(self) -> None:
+        """Fetch nothing more; `run` ends after the batch in hand."""
+        self._stopping.set()
+        self._folder.stop()
+
+    @property
+    def braked(self) -> Mapping[TopicPartition, str]:
+        """Return the partitions that the brake holds."""
+        return self._braked
+
+    @property
+    def consumer(self) -> AIOKafkaConsumer | None:
+        """Return the consumer at work, if there is one."""
+        return self._consumer
+
+    async def run(self) -> None:
+        """Consume until stopped, with a new consumer whenever Kafka could not be had."""
+        backoff = Backoff()
+        self._health.tell("assignment", "no partitions are assigned yet")
+        while not self._stopping.is_set():
+            consumer = self._new_consumer()
+            try:
+                await consumer.start()
+                self._consumer = consumer
+                self._health.tell("kafka.consumer", None)
+                backoff.reset()
+                await self._consume(consumer)
+            except Exception as error:
+                if kind_of(error) is not Kind.INFRASTRUCTURE:
+                    raise
+                self._health.tell("kafka.consumer", f"Kafka cannot be read: {type(error).__name__}")
+                self._log.warning("consumer_failed", error=type(error).__name__)
+            finally:
+                self._consumer = None
+                await self._close(consumer)
+            if not self._stopping.is_set():
+                await asyncio.sleep(backoff.next())
+
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.bootstrap_servers,
+            group_id=f"countersign.{self._service}",
+            group_instance_id=f"{self._service}-{self._instance}",
+            client_id=f"countersign.{self._service}.{self._instance}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=self._settings.session_timeout_ms,
+            heartbeat_interval_ms=max(500, self._settings.session_timeout_ms // 5),
+            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
+            fetch_max_wait_ms=FETCH_MS,
+        )
+        consumer.subscribe(topics=list(self._folds), listener=self)
+        return consumer
+
+    async def _close(self, consumer: AIOKafkaConsumer) -> None:
+        with suppress(Exception):
+            async with asyncio.timeout(5):
+                await self._commit(consumer)
+        with suppress(Exception):
+            async with asyncio.timeout(5):
+                await consumer.stop()
+
+    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+        async with asyncio.TaskGroup() as group:
+            committing = group.create_task(self._commit_forever(consumer))
+            try:
+                while not self._stopping.is_set():
+                    epoch = self._epoch
+                    got = await consumer.getmany(timeout_ms=FETCH_MS, max_records=self._settings.batch_records_max)
+                    await self._know_brakes(consumer)
+                    if got:
+                        await self._fold(consumer, got, epoch)
+            except Stopping:
+                pass
+            finally:
+                committing.cancel()
+
+    async def _fold(
+        self, consumer: AIOKafkaConsumer, got: Mapping[TopicPartition, Sequence[ConsumerRecord]], epoch: int
+    ) -> None:
+        await self._checkpoint("fetched")
+        by_topic: dict[str, list[Record]] = {}
+        for partition, messages in got.items():
+            if partition in self._braked:
+                self._rewind(consumer, partition, messages[0].offset)
+                continue
+            self.done.setdefault(partition, messages[0].offset)
+            by_topic.setdefault(partition.topic, []).extend(record_of(message) for message in messages)
+        for topic, records in by_topic.items():
+            batch = Batch(self._folds[topic], records)
+            held = await self._folder.fold(batch)
+            for number, (reason, offset) in held.items():
+                await self._hold(consumer, TopicPartition(topic, number), reason, offset)
+            if epoch == self._epoch:
+                self._note(topic, records, held)
+
+    def _note(self, topic: str, records: Sequence[Record], held: Mapping[int, tuple[str, int]]) -> None:
+        for record in records:
+            partition = TopicPartition(topic, record.partition)
+            if record.partition in held:
+                upto = held[record.partition][1]
+            else:
+                upto = max(record.offset + 1, self._to_commit.get(partition, 0))
+            self.done[partition] = self._to_commit[partition] = upto
+
+    async def _know_brakes(self, consumer: AIOKafkaConsumer) -> None:
+        """Read the brakes once per assignment: a rebalance forgets pauses, and a restart knows of none."""
+        backoff = Backoff()
+        while self._brakes_epoch != self._epoch and not self._stopping.is_set():
+            epoch = self._epoch
+            try:
+                async with self._link.use() as db:
+                    rows = await brake.held(db, list(self._folds))
+            except Exception as error:
+                if kind_of(error) is not Kind.INFRASTRUCTURE:
+                    raise
+                self._health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+                await asyncio.sleep(backoff.next())
+                continue
+            self._health.tell("postgres", None)
+            self._braked = {TopicPartition(topic, number): reason for (topic, number), reason in rows.items()}
+            self._pause(consumer)
+            self._brakes_epoch = epoch
+
+    def _pause(self, consumer: AIOKafkaConsumer) -> None:
+        for partition in consumer.assignment():
+            if partition in self._braked:
+                consumer.pause(partition)
+        for partition, reason in self._braked.items():
+            self._metrics.braked.labels(partition.topic, partition.partition).set(1)
+            self._log.error("partition_braked", topic=partition.topic, partition=partition.partition, reason=reason)
+
+    async def _hold(self, consumer: AIOKafkaConsumer, partition: TopicPartition, reason: str, offset: int) -> None:
+        self._braked[partition] = reason
+        async with self._link.use() as db:
+            await brake.hold(db, partition.topic, partition.partition, reason)
+        self._metrics.braked.labels(partition.topic, partition.partition).set(1)
+        self._log.error("partition_braked", topic=partition.topic, partition=partition.partition, reason=reason)
+        self._rewind(consumer, partition, offset)
+
+    async def release(self) -> None:
+        """Look whether somebody released a brake, and go on where the partition was held."""
+        consumer = self._consumer
+        if not self._braked or consumer is None:
+            return
+        async with self._link.use() as db:
+            rows = await brake.held(db, list(self._folds))
+        for partition in [p for p in self._braked if (p.topic, p.partition) not in rows]:
+            del self._braked[partition]
+            self._metrics.braked.labels(partition.topic, partition.partition).set(0)
+            self._log.info("partition_released", topic=partition.topic, partition=partition.partition)
+            self._folder.forgive(partition.topic, partition.partition)
+            if partition in consumer.assignment():
+                consumer.resume(partition)
+
+    def _rewind(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+        with suppress(IllegalStateError):
+            consumer.pause(partition)
+            consumer.seek(partition, offset)
+
+    async def _commit_forever(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY_SECONDS)
+            await self._commit(consumer)
+            try:
+                await self.release()
+            except Exception as error:
+                if kind_of(error) is not Kind.INFRASTRUCTURE:
+                    raise
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        """Commit the offsets of folded records. Losing them only means reading again what is known."""
+        if not self._to_commit:
+            return
+        offsets, self._to_commit = self._to_commit, {}
+        assigned = consumer.assignment()
+        offsets = {partition: offset for partition, offset in offsets.items() if partition in assigned}
+        try:
+            if offsets:
+                await consumer.commit(offsets)
+                await self._checkpoint("offsets_committed")
+        except (KafkaError, IllegalStateError) as error:
+            self._log.info("offsets_not_committed", error=type(error).__name__)
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Commit what is folded; a batch in hand goes on and is known again by whoever reads it next."""
+        self._epoch += 1
+        if revoked and self._consumer is not None:
+            await self._commit(self._consumer)
+        self._to_commit.clear()
+        self.done.clear()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Say what is read here now."""
+        self._epoch += 1
+        self._log.info("partitions_assigned", partitions=len(assigned))
+        self._health.tell("assignment", None)
+
+
+def record_of(message: ConsumerRecord) -> Record:
+    """Return a consumed message as a record."""
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key,
+        message.value,
+        tuple(message.headers),
+        datetime.fromtimestamp(message.timestamp / 1000, UTC),
+    )

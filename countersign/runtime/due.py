@@ -1,0 +1,194 @@
+"""One piece for everything that becomes due: take by lease, act outside any transaction, settle."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from countersign.runtime import outbox
+from countersign.runtime.backoff import Backoff
+from countersign.runtime.errors import Kind, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import structlog
+
+    from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.metrics import Metrics
+    from countersign.runtime.postgres import Connection, Link
+    from countersign.runtime.publisher import Publisher
+    from countersign.runtime.record import Outgoing
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+
+
+class Waker:
+    """Wakes due work at once, instead of at its next look."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that something became due."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when woken, or after that many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+        self._event.clear()
+
+
+class Due(Protocol[Item, Done]):
+    """Work that becomes due.
+
+    `every` is the seconds between looks when nobody wakes it, `parallel` the acts in flight.
+    """
+
+    name: str
+    every: float
+    parallel: int
+    waker: Waker
+
+    async def take(self, db: Connection, limit: int) -> Sequence[Item]:
+        """Claim up to `limit` items by lease (SKIP LOCKED); the transaction is committed before any act."""
+        ...
+
+    async def act(self, item: Item) -> Done:
+        """Do it, outside any transaction. An exception leaves the item to its lease."""
+        ...
+
+    async def settle(self, db: Connection, done: Sequence[Done]) -> list[Outgoing]:
+        """Store what came of it, in one transaction, and return what is due for Kafka."""
+        ...
+
+
+AnyDue = Due[Any, Any]
+
+
+class DueLoop:
+    """Runs one Due until the process stops; acts in flight are finished and settled first."""
+
+    def __init__(
+        self,
+        due: AnyDue,
+        *,
+        taking: Link,
+        settling: Link,
+        publisher: Publisher,
+        checkpoint: Checkpoint,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._due = due
+        self._taking = taking
+        self._settling = settling
+        self._publisher = publisher
+        self._checkpoint = checkpoint
+        self._metrics = metrics
+        self._log = log.bind(due=due.name)
+        self._stopping = False
+        self._free = asyncio.Semaphore(due.parallel)
+        self._in_flight = 0
+        self._done: asyncio.Queue[object] = asyncio.Queue()
+
+    def stop(self) -> None:
+        """Take nothing more; `run` ends when what is in flight is settled."""
+        self._stopping = True
+        self._due.waker.wake()
+
+    async def run(self) -> None:
+        """Take, act, settle."""
+        async with asyncio.TaskGroup() as group:
+            settling = group.create_task(self._settle_forever())
+            async with asyncio.TaskGroup() as acts:
+                await self._take_forever(acts)
+            await self._done.join()
+            settling.cancel()
+        await self._taking.close()
+        await self._settling.close()
+
+    async def _take_forever(self, acts: asyncio.TaskGroup) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            await self._free.acquire()
+            self._free.release()
+            room = self._due.parallel - self._in_flight
+            try:
+                db = await self._taking.get()
+                async with db.transaction():
+                    items = await self._due.take(db, room)
+            except Exception as error:  # noqa: BLE001 - told by kind below
+                self._taking.drop()
+                self._told(error, "due_take_failed")
+                await self._due.waker.wait(backoff.next())
+                continue
+            backoff.reset()
+            if items:
+                await self._checkpoint("claimed")
+            for item in items:
+                await self._free.acquire()
+                self._in_flight += 1
+                acts.create_task(self._act(item))
+            if len(items) < room:
+                await self._due.waker.wait(self._due.every)
+
+    async def _act(self, item: object) -> None:
+        try:
+            done = await self._due.act(item)
+        except Exception as error:  # noqa: BLE001 - the lease brings the item back
+            self._told(error, "due_act_failed")
+        else:
+            await self._checkpoint("acted")
+            self._done.put_nowait(done)
+        finally:
+            self._in_flight -= 1
+            self._free.release()
+
+    async def _settle_forever(self) -> None:
+        while True:
+            done = [await self._done.get()]
+            while not self._done.empty() and len(done) < 500:  # noqa: PLR2004 - a batch as large as a fold's
+                done.append(self._done.get_nowait())
+            await self._settle(done)
+            for _ in done:
+                self._done.task_done()
+
+    async def _settle(self, done: Sequence[object]) -> None:
+        """Settle together; if that fails by a bug, one by one, so that one bad result keeps no other from its end."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._settle_once(done)
+            except Exception as error:  # noqa: BLE001 - told by kind below
+                self._settling.drop()
+                self._told(error, "due_settle_failed")
+                if kind_of(error) is Kind.INFRASTRUCTURE:
+                    await asyncio.sleep(backoff.next())
+                    continue
+                if len(done) > 1:
+                    for one in done:
+                        await self._settle([one])
+            return
+
+    async def _settle_once(self, done: Sequence[object]) -> None:
+        db = await self._settling.get()
+        async with db.transaction():
+            outgoing = await self._due.settle(db, done)
+            await outbox.append(db, outgoing)
+        await self._checkpoint("settled")
+        self._publisher.hand(outgoing)
+        self._metrics.due_settled.labels(self._due.name).inc(len(done))
+
+    def _told(self, error: Exception, event: str) -> None:
+        if kind_of(error) is Kind.INFRASTRUCTURE:
+            self._log.warning(event, error=type(error).__name__)
+        else:
+            self._metrics.bugs.labels(self._due.name).inc()
+            self._log.exception(event, error=type(error).__name__)

@@ -1,0 +1,145 @@
+"""A worker is a fold: load -> decide -> save, a batch at a time, whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from countersign.runtime import dead_letter, outbox
+from countersign.runtime.checkpoint import nothing
+from countersign.runtime.dead_letter import DeadLetter
+from countersign.runtime.errors import KeyUnknown, Kind, OffContract, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
+
+    from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing, Record
+
+E = TypeVar("E")
+S = TypeVar("S")
+O = TypeVar("O")  # noqa: E741 - event, state, outcome
+
+
+class Fold(Protocol[E, S, O]):
+    """What a service is, apart from its plumbing: one topic, and what its events do to the service's state.
+
+    `dedupes_by_key`: the fold knows an event again by its natural key, for 40 days; older records are skipped. A fold
+    that goes by versions reads everything.
+    """
+
+    topic: str
+    dedupes_by_key: bool
+
+    def parse(self, record: Record) -> Incoming[E] | None:
+        """Return the event, or None for a listed type that is of no use here. Raises OffContract."""
+        ...
+
+    def keys(self, incoming: Incoming[E]) -> tuple[Hashable, ...]:
+        """Return the keys of the state that the event touches; a round of a batch holds each once."""
+        ...
+
+    async def load(self, db: Connection, events: Sequence[Incoming[E]]) -> tuple[S, datetime]:
+        """Return what `decide` needs for all of them, and the database's now, in a fixed number of statements."""
+        ...
+
+    def decide(self, incoming: Incoming[E], state: S, now: datetime) -> O | None:
+        """Return what follows; pure. Raises OffContract for what cannot be, KeyUnknown for a key not here yet."""
+        ...
+
+    async def save(self, db: Connection, outcomes: Sequence[O], now: datetime) -> list[Outgoing]:
+        """Store what is new under its natural key, and return what is due for Kafka, from RETURNING alone."""
+        ...
+
+    def committed(self, outcomes: Sequence[O]) -> None:
+        """Wake whoever waits for these outcomes: the transaction is committed."""
+        ...
+
+
+# Longer than any topic that could bring an event back (30 days); then its natural key may be forgotten.
+KEYS_KEPT = timedelta(days=40)
+
+AnyFold = Fold[Any, Any, Any]
+
+
+@dataclass(slots=True)
+class Folded(Generic[E]):
+    """What one transaction came to. `suspects` raised in decide and were left out of it."""
+
+    due: list[Outgoing] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    suspects: list[tuple[Incoming[E], Exception]] = field(default_factory=list)
+    aged: int = 0
+
+
+async def absorb(
+    db: Connection,
+    fold: Fold[E, S, O],
+    batch: Sequence[Incoming[E]],
+    *,
+    dead: Sequence[DeadLetter] = (),
+    also: Callable[[Connection, Sequence[DeadLetter]], Awaitable[None]] | None = None,
+    checkpoint: Checkpoint = nothing,
+) -> Folded[E]:
+    """Fold one batch into the database, whole or not at all.
+
+    `dead` are letters met while parsing: they commit with the batch. `also` is run with all letters instead of
+    keeping them (a redrive settles its letters where they are).
+    """
+    folded: Folded[E] = Folded(dead=list(dead))
+    outcomes: list[O] = []
+    async with db.transaction():
+        if batch:
+            state, now = await fold.load(db, batch)
+            outcomes = _decide(fold, batch, state, now, folded)
+            await checkpoint("decided")
+            if outcomes:
+                folded.due = await fold.save(db, outcomes, now)
+        await outbox.append(db, folded.due)
+        if also is not None:
+            await also(db, folded.dead)
+        else:
+            await dead_letter.keep(db, folded.dead)
+    await checkpoint("committed")
+    if outcomes:
+        fold.committed(outcomes)
+    return folded
+
+
+def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: datetime, folded: Folded[E]) -> list[O]:
+    outcomes = []
+    for incoming in batch:
+        if fold.dedupes_by_key and now - incoming.record.appended_at > KEYS_KEPT:
+            folded.aged += 1
+            continue
+        try:
+            outcome = fold.decide(incoming, state, now)
+        except OffContract as finding:
+            folded.dead.append(DeadLetter(incoming.record, "off_contract", finding.cause))
+        except KeyUnknown as missing:
+            folded.dead.append(DeadLetter(incoming.record, "key_unknown", f"key_id: not in the ring {missing.ring}"))
+        except Exception as error:
+            if kind_of(error) is Kind.INFRASTRUCTURE:
+                raise
+            folded.suspects.append((incoming, error))
+        else:
+            if outcome is not None:
+                outcomes.append(outcome)
+    return outcomes
+
+
+def rounds(fold: Fold[E, S, O], batch: Sequence[Incoming[E]]) -> list[list[Incoming[E]]]:
+    """Split a batch so that each round holds each state key once, and events of one key keep their order."""
+    parts: list[list[Incoming[E]]] = []
+    last: dict[Hashable, int] = {}
+    for incoming in batch:
+        keys = fold.keys(incoming)
+        turn = max((last.get(key, -1) for key in keys), default=-1) + 1
+        for key in keys:
+            last[key] = turn
+        if turn == len(parts):
+            parts.append([])
+        parts[turn].append(incoming)
+    return parts

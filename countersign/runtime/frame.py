@@ -1,0 +1,72 @@
+"""What a service is to the frame, and what the frame lends to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from countersign.runtime.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    import structlog
+
+    from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.due import AnyDue
+    from countersign.runtime.fold import AnyFold
+    from countersign.runtime.health import Health
+    from countersign.runtime.http import Site
+    from countersign.runtime.metrics import Metrics
+    from countersign.runtime.postgres import Pool
+    from countersign.runtime.publisher import Publisher
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of the running configuration, and where its value comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame(Generic[S]):
+    """What the frame lends to a service's wiring."""
+
+    settings: S
+    pool: Pool
+    publisher: Publisher
+    health: Health
+    metrics: Metrics
+    log: structlog.typing.FilteringBoundLogger
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service is made of: folds, due work, sites, and anything else that runs until the end."""
+
+    folds: Sequence[AnyFold] = ()
+    dues: Sequence[AnyDue] = ()
+    sites: Sequence[Site] = ()
+    background: Sequence[Callable[[], Awaitable[None]]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[S]):
+    """A service: its name is its schema, its role and its folder.
+
+    `wire` is an async context manager, so that a service can close what it opened. `seed` takes the demonstration's
+    people and lists and changes nothing the second time.
+    """
+
+    name: str
+    settings: type[S]
+    wire: Callable[[Frame[S]], AbstractAsyncContextManager[Parts]]
+    limits: Callable[[S], Sequence[Limit]]
+    seed: Callable[[Pool, S, Mapping[str, Any]], Awaitable[None]] | None = None

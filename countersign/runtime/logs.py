@@ -1,0 +1,89 @@
+"""Structured logs: one JSON object a line, facts with fields, and nothing that must not be read there."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import SecretBytes, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+MASK = "[masked]"
+_NAMES = re.compile(
+    r"(^|_)(code|number|e164|phone|grant|session|token|bearer|authorization|cookie|password|secret|pepper|sealed|dsn)($|_)",
+    re.IGNORECASE,
+)
+# Names that merely speak of such a thing.
+_HARMLESS = re.compile(r"(_id|_ids|_state|_hint|_count|_max|_kind|_ring|_seconds|_bytes)$", re.IGNORECASE)
+_VALUES = re.compile(
+    r"(?P<number>\+[1-9]\d{6,14})(?!\d)"  # E.164
+    r"|(?P<jws>\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*)"
+    r"|(?P<bearer>(?i:bearer)\s+\S+)"
+    r"|(?P<dsn>(?<=://)[^\s/@:]+:[^\s/@]+(?=@))"
+    r"|(?P<code>(?:^|(?<=[\s#:=\"']))\d{6,8}(?=$|[\s.,;\"']))"
+)
+# These print messages and numbers at DEBUG, or every connection.
+_NOISY = ("botocore", "aiobotocore", "boto3", "urllib3", "aiokafka", "asyncio", "aiohttp.access", "s3transfer")
+
+
+def configure(service: str, instance: str, level: str) -> structlog.typing.FilteringBoundLogger:
+    """Set up logging for the process: to stdout, the standard library's loggers included."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redact,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(service=service, instance=instance)
+    return log
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask fields by their names, and in every text what looks like a number, a code, a grant or a bearer."""
+    for name, value in event.items():
+        event[name] = _masked(name, value)
+    return event
+
+
+def _masked(name: str, value: object) -> object:
+    if name in {"timestamp", "level", "event_id"} or isinstance(value, bool | int | float | None):
+        return MASK if _is_secret(name) and not isinstance(value, bool | None) else value
+    if isinstance(value, SecretStr | SecretBytes) or _is_secret(name):
+        return MASK
+    if isinstance(value, dict):
+        return {key: _masked(str(key), part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked("", part) for part in value]
+    return _VALUES.sub(MASK, value if isinstance(value, str) else str(value))
+
+
+def _is_secret(name: str) -> bool:
+    return bool(_NAMES.search(name)) and not _HARMLESS.search(name)

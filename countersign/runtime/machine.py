@@ -1,0 +1,130 @@
+"""Everything of a service that runs beside its routes, started together and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from countersign.runtime.batch import Folder
+from countersign.runtime.consumer import Worker
+from countersign.runtime.due import AnyDue, DueLoop
+from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.postgres import Link
+from countersign.runtime.publisher import LeftOver
+from countersign.runtime.redrive import Redrives
+from countersign.runtime.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from countersign.runtime.frame import Frame, Parts
+
+LOOK_AT_POSTGRES_EVERY_SECONDS = 2.0
+ANSWER_SECONDS_MAX = 3.0
+
+
+class Machine:
+    """A worker, its watchdog, the due loops and the publisher of one service."""
+
+    def __init__(self, service: str, frame: Frame[Any], parts: Parts) -> None:
+        self._service = service
+        self._dsn = frame.settings.postgres.dsn.get_secret_value()
+        self._frame = frame
+        self._parts = parts
+        self.worker: Worker | None = None
+        self._watchdog: Watchdog | None = None
+        if parts.folds:
+            self._make_worker()
+        self._loops = [self._loop(due) for due in self._dues()]
+
+    def _link(self) -> Link:
+        return Link(self._dsn, self._service)
+
+    def _make_worker(self) -> None:
+        frame = self._frame
+        folder = Folder(
+            link=self._link(),
+            publisher=frame.publisher,
+            health=frame.health,
+            metrics=frame.metrics,
+            checkpoint=frame.checkpoint,
+            log=frame.log,
+        )
+        self.worker = Worker(
+            service=self._service,
+            instance=frame.settings.instance,
+            settings=frame.settings.kafka,
+            folds=self._parts.folds,
+            folder=folder,
+            link=self._link(),
+            health=frame.health,
+            metrics=frame.metrics,
+            checkpoint=frame.checkpoint,
+            log=frame.log,
+        )
+        self._watchdog = Watchdog(self.worker, folder, health=frame.health, metrics=frame.metrics, log=frame.log)
+
+    def _dues(self) -> list[AnyDue]:
+        frame = self._frame
+        dues: list[AnyDue] = [LeftOver(frame.publisher, frame.metrics, frame.log), *self._parts.dues]
+        if self._parts.folds:
+            folds = {fold.topic: fold for fold in self._parts.folds}
+            dues.append(Redrives(folds, self._link(), frame.publisher, frame.log))
+        return dues
+
+    def _loop(self, due: AnyDue) -> DueLoop:
+        return DueLoop(
+            due,
+            taking=self._link(),
+            settling=self._link(),
+            publisher=self._frame.publisher,
+            checkpoint=self._frame.checkpoint,
+            metrics=self._frame.metrics,
+            log=self._frame.log,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run until the body is left, then: no new batch, no new due work, what is committed is published.
+
+        A part that fails ends the body: the process is to be started again.
+        """
+        async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(self._frame.publisher.run())
+            loops = [group.create_task(loop.run()) for loop in self._loops]
+            others = [group.create_task(self._look_at_postgres())]
+            others += [group.create_task(_run(run)) for run in self._parts.background]
+            working = [group.create_task(self.worker.run())] if self.worker else []
+            if self._watchdog is not None:
+                others.append(group.create_task(self._watchdog.run()))
+            yield
+            for task in others:
+                task.cancel()
+            if self.worker is not None:
+                self.worker.stop()
+            await asyncio.gather(*working)
+            for loop in self._loops:
+                loop.stop()
+            await asyncio.gather(*loops)
+            self._frame.publisher.stop()
+            await publishing
+
+    async def _look_at_postgres(self) -> None:
+        """Tell the truth about the database also while nothing arrives."""
+        link = self._link()
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS_MAX), link.use() as db:
+                    await db.execute("SELECT 1")
+            except Exception as error:
+                if kind_of(error) is not Kind.INFRASTRUCTURE:
+                    raise
+                self._frame.health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+            else:
+                self._frame.health.tell("postgres", None)
+            await asyncio.sleep(LOOK_AT_POSTGRES_EVERY_SECONDS)
+
+
+async def _run(background: Any) -> None:
+    await background()

@@ -1,0 +1,80 @@
+"""What a transaction owes to Kafka: kept with the state, published after the commit, then deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.runtime.record import Outgoing, headers_from_text, headers_to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from countersign.runtime.postgres import Connection
+
+# The lease (15 s) keeps the sweeper away while whoever committed the row publishes it.
+APPEND = """
+INSERT INTO outbox (event_id, topic, key, value, headers, leased_until)
+SELECT event_id, topic, key, value, headers, now() + interval '15 seconds'
+  FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[]) AS o (event_id, topic, key, value, headers)
+ ORDER BY event_id
+    ON CONFLICT DO NOTHING
+"""
+
+# Left by a dead process, or by a broker that was away. Committed before anything is sent.
+TAKE = """
+UPDATE outbox SET leased_until = now() + interval '15 seconds'
+ WHERE event_id IN (
+       SELECT event_id FROM outbox
+        WHERE parked_reason IS NULL AND leased_until < now()
+        ORDER BY leased_until LIMIT $1 FOR UPDATE SKIP LOCKED)
+RETURNING event_id, topic, key, value, headers
+"""
+
+FORGET = "DELETE FROM outbox WHERE event_id = ANY($1::uuid[])"
+
+# The broker refused it for good: somebody has to look. It is counted by PENDING and raises an alarm.
+PARK = "UPDATE outbox SET parked_reason = $2 WHERE event_id = $1"
+
+PENDING = """
+SELECT count(*) FILTER (WHERE parked_reason IS NULL) AS waiting,
+       count(*) FILTER (WHERE parked_reason IS NOT NULL) AS parked
+  FROM outbox
+"""
+
+
+async def append(db: Connection, due: Sequence[Outgoing]) -> None:
+    """Keep rows in the transaction that makes them true. One statement, whatever their number."""
+    if due:
+        await db.execute(
+            APPEND,
+            [row.event_id for row in due],
+            [row.topic for row in due],
+            [row.key for row in due],
+            [row.value for row in due],
+            [headers_to_text(row.headers) for row in due],
+        )
+
+
+async def take(db: Connection, limit: int) -> list[Outgoing]:
+    """Lease rows whose lease ran out; they are ours until it runs out again."""
+    return [
+        Outgoing(row["event_id"], row["topic"], row["key"], row["value"], headers_from_text(row["headers"]))
+        for row in await db.fetch(TAKE, limit)
+    ]
+
+
+async def forget(db: Connection, event_ids: Sequence[UUID]) -> None:
+    """Delete what the brokers hold."""
+    await db.execute(FORGET, event_ids)
+
+
+async def park(db: Connection, event_id: UUID, reason: str) -> None:
+    """Keep a row that no retry will publish until somebody looks at it."""
+    await db.execute(PARK, event_id, reason)
+
+
+async def pending(db: Connection) -> tuple[int, int]:
+    """Return how many rows wait and how many are parked."""
+    row = await db.fetchrow(PENDING)
+    return (row["waiting"], row["parked"]) if row else (0, 0)

@@ -1,0 +1,166 @@
+"""Connections to PostgreSQL, and the numbered migrations of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from countersign.runtime.errors import Kind, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from importlib.resources.abc import Traversable
+
+    import structlog
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECT_SECONDS_MAX = 5.0
+STATEMENT_SECONDS_MAX = 30.0
+_NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
+
+
+async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
+    """Return a pool for routes: at most 8 connections a process (design, section 7)."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size_max,
+        timeout=CONNECT_SECONDS_MAX,
+        command_timeout=STATEMENT_SECONDS_MAX,
+        server_settings=_server_settings(service),
+    )
+
+
+def _server_settings(service: str) -> dict[str, str]:
+    # A server that waits for us inside a transaction gives up, so that a stopped process holds no locks for long.
+    return {
+        "application_name": f"countersign.{service}",
+        "search_path": service,
+        "timezone": "UTC",
+        "jit": "off",
+        "idle_in_transaction_session_timeout": "30000",
+        "lock_timeout": "10000",
+    }
+
+
+class Link:
+    """A connection of one's own, opened again after the server was away.
+
+    A pool resets a connection on every release: one more round trip for each batch.
+    """
+
+    def __init__(self, dsn: str, service: str) -> None:
+        self._dsn = dsn
+        self._service = service
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Connection]:
+        """Lend the connection to one user at a time; one that fails by infrastructure is dropped."""
+        async with self._one_at_a_time:
+            try:
+                yield await self.get()
+            except Exception as error:
+                if kind_of(error) is Kind.INFRASTRUCTURE:
+                    self.drop()
+                raise
+
+    async def get(self) -> Connection:
+        """Return the open connection. Raises an infrastructure error while the server is away."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(
+                self._dsn,
+                timeout=CONNECT_SECONDS_MAX,
+                command_timeout=STATEMENT_SECONDS_MAX,
+                server_settings=_server_settings(self._service),
+            )
+        return self._connection
+
+    def drop(self) -> None:
+        """Forget a connection that is in doubt; the server rolls its transaction back."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Say goodbye to the server."""
+        if self._connection is not None and not self._connection.is_closed():
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await self._connection.close(timeout=2)
+        self._connection = None
+
+
+async def migrate(dsn: str, service: str, log: structlog.typing.FilteringBoundLogger | None = None) -> list[str]:
+    """Apply the migrations that the service's schema does not have yet, in order; return their names.
+
+    Each is one transaction with its entry in `migration`; an advisory lock lets one process do it at a time.
+    Raises RuntimeError when a migration that was applied has been changed since.
+    """
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX, server_settings=_server_settings(service))
+    applied: list[str] = []
+    try:
+        await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", f"countersign.migrate.{service}")
+        await connection.execute(_MIGRATION_TABLE)
+        known = {row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM migration")}
+        for name, sql in migrations_of(service):
+            digest = _sha256(sql)
+            if name in known:
+                if known[name] != digest:
+                    raise RuntimeError(f"migration {name} of {service} was changed after it was applied: add a new one")
+                continue
+            async with connection.transaction():
+                await connection.execute(sql)
+                await connection.execute("INSERT INTO migration (name, sha256) VALUES ($1, $2)", name, digest)
+            applied.append(name)
+            if log is not None:
+                log.info("migration_applied", migration=name)
+    finally:
+        await connection.close()
+    return applied
+
+
+_MIGRATION_TABLE = """
+CREATE TABLE IF NOT EXISTS migration (
+    name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+def migrations_of(service: str) -> list[tuple[str, str]]:
+    """Return name and text of the runtime's migrations and then the service's own, in order."""
+    folders: list[tuple[str, Traversable]] = [
+        ("runtime", files("countersign.runtime") / "migrations"),
+        (service, files(f"services.{service}") / "migrations"),
+    ]
+    return [
+        (f"{owner}/{entry.name.removesuffix('.sql')}", entry.read_text())
+        for owner, folder in folders
+        if folder.is_dir()
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if _NUMBERED.match(entry.name)
+    ]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def reachable(dsn: str, service: str) -> str | None:
+    """Return None if the database answers, else why not, in words."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX, server_settings=_server_settings(service))
+        await connection.close()
+    except Exception as error:
+        if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, asyncpg.PostgresError):
+            return f"PostgreSQL does not answer: {type(error).__name__}"
+        raise
+    return None

@@ -1,0 +1,171 @@
+"""The frame around every service: one command line, one start, one orderly end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import uvloop
+from aiohttp import web
+from pydantic import ValidationError
+
+from countersign.runtime import logs, postgres
+from countersign.runtime.backoff import Backoff
+from countersign.runtime.checkpoint import Checkpoint, nothing
+from countersign.runtime.cloudevents import findings
+from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.frame import Frame, Limit, Parts, Service
+from countersign.runtime.health import Health, health_application
+from countersign.runtime.http import Site
+from countersign.runtime.machine import Machine
+from countersign.runtime.metrics import Metrics
+from countersign.runtime.publisher import Publisher
+from countersign.runtime.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    import structlog
+
+    from countersign.runtime.postgres import Pool
+
+__all__ = ["Frame", "Limit", "Parts", "Service", "Site", "main", "serving"]
+
+S = TypeVar("S", bound=ServiceSettings)
+
+SHUTDOWN_SECONDS_MAX = 5.0
+EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
+
+
+@asynccontextmanager
+async def serving(
+    service: Service[S], settings: S, *, log: structlog.typing.FilteringBoundLogger, checkpoint: Checkpoint = nothing
+) -> AsyncIterator[Machine]:
+    """Start a service on its servers; leaving ends it in order: routes, worker, due work, publisher."""
+    dsn = settings.postgres.dsn.get_secret_value()
+    health, metrics = Health(), Metrics()
+    publisher = Publisher(
+        settings.kafka.bootstrap_servers,
+        link=postgres.Link(dsn, service.name),
+        health=health,
+        metrics=metrics,
+        checkpoint=checkpoint,
+        log=log,
+    )
+    health_site = Site(health_application(health, metrics), settings.health.host, settings.health.port, "health")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(listening([health_site], log))
+        pool = await _patient_pool(dsn, service.name, health, log)
+        stack.callback(pool.terminate)
+        frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint)
+        parts = await stack.enter_async_context(service.wire(frame))
+        machine = Machine(service.name, frame, parts)
+        await stack.enter_async_context(machine.running())
+        await stack.enter_async_context(listening(parts.sites, log))
+        health.tell("start", None)
+        log.info("service_started")
+        try:
+            yield machine
+        finally:
+            health.tell("stop", "stopping")
+    log.info("service_ended")
+
+
+@asynccontextmanager
+async def listening(sites: Sequence[Site], log: structlog.typing.FilteringBoundLogger) -> AsyncIterator[None]:
+    """Listen for the sites' requests; leaving lets those under way finish for 5 s."""
+    async with AsyncExitStack() as stack:
+        for site in sites:
+            runner = web.AppRunner(
+                site.app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS_MAX
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, site.host, site.port, reuse_address=True, backlog=1024).start()
+            log.info("listening", site=site.name, addresses=[str(address) for address in runner.addresses])
+        yield
+
+
+async def _patient_pool(dsn: str, service: str, health: Health, log: structlog.typing.FilteringBoundLogger) -> Pool:
+    backoff = Backoff()
+    while True:
+        try:
+            return await postgres.open_pool(dsn, service)
+        except Exception as error:
+            if kind_of(error) is not Kind.INFRASTRUCTURE:
+                raise
+            health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+            log.warning("start_waits", error=type(error).__name__)
+            await asyncio.sleep(backoff.next())
+
+
+async def _run(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(service, settings, log=log):
+        await stop.wait()
+
+
+async def _seed(service: Service[S], settings: S, seed: Mapping[str, Any]) -> None:
+    if service.seed is None:
+        return
+    pool = await postgres.open_pool(settings.postgres.dsn.get_secret_value(), service.name)
+    try:
+        await service.seed(pool, settings, seed)
+    finally:
+        await pool.close()
+
+
+def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
+    """Run the command line of a service; return the exit status."""
+    asked = _parser(service).parse_args(arguments)
+    try:
+        settings = service.settings()
+    except ValidationError as error:
+        print(f"{service.name}: the settings are not right: {'; '.join(findings(error))}", file=sys.stderr)  # noqa: T201
+        return EXIT_SETTINGS
+    log = logs.configure(service.name, settings.instance, settings.log_level)
+    dsn = settings.postgres.dsn.get_secret_value()
+    match asked.command:
+        case "migrate":
+            uvloop.run(postgres.migrate(dsn, service.name, log))
+        case "seed":
+            uvloop.run(_seed(service, settings, json.loads(asked.file.read_bytes())))
+        case "check":
+            reason = uvloop.run(postgres.reachable(dsn, service.name))
+            print(reason or f"{service.name}: the settings are right and the database answers")  # noqa: T201
+            return 1 if reason else 0
+        case "limits":
+            for limit in service.limits(settings):
+                print(f"{service.name}\t{limit.name}\t{limit.value}\t{limit.source}")  # noqa: T201
+        case _:
+            try:
+                uvloop.run(_run(service, settings, log))
+            except Exception:
+                log.exception("service_failed")
+                return 1
+    return 0
+
+
+def _parser(service: Service[Any]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{service.name}",
+        description=f"The {service.name} of Countersign. Settings come from the environment (COUNTERSIGN_…) and from "
+        "the JSON file that COUNTERSIGN_SECRETS_FILE names.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("run", help="serve until SIGTERM (the default)")
+    commands.add_parser("migrate", help="bring the service's schema up to date")
+    seed = commands.add_parser("seed", help="put the demonstration's data in, once")
+    seed.add_argument("file", type=Path, help="the JSON file with the demonstration's people and lists")
+    commands.add_parser("check", help="say whether settings and database are right")
+    commands.add_parser("limits", help="print every limit of the configuration with its source")
+    return parser
