@@ -1,0 +1,154 @@
+"""Changes of an account's settings: versioned, chained, and told on account.settings.v1, all in one transaction."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from countersign import contract
+from countersign.contract import base64url
+from countersign.runtime import cloudevents
+from services.enrolment.chain import Link, chained
+from services.enrolment.model import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Outgoing
+
+SOURCE = "enrolment"
+
+_Setting = (
+    contract.TwoFactorEnabled
+    | contract.TwoFactorDisabled
+    | contract.NumberProvided
+    | contract.NumberConfirmed
+    | contract.NumberReplaced
+    | contract.NumberReset
+    | contract.UserUnlocked
+    | contract.PlacesForgotten
+)
+_TYPES: dict[str, type[_Setting]] = {
+    "two_factor.enabled": contract.TwoFactorEnabled,
+    "two_factor.disabled": contract.TwoFactorDisabled,
+    "number.provided": contract.NumberProvided,
+    "number.confirmed": contract.NumberConfirmed,
+    "number.replaced": contract.NumberReplaced,
+    "number.reset": contract.NumberReset,
+    "user.unlocked": contract.UserUnlocked,
+    "places.forgotten": contract.PlacesForgotten,
+}
+
+HEADS = """
+SELECT account_id, version, chain_head FROM account
+ WHERE account_id = ANY($1::uuid[])
+ ORDER BY account_id
+   FOR NO KEY UPDATE
+"""
+
+KEEP = """
+INSERT INTO setting_change (account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id,
+                            old_number_id, place, at, chain_head)
+SELECT account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place, $13,
+       chain_head
+  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+              $9::uuid[], $10::uuid[], $11::text[], $12::bytea[])
+    AS c (account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place,
+          chain_head)
+"""
+
+MOVE_HEADS = """
+UPDATE account a SET version = h.version, chain_head = h.chain_head
+  FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS h (account_id, version, chain_head)
+ WHERE a.account_id = h.account_id
+"""
+
+CHAIN = """
+SELECT account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place, at,
+       chain_head
+  FROM setting_change WHERE account_id = $1
+ ORDER BY version
+"""
+
+
+async def keep(db: Connection, changes: Sequence[Change], now: datetime) -> list[Outgoing]:
+    """Keep changes of known accounts in the given order, and return their events. `now` is the database's."""
+    if not changes:
+        return []
+    heads = {row["account_id"]: row for row in await db.fetch(HEADS, sorted({one.account_id for one in changes}))}
+    links: list[Link] = []
+    for account_id, group in groupby(sorted(changes, key=_account), key=_account):  # a stable sort: the order stays
+        links += chained(heads[account_id]["chain_head"], heads[account_id]["version"], group, now)
+    await _store(db, links, now)
+    return [event_of(link) for link in links]
+
+
+async def links_of(db: Connection, account_id: UUID) -> list[Link]:
+    """Return the audit chain of an account as it is stored, oldest first."""
+    return [_link(row) for row in await db.fetch(CHAIN, account_id)]
+
+
+def event_of(link: Link) -> Outgoing:
+    """Return the record of a change."""
+    change = link.change
+    event = _TYPES[change.kind](
+        account_id=change.account_id,
+        user_id=change.user_id,
+        version=link.version,
+        actor=change.actor,
+        reason=change.reason,
+        ticket=change.ticket,
+        number_id=change.number_id,
+        old_number_id=change.old_number_id,
+        place=change.place,
+        chain_head=base64url(link.head),
+    )
+    return cloudevents.write(event, source=SOURCE, time=link.at)
+
+
+async def _store(db: Connection, links: Sequence[Link], now: datetime) -> None:
+    changes = [link.change for link in links]
+    await db.execute(
+        KEEP,
+        [change.account_id for change in changes],
+        [link.version for link in links],
+        [change.kind for change in changes],
+        [change.user_id for change in changes],
+        [change.actor.kind for change in changes],
+        [change.actor.id for change in changes],
+        [change.reason for change in changes],
+        [change.ticket for change in changes],
+        [change.number_id for change in changes],
+        [change.old_number_id for change in changes],
+        [change.place for change in changes],
+        [link.head for link in links],
+        now,
+    )
+    last = {link.change.account_id: link for link in links}
+    await db.execute(
+        MOVE_HEADS, list(last), [link.version for link in last.values()], [link.head for link in last.values()]
+    )
+
+
+def _account(change: Change) -> UUID:
+    return change.account_id
+
+
+def _link(row: asyncpg.Record) -> Link:
+    change = Change(
+        kind=row["kind"],
+        account_id=row["account_id"],
+        actor=contract.Actor(kind=row["actor_kind"], id=row["actor_id"]),
+        user_id=row["user_id"],
+        reason=row["reason"],
+        ticket=row["ticket"],
+        number_id=row["number_id"],
+        old_number_id=row["old_number_id"],
+        place=row["place"],
+    )
+    return Link(change, row["version"], row["at"], row["chain_head"])

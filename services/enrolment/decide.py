@@ -1,0 +1,182 @@
+"""What enrolment decides, pure: members by version, numbers by accepted codes, and what blocks turning on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from countersign.client import authorised_digest
+from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, base64url
+from countersign.runtime.errors import OffContract
+from services.enrolment.model import Approval, Block, Decided, Member, MemberChanged, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from countersign.contract import Role
+    from services.enrolment.model import MemberNumbers, Number, OwnRequest
+
+_RANK: dict[Role, int] = {"managed": 0, "owner": 1, "account_manager": 2}
+
+# The number that a code goes to is chosen when its challenge opens, and a code lives at most 10 minutes (NIST SP
+# 800-63B-4, 3.1.3.2; the verifier refuses to start with more). One more for transactions that were under way.
+_CODE_LOOKS_BACK = timedelta(minutes=11)
+_IAT_IS_WHOLE_SECONDS = timedelta(seconds=1)
+
+
+def set_member(
+    event: MemberSet,
+    known: Member | None,
+    *,
+    two_factor: bool,
+    approved: OwnRequest | None = None,
+    staff_account_id: UUID | None = None,
+) -> MemberChanged | None:
+    """Return the member from now on, or None for old news.
+
+    On an account with two-factor on, somebody new, back again or raised waits for the owner's code: `approved` is the
+    request whose grant came along and fits. Raises OffContract for a user of another account, and for an account
+    manager outside the staff account.
+    """
+    _same_account(event, known)
+    if staff_account_id is not None and (event.role == "account_manager") != (event.account_id == staff_account_id):
+        raise OffContract("role: account_manager is for members of the staff account, and for all of them")
+    if known is not None and event.version <= known.version:
+        return None
+    wanted = Profile(event.role, event.name, event.locale)
+    held = known.profile if known is not None else None
+    if two_factor and rises(held, event.role):
+        if approved is None:
+            removed = known is not None and known.removed
+            waiting = Member(event.user_id, event.account_id, event.version, held, removed=removed, pending=wanted)
+            return MemberChanged(waiting)
+        return MemberChanged(Member(event.user_id, event.account_id, event.version, wanted), approved.request_id)
+    return MemberChanged(Member(event.user_id, event.account_id, event.version, wanted))
+
+
+def remove_member(event: MemberRemoved, known: Member | None) -> MemberChanged | None:
+    """Return the member as removed, also one never seen: an older set may still come. Raises OffContract."""
+    _same_account(event, known)
+    if known is not None and event.version <= known.version:
+        return None
+    return MemberChanged(Member(event.user_id, event.account_id, event.version, None, removed=True))
+
+
+def rises(held: Profile | None, wanted: Role) -> bool:
+    """Say whether a set gives somebody more than they have: membership, or a higher role."""
+    return held is None or _RANK[wanted] > _RANK[held.role]
+
+
+def _same_account(event: MemberSet | MemberRemoved, known: Member | None) -> None:
+    if known is not None and known.account_id != event.account_id:
+        raise OffContract("account_id: never changes for a user; came another than before")
+
+
+def member_digest(request: OwnRequest, event: MemberSet) -> str:
+    """Return what a manage_member grant must carry for this very set."""
+    fingerprint = request.member_fingerprint
+    authorised = {
+        "request_id": str(request.request_id),
+        "account_id": str(event.account_id),
+        "member": str(event.user_id),
+        "role": event.role,
+        "name": event.name,
+        "number_fingerprint": None if fingerprint is None else base64url(fingerprint),
+    }
+    return authorised_digest(authorised, request.summary)
+
+
+def approves(approval: Approval, request: OwnRequest | None, event: MemberSet, owners: Collection[UUID]) -> bool:
+    """Say whether a grant is an owner's code for this very set, asked for by this service and not spent yet."""
+    if request is None or request.spent:
+        return False
+    return (
+        approval.request_id == request.request_id
+        and approval.action == request.action == "manage_member"
+        and approval.method == "sms"
+        and approval.account_id == request.account_id == event.account_id
+        and approval.user_id == request.user_id
+        and approval.user_id in owners
+        and request.member_id == event.user_id
+        and approval.digest == request.digest == member_digest(request, event)
+    )
+
+
+def close(event: AccessGranted | AccessDenied, request: OwnRequest | None) -> Literal["granted", "denied"] | None:
+    """Return how an open request of this service ended, or None if it is none. Closing one gives nobody anything."""
+    if request is None or not request.open:
+        return None
+    _match(event, request)
+    return "granted" if isinstance(event, AccessGranted) else "denied"
+
+
+def _match(event: AccessGranted | AccessDenied, request: OwnRequest) -> None:
+    for name in ("account_id", "user_id", "action", "digest"):
+        if getattr(event, name) != getattr(request, name):
+            raise OffContract(f"{name}: not that of the request")
+
+
+def confirmed_by(approval: Approval, named: UUID | None, numbers: Sequence[Number]) -> Number | None:
+    """Return the given number that an accepted code of a login or an export confirms, if it is certain which.
+
+    The grant signs that this user entered a code that was sent by SMS, and when; it does not sign the number. So the
+    number comes from our own records: of all numbers of the user, the given one must be the only one that a code
+    entered then can have gone to, none other having been theirs at any time in the life of a code before. Where there
+    was another (one replaced a moment ago), nothing is confirmed; the next code will. The answer is the same however
+    late the decision is read. `named`, the event's unsigned number_id, never brings a confirmation about; that it
+    contradicts our records is a finding. Raises OffContract.
+    """
+    if approval.method != "sms" or approval.action not in {"login", "export"}:
+        return None
+    entered = approval.issued_at + _IAT_IS_WHOLE_SECONDS
+    opened = approval.issued_at - _CODE_LOOKS_BACK
+    reached = [number for number in numbers if _theirs_between(number, opened, entered)]
+    if len(reached) != 1 or reached[0].state != "provided":
+        return None
+    if approval.account_id != reached[0].account_id:
+        raise OffContract("account_id: not that of the user")
+    if named is not None and named != reached[0].number_id:
+        raise OffContract("number_id: not a number that a code of this user can have gone to")
+    return reached[0]
+
+
+def _theirs_between(number: Number, since: datetime, until: datetime) -> bool:
+    return number.provided_at <= until and (number.ended_at is None or number.ended_at >= since)
+
+
+def blocks(members: Sequence[MemberNumbers], members_need: Literal["given", "confirmed"]) -> list[Block]:
+    """Return what stands in the way of turning two-factor on: nobody may be locked out by it.
+
+    An owner's own number must be confirmed, everybody else's at least given (policy: confirmed as well).
+    """
+    found = [Block(None, "owner.missing")] if not any(member.role == "owner" for member in members) else []
+    for member in members:
+        if not (member.confirmed or member.given):
+            found.append(Block(member.user_id, "number.missing"))
+        elif not member.confirmed and (member.role == "owner" or members_need == "confirmed"):
+            found.append(Block(member.user_id, "number.unconfirmed"))
+    return found
+
+
+def decided(
+    event: AccessGranted | AccessDenied,
+    approval: Approval | None,
+    request: OwnRequest | None,
+    numbers: Sequence[Number],
+) -> Decided | None:
+    """Return what a decision comes to here, or None. Raises OffContract."""
+    closes = close(event, request)
+    confirms = None
+    if isinstance(event, AccessGranted) and approval is not None:
+        confirms = confirmed_by(approval, event.number_id, numbers)
+    if closes is None and confirms is None:
+        return None
+    return Decided(
+        request_id=event.request_id,
+        account_id=event.account_id,
+        user_id=event.user_id,
+        closes=closes,
+        confirms=confirms.number_id if confirms is not None else None,
+    )

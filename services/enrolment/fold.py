@@ -1,0 +1,234 @@
+"""The two folds: members by their versions, decisions by the grants they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from countersign.client.grant import Expected, GrantRefused
+from countersign.contract import AccessDenied, AccessGranted, Actor, MemberRemoved, MemberSet, reader
+from countersign.runtime.errors import KeyUnknown, OffContract
+from services.enrolment import changes, decide, store
+from services.enrolment.model import Approval, Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from countersign.client.grants import Grants
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing, Record
+    from services.enrolment.model import Decided, Member, MemberChanged, Number, OwnRequest
+
+    MemberEvent = MemberSet | MemberRemoved
+    DecisionEvent = AccessGranted | AccessDenied
+
+# A grant that is no approval is told by None; one whose key is not here yet is waited for.
+Checked = Approval | KeyUnknown | None
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What a batch of member events is judged by. The accounts are locked."""
+
+    two_factor: Mapping[UUID, bool]
+    members: Mapping[UUID, Member]
+    owners: Mapping[UUID, Collection[UUID]]
+    checked: Mapping[UUID, Checked]
+    requests: Mapping[UUID, OwnRequest]
+
+
+class MembersFold:
+    """Members of accounts, as the platform tells them. Goes by version, so it reads everything, however old."""
+
+    topic = MemberSet.topic
+    dedupes_by_key = False
+
+    def __init__(self, grants: Grants, staff_account_id: UUID | None) -> None:
+        self._grants = grants
+        self._staff_account_id = staff_account_id
+        self._parse: Callable[[Record], Incoming[MemberEvent] | None] = reader(MemberSet, MemberRemoved)
+
+    def parse(self, record: Record) -> Incoming[MemberEvent] | None:
+        """Return the member event. Raises OffContract."""
+        return self._parse(record)
+
+    def keys(self, incoming: Incoming[MemberEvent]) -> tuple[Hashable, ...]:
+        """Return the user."""
+        return (("user", incoming.event.user_id),)
+
+    async def load(self, db: Connection, events: Sequence[Incoming[MemberEvent]]) -> tuple[Members, datetime]:
+        """Check the grants before anything is locked; lock the accounts; then read the members."""
+        checked = await self._check(events)
+        approvals = [one for one in checked.values() if isinstance(one, Approval)]
+        account_ids = {incoming.event.account_id for incoming in events}
+        two_factor = await store.lock_accounts(db, account_ids, make=True)
+        known = await store.members(db, [incoming.event.user_id for incoming in events])
+        now = await store.now_of(db)
+        if not approvals:
+            return Members(two_factor, known, {}, checked, {}), now
+        owners = await store.owners(db, {one.account_id for one in approvals})
+        requests = await store.own_requests(db, [one.request_id for one in approvals])
+        return Members(two_factor, known, owners, checked, requests), now
+
+    def decide(self, incoming: Incoming[MemberEvent], state: Members, now: datetime) -> MemberChanged | None:
+        """Return the member from now on, or None for old news. Raises OffContract and KeyUnknown."""
+        del now
+        event = incoming.event
+        known = state.members.get(event.user_id)
+        if isinstance(event, MemberRemoved):
+            return decide.remove_member(event, known)
+        two_factor = state.two_factor[event.account_id]
+        return decide.set_member(
+            event,
+            known,
+            two_factor=two_factor,
+            approved=_approved(event, known, state) if two_factor else None,
+            staff_account_id=self._staff_account_id,
+        )
+
+    async def save(self, db: Connection, outcomes: Sequence[MemberChanged], now: datetime) -> list[Outgoing]:
+        """Store the members; nobody is told: what they see of it are the views."""
+        await store.save_members(db, outcomes, now)
+        return []
+
+    def committed(self, outcomes: Sequence[MemberChanged]) -> None:
+        """Wake nobody."""
+
+    async def _check(self, events: Sequence[Incoming[MemberEvent]]) -> dict[UUID, Checked]:
+        with_grant = [
+            (incoming, incoming.event.grant)
+            for incoming in events
+            if isinstance(incoming.event, MemberSet) and incoming.event.grant is not None
+        ]
+        if not with_grant:
+            return {}
+        await self._grants.prepare([grant for _, grant in with_grant])
+        return {incoming.event.user_id: self._approval(grant, incoming.made_at) for incoming, grant in with_grant}
+
+    def _approval(self, grant: str, made_at: datetime) -> Checked:
+        try:
+            return _approval_of(self._grants, grant, made_at)
+        except GrantRefused:
+            return None  # as if there were none: the set is kept as pending, and shows
+        except KeyUnknown as missing:
+            return missing
+
+
+def _approved(event: MemberSet, known: Member | None, state: Members) -> OwnRequest | None:
+    if known is not None and event.version <= known.version:
+        return None  # old news needs nobody's key
+    checked = state.checked.get(event.user_id)
+    if isinstance(checked, KeyUnknown):
+        raise checked
+    if checked is None:
+        return None
+    request = state.requests.get(checked.request_id)
+    fits = decide.approves(checked, request, event, state.owners.get(event.account_id, ()))
+    return request if fits else None
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What a batch of decisions is judged by. The accounts of users with a number to confirm are locked."""
+
+    requests: Mapping[UUID, OwnRequest]
+    numbers: Mapping[UUID, Sequence[Number]]
+
+
+class DecisionsFold:
+    """Closes this service's own requests, and confirms a given number by the first code accepted from it.
+
+    What may be acted on: the grant's signature covers request, user, account, action, digest, method and time; the
+    event's `number_id` is not covered. The number is therefore found in enrolment's own records, and only if it is the
+    only one that the code can have gone to (`decide.confirmed_by`); a `number_id` that contradicts them is a dead
+    letter. A login's digest cannot be recomputed here, as it holds the browser's secret, and need not be: nothing is
+    done with the login itself.
+    """
+
+    topic = AccessGranted.topic
+    dedupes_by_key = True
+
+    def __init__(self, grants: Grants) -> None:
+        self._grants = grants
+        self._parse: Callable[[Record], Incoming[DecisionEvent] | None] = reader(AccessGranted, AccessDenied)
+
+    def parse(self, record: Record) -> Incoming[DecisionEvent] | None:
+        """Return the decision. Raises OffContract."""
+        return self._parse(record)
+
+    def keys(self, incoming: Incoming[DecisionEvent]) -> tuple[Hashable, ...]:
+        """Return the user, whose number may be confirmed, and the request."""
+        return (("user", incoming.event.user_id), ("request", incoming.event.request_id))
+
+    async def load(self, db: Connection, events: Sequence[Incoming[DecisionEvent]]) -> tuple[Decisions, datetime]:
+        """Have the keys at hand, then lock and read; a batch in which nobody has a number to confirm locks nothing."""
+        await self._grants.prepare([one.event.grant for one in events if isinstance(one.event, AccessGranted)])
+        requests = await store.own_requests(db, [incoming.event.request_id for incoming in events])
+        user_ids = [incoming.event.user_id for incoming in events]
+        account_ids = await store.unconfirmed_accounts(db, user_ids)
+        numbers: Mapping[UUID, Sequence[Number]] = {}
+        if account_ids:
+            await store.lock_accounts(db, account_ids, make=False)
+            numbers = await store.numbers(db, user_ids)
+        return Decisions(requests, numbers), await store.now_of(db)
+
+    def decide(self, incoming: Incoming[DecisionEvent], state: Decisions, now: datetime) -> Decided | None:
+        """Return what the decision comes to here. Raises OffContract and KeyUnknown."""
+        del now
+        event = incoming.event
+        request = state.requests.get(event.request_id)
+        numbers = state.numbers.get(event.user_id, ())
+        approval = None
+        if isinstance(event, AccessGranted) and (request is not None or numbers):
+            approval = self._approval(event, incoming.ce_time)
+        return decide.decided(event, approval, request, numbers)
+
+    async def save(self, db: Connection, outcomes: Sequence[Decided], now: datetime) -> list[Outgoing]:
+        """Close, confirm, and tell of the numbers that were confirmed by this very batch."""
+        await store.close_requests(db, outcomes, now)
+        wanted = {one.request_id: one for one in outcomes if one.confirms is not None}
+        unspent = await store.spend(db, dict.fromkeys(wanted, "number.confirmed"), now)
+        confirming = [one for request_id, one in sorted(wanted.items()) if request_id in unspent]
+        done = await store.confirm(db, [one.confirms for one in confirming if one.confirms is not None], now)
+        return await changes.keep(db, [_confirmed(one) for one in confirming if one.confirms in done], now)
+
+    def committed(self, outcomes: Sequence[Decided]) -> None:
+        """Wake nobody."""
+
+    def _approval(self, event: AccessGranted, ce_time: datetime) -> Approval:
+        expected = Expected(
+            action=event.action,
+            request_id=event.request_id,
+            user_id=event.user_id,
+            account_id=event.account_id,
+            digest=event.digest,
+        )
+        try:
+            return _approval_of(self._grants, event.grant, ce_time, expected)
+        except GrantRefused as refused:
+            raise OffContract(f"grant: {refused}") from None
+
+
+def _confirmed(one: Decided) -> Change:
+    return Change(
+        kind="number.confirmed",
+        account_id=one.account_id,
+        actor=Actor(kind="user", id=str(one.user_id)),
+        user_id=one.user_id,
+        number_id=one.confirms,
+    )
+
+
+def _approval_of(grants: Grants, grant: str, made_at: datetime, expected: Expected | None = None) -> Approval:
+    found = grants.check_taught(grant, made_at, expected)
+    return Approval(
+        request_id=found.request_id,
+        account_id=found.account_id,
+        user_id=found.user_id,
+        action=found.action,
+        digest=found.digest,
+        method=found.method,
+        issued_at=found.issued_at,
+    )

@@ -1,0 +1,210 @@
+"""What the folds read and write: a fixed number of statements a batch, each for all of its events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.contract import Summary
+from services.enrolment.model import Member, Number, OwnRequest, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+    from countersign.runtime.postgres import Connection
+    from services.enrolment.model import Decided, MemberChanged
+
+NOW = "SELECT now()"
+
+# A member makes the account known. In one order, so that two owners of a partition cannot deadlock.
+KNOW_ACCOUNTS = """
+INSERT INTO account (account_id)
+SELECT account_id FROM unnest($1::uuid[]) AS a (account_id)
+ ORDER BY account_id
+    ON CONFLICT DO NOTHING
+"""
+
+# Whoever adds a member, turns two-factor on or changes a number holds the account; read the rest in a later statement.
+LOCK_ACCOUNTS = """
+SELECT account_id, two_factor FROM account
+ WHERE account_id = ANY($1::uuid[])
+ ORDER BY account_id
+   FOR NO KEY UPDATE
+"""
+
+MEMBERS = """
+SELECT user_id, account_id, version, role, name, locale, removed_at IS NOT NULL AS removed,
+       pending_role, pending_name, pending_locale
+  FROM member WHERE user_id = ANY($1::uuid[])
+"""
+
+OWNERS = "SELECT account_id, user_id FROM member WHERE account_id = ANY($1::uuid[]) AND role = 'owner'"
+
+REQUESTS = """
+SELECT r.request_id, r.account_id, r.user_id, r.action, r.digest, r.summary, r.member_id, r.member_fingerprint,
+       r.state = 'open' AS open, s.request_id IS NOT NULL AS spent
+  FROM request r LEFT JOIN spent_grant s ON s.request_id = r.request_id
+ WHERE r.request_id = ANY($1::uuid[])
+"""
+
+# The predicate guards what the account's lock already does, and the account that a user belongs to where two owners
+# meet a user for the first time under different accounts: the first stays.
+SAVE_MEMBERS = """
+INSERT INTO member (user_id, account_id, version, role, name, locale, removed_at,
+                    pending_role, pending_name, pending_locale, pending_since)
+SELECT user_id, account_id, version, role, name, locale, CASE WHEN removed THEN $11::timestamptz END,
+       pending_role, pending_name, pending_locale, CASE WHEN pending_role IS NOT NULL THEN $11::timestamptz END
+  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::boolean[],
+              $8::text[], $9::text[], $10::text[])
+    AS m (user_id, account_id, version, role, name, locale, removed, pending_role, pending_name, pending_locale)
+ ORDER BY user_id
+    ON CONFLICT (user_id) DO UPDATE
+   SET version = EXCLUDED.version, role = EXCLUDED.role, name = EXCLUDED.name, locale = EXCLUDED.locale,
+       removed_at = EXCLUDED.removed_at, pending_role = EXCLUDED.pending_role, pending_name = EXCLUDED.pending_name,
+       pending_locale = EXCLUDED.pending_locale, pending_since = EXCLUDED.pending_since
+ WHERE member.version < EXCLUDED.version AND member.account_id = EXCLUDED.account_id
+"""
+
+SPEND = """
+INSERT INTO spent_grant (request_id, spent_for, spent_at)
+SELECT request_id, spent_for, $3 FROM unnest($1::uuid[], $2::text[]) AS s (request_id, spent_for)
+ ORDER BY request_id
+    ON CONFLICT DO NOTHING
+RETURNING request_id
+"""
+
+# Most users have no number that waits for its first code: those are told apart without any lock.
+UNCONFIRMED = """
+SELECT DISTINCT m.account_id
+  FROM member m JOIN phone_number n ON n.user_id = m.user_id AND n.state = 'provided'
+ WHERE m.user_id = ANY($1::uuid[])
+"""
+
+NUMBERS = """
+SELECT n.number_id, n.user_id, m.account_id, n.state, n.provided_at, n.ended_at
+  FROM phone_number n JOIN member m ON m.user_id = n.user_id
+ WHERE n.user_id = ANY($1::uuid[])
+"""
+
+CONFIRM = """
+UPDATE phone_number n SET state = 'confirmed', confirmed_at = $2
+ WHERE number_id = ANY($1::uuid[]) AND state = 'provided'
+RETURNING number_id, user_id
+"""
+
+CLOSE_REQUESTS = """
+UPDATE request r SET state = c.state, closed_at = $3
+  FROM unnest($1::uuid[], $2::text[]) AS c (request_id, state)
+ WHERE r.request_id = c.request_id AND r.state = 'open'
+"""
+
+
+async def now_of(db: Connection) -> datetime:
+    """Return the database's now: the transaction's."""
+    now: datetime = await db.fetchval(NOW)
+    return now
+
+
+async def lock_accounts(db: Connection, account_ids: Iterable[UUID], *, make: bool) -> dict[UUID, bool]:
+    """Lock accounts until the end of the transaction and return which have two-factor on; `make` unknown ones."""
+    wanted = sorted(set(account_ids))
+    if make:
+        await db.execute(KNOW_ACCOUNTS, wanted)
+    return {row["account_id"]: row["two_factor"] for row in await db.fetch(LOCK_ACCOUNTS, wanted)}
+
+
+async def members(db: Connection, user_ids: Iterable[UUID]) -> dict[UUID, Member]:
+    """Return what is known of these users, removed ones included."""
+    return {row["user_id"]: _member(row) for row in await db.fetch(MEMBERS, list(user_ids))}
+
+
+async def owners(db: Connection, account_ids: Iterable[UUID]) -> dict[UUID, set[UUID]]:
+    """Return the owners of these accounts."""
+    found: dict[UUID, set[UUID]] = {}
+    for row in await db.fetch(OWNERS, list(account_ids)):
+        found.setdefault(row["account_id"], set()).add(row["user_id"])
+    return found
+
+
+async def own_requests(db: Connection, request_ids: Iterable[UUID]) -> dict[UUID, OwnRequest]:
+    """Return those of these requests that this service made."""
+    return {row["request_id"]: _request(row) for row in await db.fetch(REQUESTS, list(request_ids))}
+
+
+async def save_members(db: Connection, changed: Sequence[MemberChanged], now: datetime) -> None:
+    """Store members as they are from now on, and spend the grants that let them in."""
+    rows = [change.member for change in changed]
+    held = [row.profile for row in rows]
+    pending = [row.pending for row in rows]
+    await db.execute(
+        SAVE_MEMBERS,
+        [row.user_id for row in rows],
+        [row.account_id for row in rows],
+        [row.version for row in rows],
+        *_columns(held),
+        [row.removed for row in rows],
+        *_columns(pending),
+        now,
+    )
+    await spend(db, {change.spent: "manage_member" for change in changed if change.spent is not None}, now)
+
+
+async def spend(db: Connection, spent_for: dict[UUID, str], now: datetime) -> set[UUID]:
+    """Spend grants by their request ids; return those that were not spent before."""
+    if not spent_for:
+        return set()
+    rows = await db.fetch(SPEND, list(spent_for), list(spent_for.values()), now)
+    return {row["request_id"] for row in rows}
+
+
+async def unconfirmed_accounts(db: Connection, user_ids: Iterable[UUID]) -> list[UUID]:
+    """Return the accounts of those of these users whose number waits for its first code."""
+    return [row["account_id"] for row in await db.fetch(UNCONFIRMED, list(user_ids))]
+
+
+async def numbers(db: Connection, user_ids: Iterable[UUID]) -> dict[UUID, list[Number]]:
+    """Return every number that these users ever had."""
+    found: dict[UUID, list[Number]] = {}
+    for row in await db.fetch(NUMBERS, list(user_ids)):
+        found.setdefault(row["user_id"], []).append(Number(**dict(row)))
+    return found
+
+
+async def confirm(db: Connection, number_ids: Sequence[UUID], now: datetime) -> set[UUID]:
+    """Confirm given numbers; return those that were given until now."""
+    if not number_ids:
+        return set()
+    return {row["number_id"] for row in await db.fetch(CONFIRM, number_ids, now)}
+
+
+async def close_requests(db: Connection, outcomes: Sequence[Decided], now: datetime) -> None:
+    """Close own requests as they were decided."""
+    closed = [outcome for outcome in outcomes if outcome.closes is not None]
+    if closed:
+        await db.execute(CLOSE_REQUESTS, [one.request_id for one in closed], [one.closes for one in closed], now)
+
+
+def _columns(profiles: Sequence[Profile | None]) -> tuple[list[str | None], list[str | None], list[str | None]]:
+    return (
+        [None if profile is None else profile.role for profile in profiles],
+        [None if profile is None else profile.name for profile in profiles],
+        [None if profile is None else profile.locale for profile in profiles],
+    )
+
+
+def _member(row: asyncpg.Record) -> Member:
+    held = None if row["role"] is None else Profile(row["role"], row["name"], row["locale"])
+    pending = (
+        None
+        if row["pending_role"] is None
+        else Profile(row["pending_role"], row["pending_name"], row["pending_locale"])
+    )
+    return Member(row["user_id"], row["account_id"], row["version"], held, removed=row["removed"], pending=pending)
+
+
+def _request(row: asyncpg.Record) -> OwnRequest:
+    fields = dict(row)
+    return OwnRequest(**(fields | {"summary": Summary.model_validate_json(fields["summary"])}))
