@@ -49,7 +49,7 @@ class MemberRemoved(_Member):
     ce_type: ClassVar[str] = "countersign.account.member_removed.v1"
 
 
-class _Setting(Event):
+class Setting(Event):
     """One change of an account's settings; `chain_head` is the head of the audit table after it."""
 
     topic: ClassVar[str] = "account.settings.v1"
@@ -82,49 +82,49 @@ class _Setting(Event):
         return str(self.account_id)
 
 
-class TwoFactorEnabled(_Setting):
+class TwoFactorEnabled(Setting):
     """From now on the account's logins from new computers and its exports need a code."""
 
     ce_type: ClassVar[str] = "countersign.two_factor.enabled.v1"
 
 
-class TwoFactorDisabled(_Setting):
+class TwoFactorDisabled(Setting):
     """Only an account manager turns it off, with `reason` and `ticket`."""
 
     ce_type: ClassVar[str] = "countersign.two_factor.disabled.v1"
 
 
-class NumberProvided(_Setting):
+class NumberProvided(Setting):
     """A number was entered; it counts once it is confirmed."""
 
     ce_type: ClassVar[str] = "countersign.number.provided.v1"
 
 
-class NumberConfirmed(_Setting):
+class NumberConfirmed(Setting):
     """A code sent to the number came back: it is the user's number in force."""
 
     ce_type: ClassVar[str] = "countersign.number.confirmed.v1"
 
 
-class NumberReplaced(_Setting):
+class NumberReplaced(Setting):
     """`number_id` is in force in place of `old_number_id`, which is told so by a text."""
 
     ce_type: ClassVar[str] = "countersign.number.replaced.v1"
 
 
-class NumberReset(_Setting):
+class NumberReset(Setting):
     """An account manager took the user's number away, with `reason` and `ticket`."""
 
     ce_type: ClassVar[str] = "countersign.number.reset.v1"
 
 
-class UserUnlocked(_Setting):
+class UserUnlocked(Setting):
     """An account manager cleared the user's counters of wrong codes, with `reason` and `ticket`."""
 
     ce_type: ClassVar[str] = "countersign.user.unlocked.v1"
 
 
-class PlacesForgotten(_Setting):
+class PlacesForgotten(Setting):
     """`place` null: all. `user_id` null: of every user of the account."""
 
     ce_type: ClassVar[str] = "countersign.places.forgotten.v1"

@@ -1,0 +1,296 @@
+"""One story in events: a login from a new computer, an export, and what an account's settings go through.
+
+The keys are published ones and stand here so that others can hold their own code against real seals and signatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from countersign.contract import access, accounts, challenges, values
+from countersign.contract.canonical import base64url, canonical, digest_of, from_base64url
+from countersign.runtime.cloudevents import Event, write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from countersign.runtime.record import Outgoing
+
+# RFC 8037, appendix A.1: a private key that everybody knows.
+_SIGNING_SEED = from_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
+_SIGNING_PUBLIC = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPJHURo"
+_MAC_KEY = bytes(range(32))
+_SEAL_KEY = bytes(range(32, 64))
+_NONCE = bytes(range(12))
+_KEY_ID = "example-1"
+_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"  # W3C Trace Context's own example
+
+NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+ACCOUNT = UUID("019ca8e4-1c00-7a01-8000-0000000000a1")
+OWNER = UUID("019ca8e4-1c00-7a02-8000-0000000000b1")
+MANAGED = UUID("019ca8e4-1c00-7a02-8000-0000000000b2")
+STAFF = UUID("019ca8e4-1c00-7a02-8000-0000000000c1")
+NUMBER = UUID("019ca8e4-1c00-7a03-8000-0000000000d1")
+NEW_NUMBER = UUID("019ca8e4-1c00-7a03-8000-0000000000d2")
+LIST = UUID("019ca8e4-1c00-7a04-8000-0000000000e1")
+LOGIN = UUID("019cadf4-6e80-7c01-8000-000000000001")
+EXPORT = UUID("019cadf4-6e80-7c01-8000-000000000002")
+CONFIRMATION = UUID("019cadf4-6e80-7c01-8000-000000000003")
+KNOWN_LOGIN = UUID("019cadf4-6e80-7c01-8000-000000000004")
+
+_CLIENT = values.Client(ip="203.0.113.7", locale="en-AU")
+_NOTHING = values.Summary()
+_CONTACTS = values.Summary(what="Spring customers", rows=412, format="csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An event with its envelope. `authorises` is what the digest of an access request is made of."""
+
+    name: str
+    event: Event
+    source: str
+    time: datetime
+    authorises: Mapping[str, Any] | None = None
+
+    def record(self) -> Outgoing:
+        """Return the record as its writer would publish it."""
+        return write(self.event, source=self.source, time=self.time, traceparent=_TRACE)
+
+
+def login_authorises(request_id: UUID, user_id: UUID, session_secret: str) -> dict[str, Any]:
+    """Return what the login of one browser session authorises; of the session's secret only the SHA-256 goes in."""
+    session = base64url(hashlib.sha256(session_secret.encode()).digest())
+    return {"request_id": str(request_id), "user_id": str(user_id), "session": session, "summary": {}}
+
+
+def jwks() -> dict[str, Any]:
+    """Return the key that the example grants are signed with, as the verifier publishes its own."""
+    key = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": _KEY_ID, "x": _SIGNING_PUBLIC}
+    return {"keys": [key]}
+
+
+def all_examples() -> tuple[Example, ...]:
+    """Return at least one example of every event."""
+    return (*_requests(), *_assessments(), *_challenge(), *_decisions(), *_members(), *_settings())
+
+
+def _after(seconds: int) -> datetime:
+    return NINE + timedelta(seconds=seconds)
+
+
+def _request(request_id: UUID, action: values.Action, authorises: Mapping[str, Any], **over: Any) -> Any:
+    return {
+        "request_id": request_id,
+        "account_id": ACCOUNT,
+        "user_id": OWNER,
+        "action": action,
+        "client": _CLIENT,
+        "digest": digest_of(authorises),
+        "summary": _NOTHING,
+    } | over
+
+
+_LOGIN = login_authorises(LOGIN, OWNER, "the secret of this browser's session before the login")
+_KNOWN = login_authorises(KNOWN_LOGIN, OWNER, "the secret of another session")
+_EXPORT: dict[str, Any] = {
+    "export_id": str(EXPORT),
+    "account_id": str(ACCOUNT),
+    "user_id": str(OWNER),
+    "list_id": str(LIST),
+    "format": "csv",
+    "rows": 412,
+    "contacts": base64url(hashlib.sha256(b"the frozen contact ids").digest()),
+    "summary": _CONTACTS.model_dump(exclude_none=True),
+}
+_CONFIRMATION: dict[str, Any] = {
+    "request_id": str(CONFIRMATION),
+    "user_id": str(OWNER),
+    "number_id": str(NEW_NUMBER),
+    "summary": {},
+}
+
+
+def _requests() -> tuple[Example, ...]:
+    login = access.AccessRequested(**_request(LOGIN, "login", _LOGIN))
+    export = access.AccessRequested(**_request(EXPORT, "export", _EXPORT, summary=_CONTACTS))
+    number = access.AccessRequested(**_request(CONFIRMATION, "confirm_number", _CONFIRMATION, number_id=NEW_NUMBER))
+    return (
+        Example("login", login, "gateway", _after(0), _LOGIN),
+        Example("export", export, "exports", _after(300), _EXPORT),
+        Example("confirm_number", number, "enrolment", _after(600), _CONFIRMATION),
+    )
+
+
+def _assessments() -> tuple[Example, ...]:
+    new = _request(LOGIN, "login", _LOGIN)
+    known = _request(KNOWN_LOGIN, "login", _KNOWN)
+    export = _request(EXPORT, "export", _EXPORT, summary=_CONTACTS)
+    return (
+        _assessed("login_from_a_new_computer", new, _after(0), outcome="challenge", reason="ip.new"),
+        _assessed("login_from_a_known_computer", known, _after(900), outcome="allow", reason="ip.known"),
+        _assessed("export", export, _after(300), outcome="challenge", reason="export.always"),
+    )
+
+
+def _assessed(name: str, request: Any, at: datetime, *, outcome: values.Outcome, reason: values.Reason) -> Example:
+    assessed = access.AccessAssessed(
+        **request,
+        outcome=outcome,
+        reasons=[reason],
+        place="203.0.113.7/32",
+        place_known=reason != "ip.new",
+        requested_at=at,
+        policy_version="1",
+        key_id=_KEY_ID,
+        mac="A" * 43,
+    )
+    return Example(name, _with_mac(assessed), "risk_evaluator", at)
+
+
+def _with_mac(event: access.AccessAssessed) -> access.AccessAssessed:
+    covered = canonical(_rest(event, "mac"))
+    return event.model_copy(update={"mac": base64url(hmac.digest(_MAC_KEY, covered, "sha256"))})
+
+
+def _rest(event: Event, without: str) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(event.model_dump_json())
+    del fields[without]
+    return fields
+
+
+def _challenge() -> tuple[Example, ...]:
+    issued = challenges.ChallengeIssued(
+        **_text(LOGIN),
+        request_id=LOGIN,
+        action="login",
+        summary=_NOTHING,
+        client=_CLIENT,
+        expires_at=_after(300),
+        key_id=_KEY_ID,
+        sealed_code="A" * 46,
+    )
+    sealed = _NONCE + AESGCM(_SEAL_KEY).encrypt(_NONCE, b"271828", canonical(_rest(issued, "sealed_code")))
+    issued = issued.model_copy(update={"sealed_code": base64url(sealed)})
+    sent: dict[str, Any] = _text(LOGIN) | {"country": "AU", "provider": "sns"}
+    message_id = "3a1f0d8e-94c2-5c1b-a0f7-8d2c0c1e7b55"
+    accepted = challenges.SmsAccepted(**sent, segments=1, provider_message_id=message_id)
+    return (
+        Example("login", issued, "verifier", _after(1)),
+        Example("accepted", accepted, "notifier", _after(2)),
+        Example("opted_out", challenges.SmsRefused(**sent, reason="opted_out"), "notifier", _after(2)),
+        Example(
+            "too_many_an_hour",
+            challenges.SmsSuppressed(**sent, reason="number.hour", retry_at=_after(1800)),
+            "notifier",
+            _after(2),
+        ),
+        Example("timed_out", challenges.SmsUnknown(**sent, segments=1, reason="timeout"), "notifier", _after(7)),
+    )
+
+
+def _text(request_id: UUID) -> dict[str, Any]:
+    return {
+        "challenge_id": challenges.challenge_id_of(request_id),
+        "account_id": ACCOUNT,
+        "user_id": OWNER,
+        "send": 1,
+        "number_id": NUMBER,
+    }
+
+
+def _decisions() -> tuple[Example, ...]:
+    by_code = _decision(LOGIN, "login", _LOGIN, by_code=True)
+    known = _decision(KNOWN_LOGIN, "login", _KNOWN, by_code=False)
+    export = _decision(EXPORT, "export", _EXPORT, by_code=True)
+    granted = access.AccessGranted(**by_code, reasons=["ip.new"], **_granted(by_code, _after(20)))
+    straight = access.AccessGranted(**known, reasons=["ip.known"], **_granted(known, _after(900)))
+    exhausted = access.AccessDenied(**export, reasons=["export.always"], reason="code.exhausted")
+    locked = access.AccessDenied(**export, reasons=["export.always"], reason="locked", retry_at=_after(4000))
+    return (
+        Example("by_code", granted, "verifier", _after(20)),
+        Example("from_a_known_computer", straight, "verifier", _after(900)),
+        Example("five_wrong_codes", exhausted, "verifier", _after(400)),
+        Example("locked", locked, "verifier", _after(400)),
+    )
+
+
+def _decision(request_id: UUID, action: values.Action, authorises: Mapping[str, Any], *, by_code: bool) -> Any:
+    return {
+        "request_id": request_id,
+        "account_id": ACCOUNT,
+        "user_id": OWNER,
+        "action": action,
+        "digest": digest_of(authorises),
+        "method": "sms" if by_code else "none",
+        "challenge_id": challenges.challenge_id_of(request_id) if by_code else None,
+        "number_id": NUMBER if by_code else None,
+    }
+
+
+def _granted(decision: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """Return the grant of a decision made `at`: RFC 7515, compact serialisation."""
+    expires_at = at + timedelta(minutes=5)
+    header = {"alg": "EdDSA", "kid": _KEY_ID, "typ": "countersign-grant+jwt"}
+    claims = {
+        "iss": "countersign",
+        "aud": "countersign",
+        "jti": str(decision["request_id"]),
+        "sub": str(decision["user_id"]),
+        "acct": str(decision["account_id"]),
+        "act": decision["action"],
+        "dig": decision["digest"],
+        "amr": [] if decision["method"] == "none" else [decision["method"]],
+        "iat": int(at.timestamp()),
+        "exp": int(expires_at.timestamp()),
+    }
+    signed = f"{base64url(canonical(header))}.{base64url(canonical(claims))}"
+    signature = Ed25519PrivateKey.from_private_bytes(_SIGNING_SEED).sign(signed.encode())
+    return {"grant": f"{signed}.{base64url(signature)}", "grant_expires_at": expires_at}
+
+
+def _members() -> tuple[Example, ...]:
+    owner = accounts.MemberSet(
+        account_id=ACCOUNT, user_id=OWNER, version=1, role="owner", name="Ada Byron", locale="en-AU"
+    )
+    removed = accounts.MemberRemoved(account_id=ACCOUNT, user_id=MANAGED, version=2)
+    return (Example("owner", owner, "gateway", _after(-9000)), Example("removed", removed, "gateway", _after(9000)))
+
+
+def _settings() -> tuple[Example, ...]:
+    by_owner = values.Actor(kind="user", id=str(OWNER))
+    by_staff = values.Actor(kind="account_manager", id=str(STAFF))
+    asked: dict[str, Any] = {"reason": "asked by telephone, called back", "ticket": "SUP-1042"}
+    of_owner: dict[str, Any] = {"user_id": OWNER}
+    changes: tuple[tuple[str, type[accounts.Setting], dict[str, Any]], ...] = (
+        ("provided", accounts.NumberProvided, {"actor": by_owner, "number_id": NUMBER} | of_owner),
+        ("confirmed", accounts.NumberConfirmed, {"actor": by_owner, "number_id": NUMBER} | of_owner),
+        ("by_the_owner", accounts.TwoFactorEnabled, {"actor": by_owner}),
+        (
+            "replaced",
+            accounts.NumberReplaced,
+            {"actor": by_owner, "number_id": NEW_NUMBER, "old_number_id": NUMBER} | of_owner,
+        ),
+        ("one_place", accounts.PlacesForgotten, {"actor": by_owner, "place": "198.51.100.24/32"}),
+        ("unlocked", accounts.UserUnlocked, {"actor": by_staff} | of_owner | asked),
+        ("reset", accounts.NumberReset, {"actor": by_staff, "old_number_id": NEW_NUMBER} | of_owner | asked),
+        ("by_an_account_manager", accounts.TwoFactorDisabled, {"actor": by_staff} | asked),
+    )
+    return tuple(
+        Example(
+            name,
+            kind(account_id=ACCOUNT, version=version, chain_head=digest_of({"change": version}), **fields),
+            "enrolment",
+            _after(60 * version),
+        )
+        for version, (name, kind, fields) in enumerate(changes, start=1)
+    )
