@@ -111,8 +111,6 @@ class DueLoop:
                 await self._take_forever(acts)
             await self._done.join()
             settling.cancel()
-        await self._taking.close()
-        await self._settling.close()
 
     async def _take_forever(self, acts: asyncio.TaskGroup) -> None:
         backoff = Backoff()

@@ -32,6 +32,10 @@ class Machine:
         self._dsn = frame.settings.postgres.dsn.get_secret_value()
         self._frame = frame
         self._parts = parts
+        self.health = frame.health
+        self.metrics = frame.metrics
+        self.publisher = frame.publisher
+        self._links: list[Link] = []
         self.worker: Worker | None = None
         self._watchdog: Watchdog | None = None
         if parts.folds:
@@ -39,7 +43,9 @@ class Machine:
         self._loops = [self._loop(due) for due in self._dues()]
 
     def _link(self) -> Link:
-        return Link(self._dsn, self._service)
+        link = Link(self._dsn, self._service)
+        self._links.append(link)
+        return link
 
     def _make_worker(self) -> None:
         frame = self._frame
@@ -90,6 +96,15 @@ class Machine:
 
         A part that fails ends the body: the process is to be started again.
         """
+        try:
+            async with self._parts_running():
+                yield
+        finally:
+            for link in self._links:
+                await link.close()
+
+    @asynccontextmanager
+    async def _parts_running(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(self._frame.publisher.run())
             loops = [group.create_task(loop.run()) for loop in self._loops]

@@ -139,7 +139,7 @@ def migrations_of(service: str) -> list[tuple[str, str]]:
     """Return name and text of the runtime's migrations and then the service's own, in order."""
     folders: list[tuple[str, Traversable]] = [
         ("runtime", files("countersign.runtime") / "migrations"),
-        (service, files(f"services.{service}") / "migrations"),
+        (service, files("services") / service / "migrations"),
     ]
     return [
         (f"{owner}/{entry.name.removesuffix('.sql')}", entry.read_text())

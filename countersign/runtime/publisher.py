@@ -78,8 +78,10 @@ class Publisher:
             async with asyncio.TaskGroup() as flights:
                 await self._publish_forever(flights)
             forgetting.cancel()
-        with suppress(Exception):  # the rows that stay behind are the sweeper's
+        try:
             await self._forget()
+        except Exception as error:  # noqa: BLE001 - the rows that stay behind are the sweeper's
+            self._log.warning("outbox_forget_failed", error=type(error).__name__)
         await self._close()
         await self._link.close()
 
