@@ -1,0 +1,9 @@
+"""`python -m services.risk_evaluator run | migrate | check | limits`."""
+
+import sys
+
+from countersign.runtime.service import main
+from services.risk_evaluator.wiring import SERVICE
+
+if __name__ == "__main__":
+    sys.exit(main(SERVICE))

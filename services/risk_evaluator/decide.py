@@ -1,0 +1,145 @@
+"""The rules, as data: the severest that fires decides, and all that fire are told.
+
+Where a code goes is looked at only where one is asked for. A member without a number may enter from a known place, and
+may do anything while two-factor is off, but is never let past a code that cannot be sent (`number.missing`), since
+then whoever holds the password would decide by leaving the number out. Exports that are held are denied with two-factor
+off too: turning it off is one of the changes that hold them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from services.risk_evaluator.model import Assessment, Facts, Lesson, fingerprint_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from countersign.contract import AccessRequested, Outcome, Reason
+    from countersign.policy import Policy
+    from countersign.runtime.record import Incoming
+    from services.risk_evaluator.model import Assessed, Beliefs
+
+SEVERITY: tuple[Outcome, ...] = ("allow", "challenge", "deny")
+# These change who can get a code at all, so they ask for one whatever the setting says.
+ALWAYS = frozenset({"confirm_number", "change_number", "manage_member", "manager_act"})
+# These are approved on a number that proved to be the user's; one that was merely given approves nothing but itself.
+NEED_CONFIRMED = frozenset({"change_number", "manage_member", "manager_act"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A reason, what it leads to, and when it holds."""
+
+    reason: Reason
+    outcome: Outcome
+    fires: Callable[[Facts, Policy], bool]
+
+
+def _always(f: Facts) -> bool:
+    return f.role is not None and (f.action in ALWAYS or (f.action == "login" and f.role == "account_manager"))
+
+
+def _ordinary(f: Facts) -> bool:
+    return f.role is not None and not _always(f)
+
+
+def _guarded(action: str, f: Facts) -> bool:
+    return f.action == action and f.two_factor and _ordinary(f)
+
+
+def _asks_for_a_code(f: Facts) -> bool:
+    return _always(f) or _guarded("export", f) or (_guarded("login", f) and not f.place_known)
+
+
+def _cannot_be_reached(f: Facts) -> bool:
+    if f.action == "confirm_number":
+        return False  # its code goes to the number that it names: number.unknown
+    return f.number is None or (f.action in NEED_CONFIRMED and f.number != "confirmed")
+
+
+RULES = (
+    Rule("request.stale", "deny", lambda f, p: f.age > p.requests.age_max),
+    Rule("request.future", "deny", lambda f, p: f.ahead > p.requests.future_max),
+    Rule("member.unknown", "deny", lambda f, _: f.role is None),
+    Rule("two_factor.off", "allow", lambda f, _: _ordinary(f) and not f.two_factor),
+    Rule("ip.known", "allow", lambda f, _: _guarded("login", f) and f.place_known),
+    Rule("ip.new", "challenge", lambda f, _: _guarded("login", f) and f.place is not None and not f.place_known),
+    Rule("ip.absent", "challenge", lambda f, _: _guarded("login", f) and f.place is None),
+    Rule("export.always", "challenge", lambda f, _: _guarded("export", f)),
+    Rule("action.always", "challenge", lambda f, _: _always(f)),
+    Rule("number.missing", "deny", lambda f, _: _asks_for_a_code(f) and _cannot_be_reached(f)),
+    Rule(
+        "number.unknown", "deny", lambda f, _: _always(f) and f.action == "confirm_number" and not f.named_number_usable
+    ),
+    Rule("number.recent", "deny", lambda f, _: f.role is not None and f.action == "export" and f.exports_held),
+)
+
+
+def assess(incoming: Incoming[AccessRequested], beliefs: Beliefs, policy: Policy, now: datetime) -> Assessment:
+    """Return the severest outcome of the rules that fire, and every reason."""
+    facts = facts_of(incoming, beliefs, now)
+    fired = [rule for rule in RULES if rule.fires(facts, policy)]
+    return Assessment(
+        request=incoming.event,
+        requested_at=incoming.made_at,
+        place=beliefs.place,
+        place_known=beliefs.place_known,
+        outcome=max((rule.outcome for rule in fired), key=SEVERITY.index, default="challenge"),
+        reasons=tuple(rule.reason for rule in fired),
+        traceparent=incoming.traceparent,
+    )
+
+
+def facts_of(incoming: Incoming[AccessRequested], beliefs: Beliefs, now: datetime) -> Facts:
+    """Return what the rules look at."""
+    held_until = beliefs.exports_held_until
+    return Facts(
+        action=incoming.event.action,
+        age=now - incoming.made_at,
+        ahead=incoming.ce_time - now,
+        role=beliefs.role,
+        two_factor=beliefs.two_factor,
+        number=beliefs.number,
+        named_number_usable=beliefs.named_number_usable,
+        exports_held=held_until is not None and now < held_until,
+        place=beliefs.place,
+        place_known=beliefs.place_known,
+    )
+
+
+def is_repeated(request: AccessRequested, beliefs: Beliefs) -> bool:
+    """Tell whether the request was assessed before: the first assessment stands."""
+    return beliefs.assessed == fingerprint_of(request)
+
+
+def is_conflict(request: AccessRequested, beliefs: Beliefs) -> bool:
+    """Tell whether another request was assessed under this request's id."""
+    return beliefs.assessed is not None and not is_repeated(request, beliefs)
+
+
+def may_teach(assessed: Assessed) -> bool:
+    """Tell whether a grant of it would teach a place: a login from a usable address."""
+    return assessed.fingerprint.action == "login" and assessed.place is not None
+
+
+def lesson(assessed: Assessed, granted_at: datetime, forget_after: timedelta, now: datetime) -> Lesson | None:
+    """Return what a granted login teaches; nothing if its place was forgotten since, or is idle for too long.
+
+    `granted_at` is the grant's own time, and whole seconds: one of the very second of the forgetting is forgotten.
+    """
+    if assessed.place is None or not may_teach(assessed):
+        return None
+    if assessed.forgotten_at is not None and granted_at <= assessed.forgotten_at:
+        return None
+    if forget_after > timedelta(0) and granted_at <= now - forget_after:
+        return None
+    return Lesson(
+        account_id=assessed.fingerprint.account_id,
+        place=assessed.place,
+        taught_by=assessed.fingerprint.user_id,
+        granted_at=granted_at,
+    )

@@ -1,0 +1,105 @@
+"""What the rules look at and what they come to: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+    from uuid import UUID
+
+    from countersign.contract import AccessRequested, Action, Outcome, Reason, Role
+
+NumberState = Literal["confirmed", "provided"]
+
+
+class Fingerprint(NamedTuple):
+    """What makes two events of one request_id the same request."""
+
+    account_id: UUID
+    user_id: UUID
+    action: Action
+    digest: str
+
+
+def fingerprint_of(request: AccessRequested) -> Fingerprint:
+    """Return the fingerprint of a request."""
+    return Fingerprint(request.account_id, request.user_id, request.action, request.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beliefs:
+    """What the database holds about a request when its batch is loaded.
+
+    `role` None: no member of that account. `number` is the state of the number in force, else of the given one.
+    `named_number_usable`: the number that the request names is the user's, given or confirmed.
+    `assessed`: the fingerprint under which the request was assessed before.
+    """
+
+    role: Role | None
+    two_factor: bool
+    number: NumberState | None
+    named_number_usable: bool
+    exports_held_until: datetime | None
+    place: str | None
+    place_known: bool
+    assessed: Fingerprint | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the rules see. `age` goes by the older of two clocks, `ahead` by the requester's own."""
+
+    action: Action
+    age: timedelta
+    ahead: timedelta
+    role: Role | None
+    two_factor: bool
+    number: NumberState | None
+    named_number_usable: bool
+    exports_held: bool
+    place: str | None
+    place_known: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What the rules came to, and the request it is about."""
+
+    request: AccessRequested
+    requested_at: datetime
+    place: str | None
+    place_known: bool
+    outcome: Outcome
+    reasons: tuple[Reason, ...]
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessed:
+    """An assessment of ours that was granted since. `forgotten_at`: when its place was last forgotten."""
+
+    fingerprint: Fingerprint
+    place: str | None
+    forgotten_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """A granted login: this user of the account was at this place."""
+
+    account_id: UUID
+    place: str
+    taught_by: UUID
+    granted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgetting:
+    """Grants up to `forgotten_at` teach no place any more. `user_id` None: of all users; `place` None: all places."""
+
+    account_id: UUID
+    user_id: UUID | None
+    place: str | None
+    forgotten_at: datetime

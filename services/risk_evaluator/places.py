@@ -1,0 +1,102 @@
+"""Granted logins teach places, and the account's settings forget them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from countersign.client import Expected, GrantRefused
+from countersign.contract import AccessGranted, PlacesForgotten, reader
+from countersign.runtime.errors import OffContract
+from services.risk_evaluator import store
+from services.risk_evaluator.decide import lesson, may_teach
+from services.risk_evaluator.model import Forgetting
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from uuid import UUID
+
+    from countersign.client import Grants
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing
+    from services.risk_evaluator.model import Assessed, Lesson
+
+Known: TypeAlias = "Mapping[UUID, Assessed]"
+
+
+class LearnPlaces:
+    """The place of a granted login, as we assessed it, has then used the account; also while two-factor is off."""
+
+    topic = AccessGranted.topic
+    dedupes_by_key = True
+    parse = staticmethod(reader(AccessGranted))
+
+    def __init__(self, grants: Grants, forget_after: timedelta) -> None:
+        self._grants = grants
+        self._forget_after = forget_after
+
+    def keys(self, incoming: Incoming[AccessGranted]) -> tuple[Hashable, ...]:
+        return (incoming.event.request_id,)
+
+    async def load(self, db: Connection, events: Sequence[Incoming[AccessGranted]]) -> tuple[Known, datetime]:
+        # Fetches keys only when there are new ones, and before the transaction holds a lock.
+        await self._grants.prepare(incoming.event.grant for incoming in events)
+        return await store.assessed(db, [incoming.event.request_id for incoming in events])
+
+    def decide(self, incoming: Incoming[AccessGranted], state: Known, now: datetime) -> Lesson | None:
+        """Go by our own assessment; the event only brings the grant, and the grant must be of that very request."""
+        assessed = state.get(incoming.event.request_id)
+        if assessed is None or not may_teach(assessed):
+            return None
+        fingerprint = assessed.fingerprint
+        expected = Expected(
+            action=fingerprint.action,
+            request_id=incoming.event.request_id,
+            user_id=fingerprint.user_id,
+            account_id=fingerprint.account_id,
+            digest=fingerprint.digest,
+        )
+        try:
+            grant = self._grants.check_taught(incoming.event.grant, incoming.ce_time, expected)
+        except GrantRefused as finding:
+            raise OffContract(f"grant: {finding}") from None
+        return lesson(assessed, grant.issued_at, self._forget_after, now)
+
+    async def save(self, db: Connection, outcomes: Sequence[Lesson], now: datetime) -> list[Outgoing]:
+        del now
+        await store.learn(db, outcomes)
+        return []
+
+    def committed(self, outcomes: Sequence[Lesson]) -> None:
+        """Nobody waits for a lesson."""
+
+
+class ForgetPlaces:
+    """Forgotten places are gone, and grants from before teach them no more."""
+
+    topic = PlacesForgotten.topic
+    dedupes_by_key = False  # the later time stands, however often and late the event comes
+    parse = staticmethod(reader(PlacesForgotten))
+
+    def keys(self, incoming: Incoming[PlacesForgotten]) -> tuple[Hashable, ...]:
+        event = incoming.event
+        return ((event.account_id, event.user_id, event.place),)
+
+    async def load(self, db: Connection, events: Sequence[Incoming[PlacesForgotten]]) -> tuple[None, datetime]:
+        del events
+        return None, await store.now(db)
+
+    def decide(self, incoming: Incoming[PlacesForgotten], state: None, now: datetime) -> Forgetting:
+        del state, now
+        event = incoming.event
+        return Forgetting(
+            account_id=event.account_id, user_id=event.user_id, place=event.place, forgotten_at=incoming.made_at
+        )
+
+    async def save(self, db: Connection, outcomes: Sequence[Forgetting], now: datetime) -> list[Outgoing]:
+        del now
+        await store.forget(db, outcomes)
+        return []
+
+    def committed(self, outcomes: Sequence[Forgetting]) -> None:
+        """Nobody waits for a forgetting: the next load sees it."""

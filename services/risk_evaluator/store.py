@@ -1,0 +1,230 @@
+"""The statements, a fixed number a batch whatever its size, and nothing that decides."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from services.risk_evaluator.model import Assessed, Beliefs, Fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from asyncpg import Record as Row
+
+    from countersign.contract import AccessRequested
+    from countersign.policy import PlaceRules
+    from countersign.runtime.postgres import Connection
+    from services.risk_evaluator.model import Assessment, Forgetting, Lesson
+
+# Longer than any topic that could bring a request or its grant back (the longest keeps 30 days).
+KEPT = timedelta(days=40)
+# A place in daily use is written once an hour and not with each login: nothing is judged by less than a day.
+PLACE_WRITTEN_EVERY = timedelta(hours=1)
+SWEPT_ROWS_MAX = 10_000
+
+# $6: how long an idle place counts (0 = for ever), $7: whether a place that a colleague taught counts.
+LOAD = """
+SELECT now() AS now, r.request_id, r.place,
+       a.account_id, a.user_id, a.action, a.digest,
+       p.role, p.two_factor, p.number_state, p.exports_held_until,
+       n.state IN ('provided', 'confirmed') AS named_number_usable,
+       EXISTS (SELECT FROM place k
+                WHERE k.account_id = r.account_id AND k.place = r.place
+                  AND ($7 OR k.taught_by = r.user_id)
+                  AND ($6 = interval '0' OR k.last_used_at > now() - $6)) AS place_known
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[])
+    AS r (request_id, account_id, user_id, place, number_id)
+  LEFT JOIN assessment a ON a.request_id = r.request_id
+  LEFT JOIN enrolment.protection p ON p.account_id = r.account_id AND p.user_id = r.user_id
+  LEFT JOIN enrolment.number n ON n.number_id = r.number_id AND n.user_id = r.user_id
+"""
+
+# Of a request only the first assessment counts, whoever else is at work on it. In one order, so that two owners of a
+# partition in transition cannot deadlock.
+SAVE = """
+INSERT INTO assessment (request_id, account_id, user_id, action, digest, place, place_known, outcome, reasons,
+                        policy_version, requested_at)
+SELECT request_id, account_id, user_id, action, digest, place, place_known, outcome, string_to_array(reasons, ' '),
+       $10, requested_at
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[],
+              $9::text[], $11::timestamptz[])
+    AS a (request_id, account_id, user_id, action, digest, place, place_known, outcome, reasons, requested_at)
+ ORDER BY request_id
+    ON CONFLICT DO NOTHING RETURNING request_id
+"""
+
+# While a batch learns, nobody forgets: a forgetting that commits between LOAD_ASSESSED and LEARN would be undone.
+# It waits for us, and we for it; learners do not wait for each other.
+NOBODY_FORGETS = "LOCK TABLE forgotten IN SHARE MODE"
+
+LOAD_ASSESSED = """
+SELECT now() AS now, r.request_id, a.account_id, a.user_id, a.action, a.digest, a.place,
+       (SELECT max(f.forgotten_at) FROM forgotten f
+         WHERE f.account_id = a.account_id
+           AND (f.user_id IS NULL OR f.user_id = a.user_id)
+           AND (f.place IS NULL OR f.place = a.place)) AS forgotten_at
+  FROM unnest($1::uuid[]) AS r (request_id)
+  LEFT JOIN assessment a ON a.request_id = r.request_id
+"""
+
+# $5: how often at most the last use is written.
+LEARN = """
+INSERT INTO place AS known (account_id, place, taught_by, first_used_at, last_used_at)
+SELECT account_id, place, taught_by, min(granted_at), max(granted_at)
+  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[]) AS l (account_id, place, taught_by, granted_at)
+ GROUP BY account_id, place, taught_by
+ ORDER BY account_id, place, taught_by
+    ON CONFLICT (account_id, place, taught_by) DO UPDATE
+   SET first_used_at = least(known.first_used_at, excluded.first_used_at),
+       last_used_at = greatest(known.last_used_at, excluded.last_used_at)
+ WHERE excluded.first_used_at < known.first_used_at
+    OR excluded.last_used_at >= known.last_used_at + $5
+"""
+
+FORGET = """
+INSERT INTO forgotten AS f (account_id, user_id, place, forgotten_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
+    AS g (account_id, user_id, place, forgotten_at)
+ ORDER BY account_id, user_id, place
+    ON CONFLICT (account_id, user_id, place) DO UPDATE SET forgotten_at = excluded.forgotten_at
+ WHERE excluded.forgotten_at > f.forgotten_at
+"""
+
+DROP_FORGOTTEN = """
+DELETE FROM place WHERE (account_id, place, taught_by) IN (
+       SELECT k.account_id, k.place, k.taught_by
+         FROM place k
+         JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
+           AS g (account_id, user_id, place, forgotten_at)
+           ON g.account_id = k.account_id
+          AND (g.user_id IS NULL OR g.user_id = k.taught_by)
+          AND (g.place IS NULL OR g.place = k.place)
+          AND k.last_used_at <= g.forgotten_at
+        ORDER BY k.account_id, k.place, k.taught_by
+          FOR UPDATE OF k)
+"""
+
+SWEEP_ASSESSMENTS = """
+DELETE FROM assessment WHERE request_id IN (
+       SELECT request_id FROM assessment
+        WHERE assessed_at < now() - $1
+        LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
+
+SWEEP_PLACES = """
+DELETE FROM place WHERE (account_id, place, taught_by) IN (
+       SELECT account_id, place, taught_by FROM place
+        WHERE $1 > interval '0' AND last_used_at <= now() - $1
+        LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
+
+
+async def beliefs_about(
+    db: Connection, asked: Sequence[tuple[AccessRequested, str | None]], rules: PlaceRules
+) -> tuple[dict[UUID, Beliefs], datetime]:
+    """Return what is held about each request and its place, by request_id, and the database's now."""
+    rows = await db.fetch(
+        LOAD,
+        [request.request_id for request, _ in asked],
+        [request.account_id for request, _ in asked],
+        [request.user_id for request, _ in asked],
+        [place for _, place in asked],
+        [request.number_id for request, _ in asked],
+        rules.forget_after,
+        rules.scope == "account",
+    )
+    return {row["request_id"]: _beliefs(row) for row in rows}, rows[0]["now"]
+
+
+async def save_assessments(db: Connection, assessments: Sequence[Assessment], policy_version: str) -> set[UUID]:
+    """Store assessments, and return the ids of those that are the first of their request."""
+    requests = [assessment.request for assessment in assessments]
+    rows = await db.fetch(
+        SAVE,
+        [request.request_id for request in requests],
+        [request.account_id for request in requests],
+        [request.user_id for request in requests],
+        [request.action for request in requests],
+        [request.digest for request in requests],
+        [assessment.place for assessment in assessments],
+        [assessment.place_known for assessment in assessments],
+        [assessment.outcome for assessment in assessments],
+        [" ".join(assessment.reasons) for assessment in assessments],
+        policy_version,
+        [assessment.requested_at for assessment in assessments],
+    )
+    return {row["request_id"] for row in rows}
+
+
+async def assessed(db: Connection, request_ids: Sequence[UUID]) -> tuple[dict[UUID, Assessed], datetime]:
+    """Return our assessments of these requests, and the database's now.
+
+    Until the transaction ends, nobody forgets a place.
+    """
+    await db.execute(NOBODY_FORGETS)
+    rows = await db.fetch(LOAD_ASSESSED, request_ids)
+    known = {
+        row["request_id"]: Assessed(fingerprint=_fingerprint(row), place=row["place"], forgotten_at=row["forgotten_at"])
+        for row in rows
+        if row["digest"] is not None
+    }
+    return known, rows[0]["now"]
+
+
+async def now(db: Connection) -> datetime:
+    """Return the database's now."""
+    moment: datetime = await db.fetchval("SELECT now()")
+    return moment
+
+
+async def learn(db: Connection, lessons: Sequence[Lesson]) -> None:
+    """Remember places; first and last use are the least and greatest time of all grants, in whatever order."""
+    await db.execute(
+        LEARN,
+        [lesson.account_id for lesson in lessons],
+        [lesson.place for lesson in lessons],
+        [lesson.taught_by for lesson in lessons],
+        [lesson.granted_at for lesson in lessons],
+        PLACE_WRITTEN_EVERY,
+    )
+
+
+async def forget(db: Connection, forgettings: Sequence[Forgetting]) -> None:
+    """Forget places, and remember until when."""
+    columns = (
+        [forgetting.account_id for forgetting in forgettings],
+        [forgetting.user_id for forgetting in forgettings],
+        [forgetting.place for forgetting in forgettings],
+        [forgetting.forgotten_at for forgetting in forgettings],
+    )
+    await db.execute(FORGET, *columns)
+    await db.execute(DROP_FORGOTTEN, *columns)
+
+
+async def sweep(db: Connection, forget_after: timedelta) -> bool:
+    """Delete old assessments and idle places; tell whether more are left."""
+    counts = (
+        await db.execute(SWEEP_ASSESSMENTS, KEPT, SWEPT_ROWS_MAX),
+        await db.execute(SWEEP_PLACES, forget_after, SWEPT_ROWS_MAX),
+    )
+    return f"DELETE {SWEPT_ROWS_MAX}" in counts
+
+
+def _beliefs(row: Row) -> Beliefs:
+    return Beliefs(
+        role=row["role"],
+        two_factor=bool(row["two_factor"]),
+        number=row["number_state"],
+        named_number_usable=bool(row["named_number_usable"]),
+        exports_held_until=row["exports_held_until"],
+        place=row["place"],
+        place_known=row["place_known"],
+        assessed=None if row["digest"] is None else _fingerprint(row),
+    )
+
+
+def _fingerprint(row: Row) -> Fingerprint:
+    return Fingerprint(row["account_id"], row["user_id"], row["action"], row["digest"])

@@ -1,0 +1,71 @@
+"""How the risk-evaluator is put together."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter
+from pydantic import Field
+
+from countersign import policy
+from countersign.client import Grants
+from countersign.runtime.frame import Limit, Parts, Service
+from countersign.runtime.keys import KeyRing, KeySettings
+from countersign.runtime.settings import ServiceSettings
+from services.risk_evaluator import store
+from services.risk_evaluator.fold import AssessRequests
+from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
+from services.risk_evaluator.sweep import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from countersign.runtime.frame import Frame
+
+
+class RiskEvaluatorSettings(ServiceSettings):
+    """`assessment_keys` are shared with the verifier; `jwks_url` is where it publishes the keys of its grants."""
+
+    policy_file: Path
+    jwks_url: str
+    issuer: str = "countersign"
+    audience: str = "countersign"
+    assessment_keys: list[KeySettings] = Field(min_length=1, repr=False)
+
+
+@asynccontextmanager
+async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
+    """Three folds and a sweep."""
+    settings = frame.settings
+    rules = policy.load(settings.policy_file)
+    keys = KeyRing("assessment_keys", settings.assessment_keys)
+    counter = Counter(
+        "countersign_assessments_total",
+        "Assessments by action and outcome.",
+        ("action", "outcome"),
+        registry=frame.metrics.registry,
+    )
+    frame.log.info("policy_loaded", policy_version=rules.stamp)
+    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+        yield Parts(
+            folds=(
+                AssessRequests(rules, keys, counter, frame.log),
+                LearnPlaces(grants, rules.places.forget_after),
+                ForgetPlaces(),
+            ),
+            dues=(Sweep(rules.places.forget_after),),
+        )
+
+
+def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
+    """Return the policy's limits and our own."""
+    return [
+        *(Limit(*limit) for limit in policy.load(settings.policy_file).limits()),
+        Limit("assessments.kept", str(store.KEPT), "longer than any topic keeps a request or its grant"),
+        Limit("places.written_every", str(store.PLACE_WRITTEN_EVERY), "chosen: nothing is judged by less than a day"),
+    ]
+
+
+SERVICE = Service(name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits)

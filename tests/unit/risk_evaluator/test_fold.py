@@ -1,0 +1,155 @@
+"""What the folds make of an event and of what is held about it: pure, and without a single fake."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter
+
+from countersign.contract import base64url, canonical
+from countersign.policy import Policy
+from countersign.runtime.cloudevents import write
+from countersign.runtime.errors import OffContract
+from countersign.runtime.keys import Key, KeyRing, KeySettings
+from services.risk_evaluator.decide import assess, lesson
+from services.risk_evaluator.fold import AssessRequests, signed
+from services.risk_evaluator.model import Assessed, Beliefs, Fingerprint, fingerprint_of
+from services.risk_evaluator.places import ForgetPlaces
+from tests.support.events import a_places_forgotten, an_access_requested, incoming
+
+if TYPE_CHECKING:
+    from countersign.contract import AccessRequested
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KEY = Key("assessment-1", b"k" * 32, NOON - timedelta(days=1))
+POLICY = Policy(version="test")
+QUARTER = timedelta(days=90)
+
+
+def beliefs(**over: Any) -> Beliefs:
+    fields: dict[str, Any] = {
+        "role": "owner",
+        "two_factor": True,
+        "number": "confirmed",
+        "named_number_usable": False,
+        "exports_held_until": None,
+        "place": "203.0.113.7/32",
+        "place_known": False,
+    }
+    return Beliefs(**(fields | over))
+
+
+def a_fold() -> AssessRequests:
+    ring = KeyRing(
+        "assessment_keys",
+        [KeySettings.model_validate({"key_id": KEY.key_id, "secret": KEY.secret, "active_from": KEY.active_from})],
+    )
+    counter = Counter("test", "test", ("action", "outcome"), registry=CollectorRegistry())
+    return AssessRequests(POLICY, ring, counter, structlog.get_logger())
+
+
+def assessed_before(request: AccessRequested, **over: Any) -> dict[UUID, Beliefs]:
+    before = fingerprint_of(request)._replace(**over)
+    return {request.request_id: beliefs(assessed=before)}
+
+
+def test_a_request_seen_before_is_assessed_once() -> None:
+    """The first assessment stands, whatever is believed by now."""
+    request = an_access_requested()
+    assert a_fold().decide(incoming(request, at=NOON), assessed_before(request), NOON) is None
+
+
+@pytest.mark.parametrize("changed", ["account_id", "user_id", "action", "digest"])
+def test_another_request_under_the_same_id_is_a_conflict(changed: str) -> None:
+    """Each part of the fingerprint; the cause names the field and quotes no value."""
+    request = an_access_requested()
+    over: dict[str, Any] = {"action": "export"} if changed == "action" else {changed: uuid4()}
+    with pytest.raises(OffContract) as caught:
+        a_fold().decide(incoming(request, at=NOON), assessed_before(request, **over), NOON)
+    assert caught.value.cause.startswith("request_id: ")
+    assert str(request.request_id) not in caught.value.cause
+
+
+def test_the_mac_covers_every_other_field() -> None:
+    """What the verifier computes over the record as it came is what the event carries; any change shows."""
+    request = an_access_requested(number_id=uuid4())
+    assessment = assess(incoming(request, at=NOON), beliefs(), POLICY, NOON)
+    event = signed(assessment, POLICY.stamp, KEY)
+    sent = json.loads(write(event, source="risk_evaluator", time=NOON).value)
+    mac = sent.pop("mac")
+    assert mac == base64url(hmac.digest(KEY.secret, canonical(sent), "sha256"))
+    for name in sent:
+        changed = sent | {name: "changed"}
+        assert mac != base64url(hmac.digest(KEY.secret, canonical(changed), "sha256"))
+
+
+def test_the_assessment_carries_the_request_and_the_older_time() -> None:
+    """The verifier needs nothing but the assessment."""
+    request = an_access_requested(action="confirm_number", number_id=uuid4())
+    older = NOON - timedelta(seconds=40)
+    assessment = assess(incoming(request, at=NOON, appended_at=older), beliefs(), POLICY, NOON)
+    event = signed(assessment, POLICY.stamp, KEY)
+    assert (event.requested_at, event.policy_version) == (older, POLICY.stamp)
+    for name in type(request).model_fields:
+        assert getattr(event, name) == getattr(request, name)
+
+
+def a_login(**over: Any) -> Assessed:
+    fields: dict[str, Any] = {
+        "fingerprint": Fingerprint(uuid4(), uuid4(), "login", "d" * 43),
+        "place": "203.0.113.7/32",
+        "forgotten_at": None,
+    }
+    return Assessed(**(fields | over))
+
+
+def test_a_granted_login_teaches_its_place() -> None:
+    """Account, user and place are our own assessment's; the time is the grant's."""
+    login = a_login()
+    taught = lesson(login, NOON, QUARTER, NOON)
+    assert taught is not None
+    assert (taught.account_id, taught.taught_by) == (login.fingerprint.account_id, login.fingerprint.user_id)
+    assert (taught.place, taught.granted_at) == ("203.0.113.7/32", NOON)
+
+
+@pytest.mark.parametrize(
+    ("login", "granted_at", "forget_after", "teaches"),
+    [
+        (a_login(place=None), NOON, QUARTER, False),
+        (a_login(fingerprint=Fingerprint(uuid4(), uuid4(), "export", "d" * 43)), NOON, QUARTER, False),
+        # Forgotten: a replayed grant from before brings nothing back.
+        (a_login(forgotten_at=NOON), NOON - timedelta(seconds=1), QUARTER, False),
+        (a_login(forgotten_at=NOON), NOON, QUARTER, False),
+        (a_login(forgotten_at=NOON), NOON + timedelta(seconds=1), QUARTER, True),
+        # Idle for so long that it would be forgotten at once; with 0 nothing is too old.
+        (a_login(), NOON - QUARTER, QUARTER, False),
+        (a_login(), NOON - QUARTER + timedelta(seconds=1), QUARTER, True),
+        (a_login(), NOON - QUARTER, timedelta(0), True),
+    ],
+)
+def test_what_teaches_no_place(login: Assessed, granted_at: datetime, forget_after: timedelta, teaches: bool) -> None:
+    """Each limit from both sides."""
+    assert (lesson(login, granted_at, forget_after, NOON) is not None) == teaches
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
+def test_no_grant_from_before_a_forgetting_ever_teaches(granted_at: datetime, forgotten_at: datetime) -> None:
+    """Whatever the order in which the two topics are read."""
+    taught = lesson(a_login(forgotten_at=forgotten_at), granted_at, timedelta(0), NOON)
+    assert (taught is None) == (granted_at <= forgotten_at)
+
+
+def test_a_forgetting_is_never_younger_than_its_record() -> None:
+    """A producer's clock that is ahead would forget what is learned tomorrow."""
+    event = a_places_forgotten(user_id=uuid4(), place="203.0.113.7/32")
+    told = ForgetPlaces().decide(incoming(event, at=NOON + timedelta(days=1), appended_at=NOON), None, NOON)
+    assert (told.forgotten_at, told.account_id) == (NOON, event.account_id)
+    assert (told.user_id, told.place) == (event.user_id, event.place)
