@@ -22,7 +22,7 @@ _RANK: dict[Role, int] = {"managed": 0, "owner": 1, "account_manager": 2}
 
 # The number that a code goes to is chosen when its challenge opens, and a code lives at most 10 minutes (NIST SP
 # 800-63B-4, 3.1.3.2; the verifier refuses to start with more). One more for transactions that were under way.
-_CODE_LOOKS_BACK = timedelta(minutes=11)
+CODE_LOOKS_BACK = timedelta(minutes=11)
 _IAT_IS_WHOLE_SECONDS = timedelta(seconds=1)
 
 
@@ -131,7 +131,7 @@ def confirmed_by(approval: Approval, named: UUID | None, numbers: Sequence[Numbe
     if approval.method != "sms" or approval.action not in {"login", "export"}:
         return None
     entered = approval.issued_at + _IAT_IS_WHOLE_SECONDS
-    opened = approval.issued_at - _CODE_LOOKS_BACK
+    opened = approval.issued_at - CODE_LOOKS_BACK
     reached = [number for number in numbers if _theirs_between(number, opened, entered)]
     if len(reached) != 1 or reached[0].state != "provided":
         return None

@@ -1,0 +1,9 @@
+"""`python -m services.enrolment run | migrate | seed FILE | check | limits`."""
+
+import sys
+
+from countersign.runtime.service import main
+from services.enrolment.wiring import SERVICE
+
+if __name__ == "__main__":
+    sys.exit(main(SERVICE))
