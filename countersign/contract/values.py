@@ -5,14 +5,19 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from countersign.runtime.cloudevents import Text
+from countersign.runtime.cloudevents import Text, rfc3339
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
 
-Time = AwareDatetime
+
+def _from_text(value: object) -> object:
+    return rfc3339(value) if isinstance(value, str) else value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_from_text)]
 Action = Literal["login", "export", "confirm_number", "change_number", "manage_member", "manager_act"]
 Outcome = Literal["allow", "challenge", "deny"]
 Role = Literal["owner", "managed", "account_manager"]
