@@ -27,7 +27,7 @@ _RINGS = {
 # What the gateway's bearer may call: all routes of the pages, by their names.
 _ROUTES: dict[str, list[str]] = {
     "verifier": [],
-    "enrolment": [],
+    "enrolment": ["accounts.read", "places.forget"],
     "exports": [],
 }
 _ACTIVE_FROM = "2026-01-01T00:00:00Z"  # long before any stack: a first key needs no time to spread
