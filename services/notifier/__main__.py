@@ -1,0 +1,11 @@
+"""`python -m services.notifier`."""
+
+from __future__ import annotations
+
+import sys
+
+from countersign.runtime.service import main
+from services.notifier.wiring import SERVICE
+
+if __name__ == "__main__":
+    sys.exit(main(SERVICE))

@@ -1,0 +1,66 @@
+"""What a text says: the code and what it is for, what is approved and from where, and the site it is good on.
+
+Always one part of GSM-7. What is cut first is `what`; the code, the action and the last line never are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.notifier.gsm7 import PART_SEPTETS_MAX, cut, septets, transliterate
+from services.notifier.model import SmsText
+
+if TYPE_CHECKING:
+    from countersign.contract import Action, Client, Summary
+    from services.notifier.model import Code
+    from services.notifier.words import Words
+
+HOST_CHARACTERS_MAX = 60  # with it, code, action and last line fit one part in every language: a test tries all
+_DOTS = ".."
+_WHAT_SEPTETS_MIN = 4  # fewer tell nothing
+
+
+def compose(words: Words, action: Action, code: Code, *, summary: Summary, client: Client, host: str) -> SmsText:
+    """Return the text of a challenge.
+
+    The last line is the origin-bound form (WICG, origin-bound one-time codes): a phone fills the code in only there.
+    """
+    head = words.of(action).head.format(code=code.digits)
+    last = f"@{host} #{code.digits}"
+    room = PART_SEPTETS_MAX - septets(f"{head}.\n{last}")
+    details = _details(words, summary, client)
+    for least in ("format", "rows", "place"):
+        if septets("".join(details.values())) > room:
+            details.pop(least, None)
+    room -= septets("".join(details.values()))
+    template, told = words.of(action).what, summary.what
+    what, whole = _what(template, told, room) if template and told else ("", True)
+    room -= septets(what)
+    end = words.end if whole and septets(words.end) <= room else ""
+    return SmsText(f"{head}{what}{''.join(details.values())}.{end}\n{last}")
+
+
+def _details(words: Words, summary: Summary, client: Client) -> dict[str, str]:
+    """Return what is told besides `what`, in the order of the sentence."""
+    details = {}
+    if summary.rows is not None:
+        details["rows"] = words.row if summary.rows == 1 else words.rows.format(rows=summary.rows)
+    if summary.format:
+        details["format"] = words.format.format(format=transliterate(summary.format))
+    if client.ip is not None:
+        details["place"] = words.place.format(place=client.ip)
+    return details
+
+
+def _what(template: str, told: str, room: int) -> tuple[str, bool]:
+    """Return the words for `what` within `room` septets, and whether all of it is there."""
+    plain = transliterate(told).replace('"', "'")
+    if not plain:
+        return "", True
+    room -= septets(template.format(what=""))
+    if septets(plain) <= room:
+        return template.format(what=plain), True
+    short = cut(plain, max(0, room - len(_DOTS))).rstrip()
+    if septets(short) < _WHAT_SEPTETS_MIN:
+        return "", False
+    return template.format(what=short + _DOTS), False

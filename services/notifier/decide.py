@@ -1,0 +1,174 @@
+"""What to do with a challenge that comes in, and with texts that are due. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from countersign.contract.canonical import canonical
+from countersign.runtime.errors import KeyUnknown, OffContract
+from services.notifier.codes import SealBroken, open_code
+from services.notifier.model import Answer, Delay, Dispatch, Send, Settlement, State, Withhold
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from countersign.contract import ChallengeIssued
+    from countersign.policy import TextLimits
+    from countersign.runtime.record import Incoming
+    from services.notifier.model import Candidate, Known, Receipt, Recent, Step, TextKey
+
+LIFE_LEFT_MIN = timedelta(seconds=5)  # design, invariant 6: a later code would arrive dead
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PAUSE_SECONDS_MAX = 8.0  # of a challenge's 300 s: a throttled text gets a dozen more tries
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+LATE = "late"
+NUMBER_GAP, NUMBER_HOUR, NUMBER_DAY, ACCOUNT_HOUR = "number.gap", "number.hour", "number.day", "account.hour"
+COUNTRY = "country"
+UNSETTLED = "unsettled"
+NUMBER_UNKNOWN, NUMBER_UNREADABLE = "number.unknown", "number.unreadable"
+
+
+def receive(incoming: Incoming[ChallengeIssued], known: Known, now: datetime) -> Dispatch | None:
+    """Return the text that a challenge asks for, or None if it is known or nobody can vouch for it any more.
+
+    The code is opened once, to see that number, send, summary and expiry are those it was sealed with, and forgotten.
+    Raises OffContract if they are not, KeyUnknown for a key that may still come.
+    """
+    event, raw = incoming.event, incoming.raw()
+    key = (event.challenge_id, event.send)
+    fingerprint = _fingerprint(raw)
+    if key in known.fingerprints:
+        if known.fingerprints[key] != fingerprint:
+            raise OffContract("challenge_id, send: known with other contents")
+        return None
+    late = event.expires_at - now < LIFE_LEFT_MIN
+    secret = known.code_secrets.get(event.key_id)
+    if secret is None:
+        if late:  # unopened it may be anybody's: it neither becomes a text nor takes the place of one
+            return None
+        raise KeyUnknown("code_keys", event.key_id)
+    try:
+        open_code(secret, raw)
+    except SealBroken:
+        raise OffContract("sealed_code: does not open with the other fields as they are") from None
+    return Dispatch(
+        key,
+        fingerprint,
+        event.account_id,
+        event.user_id,
+        event.number_id,
+        event.expires_at,
+        incoming.record.value or b"",
+        incoming.traceparent,
+        late,
+    )
+
+
+def _fingerprint(raw: Mapping[str, Any]) -> bytes:
+    try:
+        return sha256(canonical(raw)).digest()
+    except ValueError:
+        raise OffContract(
+            "value: expected strings, integers and booleans only; came a number of another kind"
+        ) from None
+
+
+def plan(candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, now: datetime) -> list[Step]:
+    """Judge texts that are due, in order; each that may leave counts against those after it."""
+    numbers = {fingerprint: list(times) for fingerprint, times in recent.numbers.items()}
+    accounts = {account_id: list(times) for account_id, times in recent.accounts.items()}
+    steps: list[Step] = []
+    for candidate in candidates:
+        number = candidate.number
+        left_number = numbers.setdefault(number.fingerprint, []) if number else []
+        left_account = accounts.setdefault(candidate.account_id, [])
+        step = _judge(candidate, left_number, left_account, limits, now)
+        if isinstance(step, Send):
+            left_number.insert(0, now)
+            left_account.insert(0, now)
+        steps.append(step)
+    return steps
+
+
+def _judge(
+    candidate: Candidate,
+    left_number: Sequence[datetime],
+    left_account: Sequence[datetime],
+    limits: TextLimits,
+    now: datetime,
+) -> Step:
+    number = candidate.number
+    if candidate.expires_at - now < LIFE_LEFT_MIN:
+        return Withhold(candidate, State.SUPPRESSED, candidate.held_by or LATE, candidate.expires_at)
+    if number is None or number.user_id != candidate.user_id:
+        return Withhold(candidate, State.REFUSED, NUMBER_UNKNOWN)
+    if limits.countries is not None and number.country not in limits.countries:
+        return Withhold(candidate, State.SUPPRESSED, COUNTRY)
+    account_max = limits.account_hourly_base + limits.account_hourly_per_member * number.account_members
+    over = max(
+        (free_at(left_number, HOUR, limits.number_hourly_max), NUMBER_HOUR),
+        (free_at(left_number, DAY, limits.number_daily_max), NUMBER_DAY),
+        (free_at(left_account, HOUR, account_max), ACCOUNT_HOUR),
+    )
+    if over[0] > now:
+        return Withhold(candidate, State.SUPPRESSED, over[1], over[0])
+    until = left_number[0] + limits.gap if left_number else now
+    return Send(candidate, number) if until <= now else _delay(candidate, until)
+
+
+def _delay(candidate: Candidate, until: datetime) -> Step:
+    """Let it wait, unless it would then be too late: so it is told now."""
+    if candidate.expires_at - until < LIFE_LEFT_MIN:
+        return Withhold(candidate, State.SUPPRESSED, NUMBER_GAP, until)
+    return Delay(candidate, until, NUMBER_GAP)
+
+
+def free_at(times: Sequence[datetime], window: timedelta, texts_max: int) -> datetime:
+    """Return since when one more is within the limit: as the oldest of the latest `texts_max` leaves the window."""
+    return times[texts_max - 1] + window if len(times) >= texts_max else _EVER
+
+
+# What the answers of a provider make of a text. Only one that certainly did not leave becomes due again.
+_STATES = {
+    Answer.ACCEPTED: State.ACCEPTED,
+    Answer.REFUSED: State.REFUSED,
+    Answer.NOT_SENT: State.DUE,
+    Answer.IN_DOUBT: State.UNKNOWN,
+    Answer.STOPPED: State.DUE,
+}
+
+
+def attempted(candidate: Candidate, receipt: Receipt, segments: int) -> Settlement:
+    """Return what an attempt came to. `candidate` is as it was before the claim."""
+    claims, state = candidate.claims + 1, _STATES[receipt.answer]
+    return Settlement(
+        candidate.key,
+        State.CLAIMED,
+        claims,
+        state,
+        receipt.reason,
+        segments=segments if state in {State.ACCEPTED, State.UNKNOWN} else 0,
+        message_id=receipt.message_id,
+        pause_seconds=pause_of(claims) if state is State.DUE else 0.0,
+    )
+
+
+def withheld(step: Withhold) -> Settlement:
+    """Return the end of a text that does not leave."""
+    candidate = step.candidate
+    return Settlement(candidate.key, State.DUE, candidate.claims, step.state, step.reason, step.retry_at)
+
+
+def doubted(key: TextKey, claims: int) -> Settlement:
+    """Return the end of a claim that nobody settled: the text may have left, so it never leaves again."""
+    return Settlement(key, State.CLAIMED, claims, State.UNKNOWN, UNSETTLED, segments=1)
+
+
+def pause_of(claims: int) -> float:
+    """Return the seconds before a text that did not leave is tried again: 1, 2, 4, 8, 8."""
+    return min(PAUSE_SECONDS_MAX, 2.0 ** (claims - 1))

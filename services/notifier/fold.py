@@ -1,0 +1,56 @@
+"""Challenges, folded into texts that are due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.contract import ChallengeIssued, reader
+from services.notifier import store
+from services.notifier.decide import LATE, receive
+from services.notifier.deliveries import delivery_of
+from services.notifier.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+    from datetime import datetime
+
+    from countersign.runtime.due import Waker
+    from countersign.runtime.keys import KeyRing
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing, Record
+    from services.notifier.model import Dispatch, Known
+
+_parse = reader(ChallengeIssued)
+
+
+class Challenges:
+    """The fold of access.challenges.v1. What it keeps wakes the sender."""
+
+    topic = ChallengeIssued.topic
+    dedupes_by_key = True
+
+    def __init__(self, code_keys: KeyRing, waker: Waker) -> None:
+        self._code_keys = code_keys
+        self._waker = waker
+
+    def parse(self, record: Record) -> Incoming[ChallengeIssued] | None:
+        return _parse(record)
+
+    def keys(self, incoming: Incoming[ChallengeIssued]) -> tuple[Hashable, ...]:
+        return (("text", incoming.event.challenge_id, incoming.event.send),)
+
+    async def load(self, db: Connection, events: Sequence[Incoming[ChallengeIssued]]) -> tuple[Known, datetime]:
+        self._code_keys.refresh()
+        secrets = {key.key_id: key.secret for key in self._code_keys.all()}
+        return await store.known(db, [(i.event.challenge_id, i.event.send) for i in events], secrets)
+
+    def decide(self, incoming: Incoming[ChallengeIssued], state: Known, now: datetime) -> Dispatch | None:
+        return receive(incoming, state, now)
+
+    async def save(self, db: Connection, outcomes: Sequence[Dispatch], now: datetime) -> list[Outgoing]:
+        rows = await store.insert(db, outcomes, LATE)
+        return [delivery_of(row, now) for row in rows if row["state"] == State.SUPPRESSED]
+
+    def committed(self, outcomes: Sequence[Dispatch]) -> None:
+        if any(not outcome.late for outcome in outcomes):
+            self._waker.wake()

@@ -1,0 +1,64 @@
+"""Whether the provider takes our texts at all. While it does not, texts stay due and somebody is paged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.notifier.model import Answer
+
+if TYPE_CHECKING:
+    import structlog
+    from prometheus_client import Gauge
+
+    from countersign.runtime.health import Health
+    from services.notifier.model import Receipt
+
+PROBE_EVERY_SECONDS = 10.0  # a mended account is used again within that time
+_WORDS = {
+    "provider.authorization": "SNS refuses our credentials or rights",
+    "provider.clock": "SNS refuses our clock",
+    "provider.spend_limit": "the monthly SMS spending quota is used up",
+}
+
+
+class Provider:
+    """Stopped by an answer that is ours to mend; then one text at a time tries whether it was."""
+
+    def __init__(self, health: Health, stopped: Gauge, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._health = health
+        self._gauge = stopped
+        self._log = log
+        self._reason: str | None = None
+        self._probe_at = 0.0
+
+    def room(self, free: int, seconds: float) -> int:
+        """Return how many of `free` texts may be claimed at this monotonic time."""
+        if self._reason is None:
+            return free
+        return 1 if seconds >= self._probe_at else 0
+
+    def heard(self, receipt: Receipt, seconds: float) -> None:
+        """Learn from an answer."""
+        match receipt.answer:
+            case Answer.STOPPED:
+                self._stop(receipt.reason or "provider.authorization", seconds)
+            case Answer.ACCEPTED | Answer.REFUSED:
+                self._go()
+            case Answer.NOT_SENT | Answer.IN_DOUBT:
+                pass
+
+    def _stop(self, reason: str, seconds: float) -> None:
+        words = _WORDS.get(reason, "SNS takes no texts")
+        if self._reason is None:
+            self._log.error("provider_stopped", reason=reason, words=words)
+        self._reason = reason
+        self._probe_at = seconds + PROBE_EVERY_SECONDS
+        self._gauge.set(1)
+        self._health.tell("sns", f"{words}: texts wait")
+
+    def _go(self) -> None:
+        if self._reason is not None:
+            self._log.info("provider_goes_on", reason=self._reason)
+        self._reason = None
+        self._gauge.set(0)
+        self._health.tell("sns", None)

@@ -1,0 +1,220 @@
+"""Due -> claim (commit) -> send -> settle, and the end of claims that nobody settled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from countersign.contract import ChallengeIssued
+from countersign.contract.number import SealBroken as NumberBroken
+from countersign.contract.number import open_number
+from countersign.runtime.due import Waker
+from countersign.runtime.errors import KeyUnknown
+from services.notifier import store
+from services.notifier.codes import open_code
+from services.notifier.compose import compose
+from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, withheld
+from services.notifier.deliveries import delivery_of
+from services.notifier.model import Answer, Receipt, Send, Withhold
+from services.notifier.words import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import asyncpg
+    import structlog
+
+    from countersign.contract.number import PhoneNumber
+    from countersign.policy import TextLimits
+    from countersign.runtime.keys import KeyRing
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Outgoing
+    from services.notifier.counters import Counters
+    from services.notifier.model import Settlement, SmsText, TextKey
+    from services.notifier.provider import Provider
+    from services.notifier.settings import TextSettings
+    from services.notifier.words import Words
+
+CLAIM_GOOD_SECONDS = 10.0  # design, section 2: a sender that comes later than that leaves the text alone
+
+
+class SmsSender(Protocol):
+    """Sends one text, once. It answers whatever happens, and raises only for a bug."""
+
+    async def send(self, number: PhoneNumber, text: SmsText) -> Receipt: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A text that is ours to send until `good_until`, in monotonic seconds."""
+
+    step: Send
+    good_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """What opens codes and numbers, for as long as it takes to send a text."""
+
+    codes: KeyRing
+    numbers: KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What texts are made of besides the challenge."""
+
+    settings: TextSettings
+    languages: Mapping[str, Words] = field(repr=False)
+
+    def text_of(self, event: bytes, rings: Rings) -> SmsText:
+        """Open the code and return the text. Raises KeyUnknown."""
+        challenge = ChallengeIssued.model_validate_json(event)
+        code = open_code(rings.codes.get(challenge.key_id).secret, json.loads(event))
+        words = choose(self.languages, challenge.client.locale, self.settings.default_locale)
+        return compose(
+            words,
+            challenge.action,
+            code,
+            summary=challenge.summary,
+            client=challenge.client,
+            host=self.settings.host,
+        )
+
+
+class Texts:
+    """Texts that are due. One is claimed once, by a commit, before it leaves; what is in doubt never leaves again."""
+
+    name = "texts"
+    every = 1.0
+
+    def __init__(  # noqa: PLR0913 - the parts of a text on its way
+        self,
+        waker: Waker,
+        sender: SmsSender,
+        provider: Provider,
+        *,
+        rings: Rings,
+        wording: Wording,
+        limits: TextLimits,
+        counters: Counters,
+        parallel: int,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self.waker = waker
+        self.parallel = parallel
+        self._sender = sender
+        self._provider = provider
+        self._rings = rings
+        self._wording = wording
+        self._limits = limits
+        self._counters = counters
+        self._log = log
+
+    async def take(self, db: Connection, limit: int) -> Sequence[Claim | Withhold]:
+        """Claim texts that may leave, and lease those that never will; delayed ones stay due."""
+        started = _seconds()
+        room = self._provider.room(limit, started)
+        candidates = await store.due(db, room or limit, sending=room > 0)
+        if not candidates:
+            return ()
+        recent, now = await store.recent(db, candidates, self._limits)
+        steps = plan(candidates, recent, self._limits, now)
+        await store.mark(db, steps, now)
+        items: list[Claim | Withhold] = []
+        for step in steps:
+            if isinstance(step, Send):
+                life = (step.candidate.expires_at - now).total_seconds()
+                items.append(Claim(step, started + min(CLAIM_GOOD_SECONDS, life)))
+            elif isinstance(step, Withhold):
+                items.append(step)
+        return items
+
+    async def act(self, item: Claim | Withhold) -> Settlement:
+        """Send a claimed text."""
+        if isinstance(item, Withhold):
+            return withheld(item)
+        receipt, segments = await self._attempt(item)
+        self._provider.heard(receipt, _seconds())
+        return attempted(item.step.candidate, receipt, segments)
+
+    async def _attempt(self, claim: Claim) -> tuple[Receipt, int]:
+        candidate, sealed = claim.step.candidate, claim.step.number
+        try:
+            text = self._wording.text_of(candidate.event, self._rings)
+            number = open_number(self._rings.numbers.get(sealed.key_id).secret, sealed.sealed, sealed.user_id)
+        except KeyUnknown as missing:
+            self._rings.codes.refresh()
+            self._rings.numbers.refresh()
+            self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id)
+            return Receipt(Answer.NOT_SENT, "key.unknown"), 0
+        except NumberBroken:
+            self._log.error("number_unreadable", user_id=str(sealed.user_id), key_id=sealed.key_id)
+            return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0
+        if _seconds() >= claim.good_until:
+            return Receipt(Answer.NOT_SENT, "claim.late"), 0
+        return await self._sender.send(number, text), text.segments
+
+    async def settle(self, db: Connection, done: Sequence[Settlement]) -> list[Outgoing]:
+        """Store what became of texts."""
+        return settled(await store.settle(db, done), done, self._counters, self._log)
+
+
+class Doubts:
+    """Claims that were not settled in time: their process died, or hangs. They end as unknown."""
+
+    name = "texts_in_doubt"
+    every = 5.0
+    parallel = 500
+
+    def __init__(self, counters: Counters, log: structlog.typing.FilteringBoundLogger) -> None:
+        self.waker = Waker()
+        self._counters = counters
+        self._log = log
+
+    async def take(self, db: Connection, limit: int) -> Sequence[tuple[TextKey, int]]:
+        """Look for them. No lease: settling twice is settling once."""
+        return await store.in_doubt(db, limit)
+
+    async def act(self, item: tuple[TextKey, int]) -> Settlement:
+        """Nothing can be done about it."""
+        key, claims = item
+        return doubted(key, claims)
+
+    async def settle(self, db: Connection, done: Sequence[Settlement]) -> list[Outgoing]:
+        """Store them as unknown."""
+        return settled(await store.settle(db, done), done, self._counters, self._log)
+
+
+def settled(
+    rows: Sequence[asyncpg.Record],
+    done: Sequence[Settlement],
+    counters: Counters,
+    log: structlog.typing.FilteringBoundLogger,
+) -> list[Outgoing]:
+    """Tell logs and counters what was settled, and return the events of those that came to their end."""
+    for row in rows:
+        counters.count(row)
+        log.info(
+            "text_settled" if store.is_end(row) else "text_due_again",
+            challenge_id=str(row["challenge_id"]),
+            send=row["send"],
+            account_id=str(row["account_id"]),
+            user_id=str(row["user_id"]),
+            outcome=row["state"],
+            reason=row["reason"],
+            country=row["country"],
+            seconds=round(row["age_seconds"], 3),
+        )
+    found = {(row["challenge_id"], row["send"]) for row in rows}
+    for late in done:
+        if late.key not in found:
+            log.warning("text_settled_late", challenge_id=str(late.key[0]), send=late.key[1], outcome=late.state)
+            counters.late.inc()
+    return [delivery_of(row, row["now"]) for row in rows if store.is_end(row)]
+
+
+def _seconds() -> float:
+    return asyncio.get_running_loop().time()

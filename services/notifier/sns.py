@@ -1,0 +1,174 @@
+"""Texts through Amazon SNS, and its words made ours.
+
+SNS has no idempotency token: a repeated publish is a second text. So the SDK's retries are off, and whatever may have
+reached SNS without an answer is in doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from services.notifier.model import Answer, Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from types_aiobotocore_sns.client import SNSClient
+    from types_aiobotocore_sns.type_defs import MessageAttributeValueTypeDef
+
+    from countersign.contract.number import PhoneNumber
+    from services.notifier.model import SmsText
+    from services.notifier.settings import SnsSettings
+
+CONNECT_SECONDS_MAX = 2.0
+READ_SECONDS_MAX = 5.0
+# All of one publish. With the 10 s between claim and send it stays well under the 30 s after which a claim is in doubt.
+PUBLISH_SECONDS_MAX = 9.0
+_SERVER_ERROR, _CLIENT_ERROR = 500, 400
+
+# SNS API reference, Publish and common errors; what its SMS sandbox and spending quota say stands in the message.
+REFUSED = {
+    "OptedOut": "provider.opted_out",
+    "OptedOutException": "provider.opted_out",
+    "InvalidParameter": "provider.refused",
+    "InvalidParameterValue": "provider.refused",
+    "ParameterValueInvalid": "provider.refused",
+}
+NOT_SENT_YET = {
+    "Throttled": "provider.throttled",
+    "Throttling": "provider.throttled",
+    "ThrottledException": "provider.throttled",
+    "ThrottlingException": "provider.throttled",
+    "TooManyRequestsException": "provider.throttled",
+    "RequestLimitExceeded": "provider.throttled",
+}
+OURS_TO_MEND = {
+    "AuthorizationError": "provider.authorization",
+    "AuthorizationErrorException": "provider.authorization",
+    "AccessDenied": "provider.authorization",
+    "AccessDeniedException": "provider.authorization",
+    "ExpiredToken": "provider.authorization",
+    "ExpiredTokenException": "provider.authorization",
+    "IncompleteSignature": "provider.authorization",
+    "InvalidAccessKeyId": "provider.authorization",
+    "InvalidClientTokenId": "provider.authorization",
+    "InvalidSecurity": "provider.authorization",
+    "MissingAuthenticationToken": "provider.authorization",
+    "OptInRequired": "provider.authorization",
+    "RequestExpired": "provider.clock",
+    "SignatureDoesNotMatch": "provider.authorization",
+    "UnrecognizedClientException": "provider.authorization",
+    "LimitExceeded": "provider.spend_limit",
+    "LimitExceededException": "provider.spend_limit",
+    "SpendLimitExceeded": "provider.spend_limit",
+}
+_SPEND_WORDS = ("spend", "quota")
+
+
+def answer_of_error(status: int, code: str, message: str) -> Receipt:
+    """Return what an HTTP answer that is no success means. `code` and `message` are those of its body."""
+    if status >= _SERVER_ERROR or status < _CLIENT_ERROR:
+        return Receipt(Answer.IN_DOUBT, "provider.error")
+    if code in NOT_SENT_YET:
+        return Receipt(Answer.NOT_SENT, NOT_SENT_YET[code])
+    if code in OURS_TO_MEND:
+        return Receipt(Answer.STOPPED, OURS_TO_MEND[code])
+    if any(word in message.lower() for word in _SPEND_WORDS):
+        return Receipt(Answer.STOPPED, "provider.spend_limit")
+    return Receipt(Answer.REFUSED, REFUSED.get(code, "provider.refused"))
+
+
+def answer_of_failure(error: BotoCoreError) -> Receipt:
+    """Return what a publish without an answer means: certainly not sent only if no connection was ever there."""
+    match error:
+        case ConnectTimeoutError() | ProxyConnectionError() | SSLError():
+            return Receipt(Answer.NOT_SENT, "provider.unreachable")
+        case EndpointConnectionError():
+            # aiobotocore says so of a reset in mid-request, too; the error of aiohttp beneath tells them apart.
+            cause = error.kwargs.get("error")
+            if isinstance(cause, aiohttp.ClientConnectorError) or not isinstance(cause, aiohttp.ClientError):
+                return Receipt(Answer.NOT_SENT, "provider.unreachable")
+            return Receipt(Answer.IN_DOUBT, "provider.reset")
+        case NoCredentialsError():
+            return Receipt(Answer.STOPPED, "provider.authorization")
+        case ReadTimeoutError():
+            return Receipt(Answer.IN_DOUBT, "provider.timeout")
+        case _:
+            return Receipt(Answer.IN_DOUBT, "provider.reset")
+
+
+class SnsSender:
+    """Sends one text, once, and says what SNS answered. Never raises for what SNS or the network does."""
+
+    def __init__(self, client: SNSClient, settings: SnsSettings) -> None:
+        self._client = client
+        self._attributes = _attributes(settings)
+
+    async def send(self, number: PhoneNumber, text: SmsText) -> Receipt:
+        """Publish the text to the number."""
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS_MAX):
+                reply = await self._client.publish(
+                    PhoneNumber=number.e164, Message=text.body, MessageAttributes=self._attributes
+                )
+        except ClientError as error:
+            told = error.response.get("Error", {})
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", _SERVER_ERROR)
+            return answer_of_error(status, told.get("Code", ""), told.get("Message", ""))
+        except BotoCoreError as error:
+            return answer_of_failure(error)
+        except TimeoutError:
+            return Receipt(Answer.IN_DOUBT, "provider.timeout")
+        return Receipt(Answer.ACCEPTED, message_id=reply["MessageId"])
+
+
+def _attributes(settings: SnsSettings) -> dict[str, MessageAttributeValueTypeDef]:
+    texts = {"AWS.SNS.SMS.SMSType": "Transactional"}
+    if settings.sender_id is not None:
+        texts["AWS.SNS.SMS.SenderID"] = settings.sender_id
+    if settings.origination_number is not None:
+        texts["AWS.MM.SMS.OriginationNumber"] = settings.origination_number
+    attributes: dict[str, MessageAttributeValueTypeDef] = {
+        name: {"DataType": "String", "StringValue": value} for name, value in texts.items()
+    }
+    if settings.price_usd_max is not None:
+        attributes["AWS.SNS.SMS.MaxPrice"] = {"DataType": "Number", "StringValue": f"{settings.price_usd_max:.5f}"}
+    return attributes
+
+
+@asynccontextmanager
+async def sns_sender(settings: SnsSettings, parallel: int) -> AsyncIterator[SnsSender]:
+    """Open the client: no retries of its own, as many connections as texts in flight."""
+    config = AioConfig(
+        retries={"total_max_attempts": 1},
+        connect_timeout=CONNECT_SECONDS_MAX,
+        read_timeout=READ_SECONDS_MAX,
+        max_pool_connections=parallel,
+    )
+    secret = settings.secret_access_key
+    client = aioboto3.Session().client(
+        "sns",
+        region_name=settings.region,
+        endpoint_url=settings.endpoint_url,
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=config,
+    )
+    async with client as opened:
+        yield SnsSender(opened, settings)

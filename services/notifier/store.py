@@ -1,0 +1,272 @@
+"""The notifier's SQL: a fixed number of statements a batch, and the predicate of each is its guard."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import asyncpg
+
+    from countersign.policy import TextLimits
+    from countersign.runtime.postgres import Connection, Pool
+    from services.notifier.model import Dispatch, Settlement, Step, TextKey
+
+LEASE_SECONDS = 30  # how long a verdict without a text may take to be settled before it is judged again
+CLAIM_SECONDS_MAX = 30  # design, section 2: after it an unsettled claim is in doubt for ever
+KEPT_DAYS = 40  # design, section 2: longer than any topic could bring a challenge back
+_LOCKS = 0x534D53  # our class of advisory locks: "SMS"
+
+KNOWN = """
+SELECT now() AS now, d.challenge_id, d.send, d.fingerprint
+  FROM unnest($1::uuid[], $2::smallint[]) AS k (challenge_id, send)
+  LEFT JOIN dispatch d USING (challenge_id, send)
+"""
+
+# Of a text seen before only the first challenge counts. In one order, so that two owners of a partition in transition
+# cannot deadlock.
+INSERT = """
+INSERT INTO dispatch (challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, traceparent, state,
+                      event, due_at, reason, retry_at, settled_at)
+SELECT challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, traceparent,
+       CASE WHEN late THEN 'suppressed' ELSE 'due' END,
+       CASE WHEN NOT late THEN event END,
+       CASE WHEN NOT late THEN now() END,
+       CASE WHEN late THEN $11 END,
+       CASE WHEN late THEN expires_at END,
+       CASE WHEN late THEN now() END
+  FROM unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[],
+              $8::bytea[], $9::text[], $10::boolean[])
+    AS d (challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, event, traceparent, late)
+ ORDER BY challenge_id, send
+    ON CONFLICT DO NOTHING
+RETURNING challenge_id, send, account_id, user_id, number_id, state, country, segments, provider_message_id, reason,
+          retry_at, traceparent
+"""
+
+# While the provider takes nothing ($2 false) only texts whose challenge is nearly over are looked at, to end them.
+DUE = """
+SELECT d.challenge_id, d.send, d.account_id, d.user_id, d.expires_at, d.claims, d.reason, d.event,
+       n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
+  FROM dispatch d
+  LEFT JOIN enrolment.sealed_number n ON n.number_id = d.number_id
+ WHERE d.state = 'due' AND d.due_at <= now() AND ($2 OR d.expires_at < now() + interval '5 seconds')
+ ORDER BY d.due_at, d.challenge_id, d.send
+ LIMIT $1
+   FOR UPDATE OF d SKIP LOCKED
+"""
+
+# One claim at a time judges a number and an account, whichever process it is in: the locks are taken in the order of
+# their keys and held until the commit. Two keys that share a lock only wait for each other.
+LOCK = "SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::integer[]) AS key"
+
+# Asked only once the locks are held: an earlier statement would not see what the last holder committed, and its clock
+# would show the time before the wait.
+RECENT = """
+SELECT clock_timestamp() AS now, k.fingerprint, k.account_id,
+       array(SELECT d.counted_at FROM dispatch d
+              WHERE d.number_fingerprint = k.fingerprint AND d.counted_at > now() - interval '1 day'
+              ORDER BY d.counted_at DESC LIMIT $3) AS number_times,
+       array(SELECT d.counted_at FROM dispatch d
+              WHERE d.account_id = k.account_id AND d.counted_at > now() - interval '1 hour'
+              ORDER BY d.counted_at DESC LIMIT $4) AS account_times
+  FROM unnest($1::bytea[], $2::uuid[]) AS k (fingerprint, account_id)
+"""
+
+# A text that may leave is claimed and counted; a delayed one waits; a verdict without a text is leased until settled.
+MARK = """
+UPDATE dispatch d
+   SET state = CASE WHEN s.step = 'send' THEN 'claimed' ELSE 'due' END,
+       due_at = CASE s.step WHEN 'delay' THEN s.until
+                            WHEN 'withhold' THEN $8::timestamptz + make_interval(secs => $9) END,
+       claims = d.claims + (s.step = 'send')::integer,
+       claimed_at = CASE WHEN s.step = 'send' THEN $8 END,
+       counted_at = CASE WHEN s.step = 'send' THEN $8 END,
+       number_fingerprint = s.fingerprint,
+       country = s.country,
+       reason = coalesce(s.reason, d.reason)
+  FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::text[])
+    AS s (challenge_id, send, step, until, reason, fingerprint, country)
+ WHERE d.challenge_id = s.challenge_id AND d.send = s.send
+"""
+
+IN_DOUBT = """
+SELECT challenge_id, send, claims FROM dispatch
+ WHERE state = 'claimed' AND claimed_at < now() - make_interval(secs => $2)
+ ORDER BY claimed_at LIMIT $1
+"""
+
+# Locked in one order, so that a late sender and whoever doubted its claim cannot deadlock; the first of them counts.
+# A text that certainly did not leave is due again, and does not count against the limits.
+SETTLE = """
+WITH held AS (
+    SELECT d.challenge_id, d.send, s.state, s.reason, s.retry_at, s.segments, s.message_id, s.pause
+      FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[],
+                  $8::smallint[], $9::text[], $10::float8[])
+        AS s (challenge_id, send, was, claims, state, reason, retry_at, segments, message_id, pause)
+      JOIN dispatch d USING (challenge_id, send)
+     WHERE d.state = s.was AND d.claims = s.claims
+     ORDER BY d.challenge_id, d.send
+       FOR UPDATE OF d)
+UPDATE dispatch d
+   SET state = h.state,
+       reason = h.reason,
+       retry_at = h.retry_at,
+       segments = h.segments,
+       provider_message_id = h.message_id,
+       event = CASE WHEN h.state = 'due' THEN d.event END,
+       due_at = CASE WHEN h.state = 'due' THEN now() + make_interval(secs => h.pause) END,
+       claimed_at = CASE WHEN h.state <> 'due' THEN d.claimed_at END,
+       counted_at = CASE WHEN h.state <> 'due' THEN d.counted_at END,
+       settled_at = CASE WHEN h.state <> 'due' THEN now() END
+  FROM held h
+ WHERE d.challenge_id = h.challenge_id AND d.send = h.send
+RETURNING now() AS now, d.challenge_id, d.send, d.account_id, d.user_id, d.number_id, d.state, d.country, d.segments,
+          d.provider_message_id, d.reason, d.retry_at, d.traceparent,
+          extract(epoch FROM now() - d.created_at)::float8 AS age_seconds
+"""
+
+# In small bites, so that it never holds up a claim.
+FORGET = """
+DELETE FROM dispatch WHERE (challenge_id, send) IN (
+    SELECT challenge_id, send FROM dispatch
+     WHERE created_at < now() - make_interval(days => $1) ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+"""
+
+
+async def known(db: Connection, keys: Sequence[TextKey], code_secrets: Mapping[str, bytes]) -> tuple[Known, datetime]:
+    """Return which of these texts are known already, and the database's now."""
+    rows = await db.fetch(KNOWN, [key[0] for key in keys], [key[1] for key in keys])
+    found = {(row["challenge_id"], row["send"]): row["fingerprint"] for row in rows if row["challenge_id"] is not None}
+    return Known(found, code_secrets), rows[0]["now"]
+
+
+async def insert(db: Connection, dispatches: Sequence[Dispatch], late_reason: str) -> list[asyncpg.Record]:
+    """Keep new texts and return those that nobody kept before."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        INSERT,
+        [d.key[0] for d in dispatches],
+        [d.key[1] for d in dispatches],
+        [d.fingerprint for d in dispatches],
+        [d.account_id for d in dispatches],
+        [d.user_id for d in dispatches],
+        [d.number_id for d in dispatches],
+        [d.expires_at for d in dispatches],
+        [d.event for d in dispatches],
+        [d.traceparent for d in dispatches],
+        [d.late for d in dispatches],
+        late_reason,
+    )
+    return rows
+
+
+async def due(db: Connection, limit: int, *, sending: bool) -> list[Candidate]:
+    """Lock texts that are due, with their numbers, still sealed."""
+    return [_candidate(row) for row in await db.fetch(DUE, limit, sending)]
+
+
+def _candidate(row: asyncpg.Record) -> Candidate:
+    number = None
+    if row["sealed"] is not None:
+        number = SealedNumber(
+            row["number_user_id"],
+            row["sealed"],
+            row["key_id"],
+            row["fingerprint"],
+            row["country"],
+            row["account_members"],
+        )
+    return Candidate(
+        (row["challenge_id"], row["send"]),
+        row["account_id"],
+        row["user_id"],
+        row["expires_at"],
+        row["claims"],
+        number,
+        row["reason"],
+        row["event"],
+    )
+
+
+async def recent(db: Connection, candidates: Sequence[Candidate], limits: TextLimits) -> tuple[Recent, datetime]:
+    """Lock the numbers and accounts of these texts, and return when texts to and of them left of late, and the time."""
+    fingerprints = {c.key: c.number.fingerprint if c.number else None for c in candidates}
+    numbers = {fingerprint for fingerprint in fingerprints.values() if fingerprint is not None}
+    accounts = {c.account_id for c in candidates}
+    members_max = max((c.number.account_members for c in candidates if c.number), default=0)
+    await db.execute(LOCK, _LOCKS, sorted({_lock_of(key) for key in (*numbers, *(a.bytes for a in accounts))}))
+    rows = await db.fetch(
+        RECENT,
+        [fingerprints[c.key] for c in candidates],
+        [c.account_id for c in candidates],
+        max(limits.number_hourly_max, limits.number_daily_max),
+        limits.account_hourly_base + limits.account_hourly_per_member * members_max,
+    )
+    found = Recent(
+        {row["fingerprint"]: row["number_times"] for row in rows if row["fingerprint"] is not None},
+        {row["account_id"]: row["account_times"] for row in rows},
+    )
+    return found, max(row["now"] for row in rows)
+
+
+def _lock_of(key: bytes) -> int:
+    return int.from_bytes(sha256(key).digest()[:4], signed=True)
+
+
+async def mark(db: Connection, steps: Sequence[Step], now: datetime) -> None:
+    """Store what was decided about texts that are due."""
+    await db.execute(
+        MARK,
+        [s.candidate.key[0] for s in steps],
+        [s.candidate.key[1] for s in steps],
+        [_STEPS.get(type(s), "withhold") for s in steps],
+        [s.until if isinstance(s, Delay) else None for s in steps],
+        [None if isinstance(s, Send) else s.reason for s in steps],
+        [s.candidate.number.fingerprint if s.candidate.number else None for s in steps],
+        [s.candidate.number.country if s.candidate.number else None for s in steps],
+        now,
+        LEASE_SECONDS,
+    )
+
+
+_STEPS: Mapping[type, str] = {Send: "send", Delay: "delay"}
+
+
+async def in_doubt(db: Connection, limit: int) -> list[tuple[TextKey, int]]:
+    """Return claims that nobody settled in time, and how often each text was claimed."""
+    rows = await db.fetch(IN_DOUBT, limit, CLAIM_SECONDS_MAX)
+    return [((row["challenge_id"], row["send"]), row["claims"]) for row in rows]
+
+
+async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[asyncpg.Record]:
+    """Settle those that are still as they were left; return them as they are now."""
+    rows: list[asyncpg.Record] = await db.fetch(
+        SETTLE,
+        [s.key[0] for s in settlements],
+        [s.key[1] for s in settlements],
+        [s.was for s in settlements],
+        [s.claims for s in settlements],
+        [s.state for s in settlements],
+        [s.reason for s in settlements],
+        [s.retry_at for s in settlements],
+        [s.segments for s in settlements],
+        [s.message_id for s in settlements],
+        [s.pause_seconds for s in settlements],
+    )
+    return rows
+
+
+def is_end(row: asyncpg.Record) -> bool:
+    """Tell whether a settled text has come to its end, or is due again."""
+    return State(row["state"]) is not State.DUE
+
+
+async def forget(db: Pool) -> bool:
+    """Delete some of what is past its days; tell whether there may be more."""
+    deleted: str = await db.execute(FORGET, KEPT_DAYS)
+    return deleted != "DELETE 0"

@@ -1,0 +1,95 @@
+"""The notifier put together."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from countersign import policy
+from countersign.runtime.due import Waker
+from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.frame import Frame, Limit, Parts, Service
+from countersign.runtime.keys import KeyRing
+from services.notifier import sns, store, words
+from services.notifier.counters import Counters
+from services.notifier.decide import LIFE_LEFT_MIN, PAUSE_SECONDS_MAX
+from services.notifier.fold import Challenges
+from services.notifier.gsm7 import PART_SEPTETS_MAX
+from services.notifier.provider import PROBE_EVERY_SECONDS, Provider
+from services.notifier.sending import CLAIM_GOOD_SECONDS, Doubts, Rings, Texts, Wording
+from services.notifier.settings import NotifierSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+FORGET_EVERY_SECONDS = 600.0
+
+
+@asynccontextmanager
+async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
+    """Put the parts together, with the AWS client open for as long as they run."""
+    settings = frame.settings
+    limits = policy.load(settings.policy_file).texts
+    rings = Rings(KeyRing("code_keys", settings.code_keys), KeyRing("number_keys", settings.number_keys))
+    counters = Counters(frame.metrics.registry)
+    waker = Waker()
+    languages = words.load()
+    if settings.text.default_locale not in languages:
+        raise ValueError(f"text.default_locale: there are words for {', '.join(sorted(languages))}")
+    async with sns.sns_sender(settings.sns, settings.sns.parallel_max) as sender:
+        texts = Texts(
+            waker,
+            sender,
+            Provider(frame.health, counters.stopped, frame.log),
+            rings=rings,
+            wording=Wording(settings.text, languages),
+            limits=limits,
+            counters=counters,
+            parallel=settings.sns.parallel_max,
+            log=frame.log,
+        )
+        yield Parts(
+            folds=[Challenges(rings.codes, waker)],
+            dues=[texts, Doubts(counters, frame.log)],
+            background=[lambda: forget_old(frame)],
+        )
+
+
+async def forget_old(frame: Frame[NotifierSettings]) -> None:
+    """Delete what is past its days, in small bites."""
+    while True:
+        more = False
+        try:
+            more = await store.forget(frame.pool)
+        except Exception as error:
+            if kind_of(error) is not Kind.INFRASTRUCTURE:
+                raise
+            frame.log.warning("forgetting_waits", error=type(error).__name__)
+        await asyncio.sleep(0.1 if more else FORGET_EVERY_SECONDS)
+
+
+def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
+    """Return every limit of the running configuration."""
+    own = [
+        Limit("text.life_left_min", f"{LIFE_LEFT_MIN.total_seconds():.0f} s", "design, invariant 6"),
+        Limit("text.septets_max", str(PART_SEPTETS_MAX), "3GPP TS 23.038 and 23.040: one part"),
+        Limit("claim.good_for", f"{CLAIM_GOOD_SECONDS:.0f} s", "design, section 2"),
+        Limit("claim.settled_within", f"{store.CLAIM_SECONDS_MAX} s", "design, section 2: in doubt from then on"),
+        Limit("dispatch.kept", f"{store.KEPT_DAYS} days", "design, section 2: longer than any topic"),
+        Limit("sns.parallel_max", str(settings.sns.parallel_max), "design, section 2; bound 256"),
+        Limit("sns.attempts_max", "1", "SNS has no idempotency token: a retry is a second text"),
+        Limit("sns.connect_max", f"{sns.CONNECT_SECONDS_MAX:.0f} s", "standards, SMS on AWS"),
+        Limit("sns.read_max", f"{sns.READ_SECONDS_MAX:.0f} s", "standards, SMS on AWS"),
+        Limit(
+            "sns.publish_max", f"{sns.PUBLISH_SECONDS_MAX:.0f} s", "chosen: claim and send end before the doubt begins"
+        ),
+        Limit("sns.price_usd_max", str(settings.sns.price_usd_max or "none"), "SNS developer guide, MaxPrice"),
+        Limit("provider.probe_every", f"{PROBE_EVERY_SECONDS:.0f} s", "chosen: one text tries a stopped provider"),
+        Limit("provider.pause_max", f"{PAUSE_SECONDS_MAX:.0f} s", "chosen: between tries of a text that did not leave"),
+    ]
+    texts = policy.load(settings.policy_file).limits()
+    return own + [Limit(*limit) for limit in texts if limit[0].startswith("policy.texts.")]
+
+
+SERVICE = Service(name="notifier", settings=NotifierSettings, wire=wire, limits=limits_of)
