@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +20,7 @@ from countersign.runtime.postgres import Connection, migrations_of
 from countersign.runtime.settings import KafkaSettings, PostgresSettings, ServiceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 
     from countersign.runtime.record import Incoming, Outgoing, Record
     from tests.support.servers import Servers

@@ -57,9 +57,7 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_and_stops_nobody(toy: T
         (b"{}", "other version", "ce_type: expected one of"),
     ],
 )
-async def test_each_kind_of_bad_record_is_told(
-    toy: Toy, value: bytes | None, headers: object, cause: str
-) -> None:
+async def test_each_kind_of_bad_record_is_told(toy: Toy, value: bytes | None, headers: object, cause: str) -> None:
     """A value too long keeps its length and hash; the cause says what was expected."""
     right = list(toy.added().headers)
     if headers == "other version":
@@ -152,9 +150,8 @@ async def test_what_a_dead_process_left_in_the_outbox_is_published(toy: Toy) -> 
 
 async def test_two_owners_of_a_partition_fold_the_same_batch_in_opposite_order(toy: Toy) -> None:
     """Neither deadlocks, and each event counts once."""
-    from countersign.runtime.postgres import Link  # noqa: PLC0415
-
     from countersign.runtime.fold import absorb  # noqa: PLC0415
+    from countersign.runtime.postgres import Link  # noqa: PLC0415
     from tests.support.toy import Added  # noqa: PLC0415
 
     folds = Adding(toy.topic, toy.out), Adding(toy.topic, toy.out)
