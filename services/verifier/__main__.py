@@ -1,0 +1,9 @@
+"""`python -m services.verifier`: run, migrate, check, limits."""
+
+import sys
+
+from countersign.runtime.service import main
+from services.verifier.wiring import SERVICE
+
+if __name__ == "__main__":
+    sys.exit(main(SERVICE))

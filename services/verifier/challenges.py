@@ -1,0 +1,200 @@
+"""Answering, texting again, giving up: each one transaction on one locked challenge, committed before the reply."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from countersign.runtime import outbox
+from services.verifier import store_challenges, store_decisions
+from services.verifier.codes import draw
+from services.verifier.issue import Text
+from services.verifier.judge import GOOD_SENDS, give_up, judge, plan_resend, resend_after, told, weigh
+from services.verifier.model import SendAgain, SendLater, SendNever, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+    from uuid import UUID
+
+    from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.publisher import Publisher
+    from countersign.runtime.record import Outgoing
+    from services.verifier.grants import Signer
+    from services.verifier.issue import Issuer
+    from services.verifier.model import Decision
+    from services.verifier.store_challenges import Locked, Seen
+    from services.verifier.waiters import Waiters
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the claimant is told."""
+
+    verdict: Literal["accepted", "wrong", "over"]
+    tries_left: int
+    grant: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not now; `seconds` None: not before an account manager unlocks the user."""
+
+    seconds: float | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A text is on its way; the next may be asked for at `resend_after`, None: never."""
+
+    send: int
+    resend_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The challenge takes this no more."""
+
+    why: str
+
+
+AnswerReply: TypeAlias = "Answered | Waiting | None"
+SendReply: TypeAlias = "Sent | Waiting | Refused | None"
+
+
+@dataclass(slots=True)
+class _Work:
+    """An open transaction, and what is to happen when it is committed."""
+
+    db: Connection
+    due: list[Outgoing] = field(default_factory=list)
+    ended: set[UUID] = field(default_factory=set)
+
+
+class Challenges:
+    """The critical sections of a challenge. None in a reply: there is no such challenge."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        publisher: Publisher,
+        *,
+        signer: Signer,
+        issuer: Issuer,
+        waiters: Waiters,
+        digits: int,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self._pool = pool
+        self._publisher = publisher
+        self._signer = signer
+        self._issuer = issuer
+        self._waiters = waiters
+        self._digits = digits
+        self._checkpoint = checkpoint
+
+    async def answer(self, challenge_id: UUID, code: str, answer_id: UUID) -> AnswerReply:
+        """Judge an answer. The same `answer_id` gets the same reply, whatever code comes with it."""
+        async with self._transaction() as work:
+            locked = await store_challenges.lock(work.db, challenge_id)
+            if locked is None:
+                return None
+            seen = await store_challenges.see(work.db, locked, GOOD_SENDS, answer_id)
+            if seen.reply is not None:
+                verdict: Literal["accepted", "wrong"] = "accepted" if seen.reply.accepted else "wrong"
+                return Answered(verdict, seen.reply.tries_left, seen.grant if seen.reply.accepted else None)
+            return await self._judge(work, locked, seen, code, answer_id)
+
+    async def _judge(self, work: _Work, locked: Locked, seen: Seen, code: str, answer_id: UUID) -> AnswerReply:
+        now = seen.circumstances.now
+        verdict = judge(locked.challenge, code, seen.circumstances, self._issuer.pepper)
+        judged = weigh(locked.challenge, verdict, seen.circumstances)
+        if judged.counts:
+            await store_challenges.count(work.db, locked.challenge, judged, answer_id, now)
+        grant = await self._end(work, judged.ending, now) if judged.ending is not None else None
+        word = told(verdict)
+        if word == "wait":
+            return _waiting(judged.wait, now)
+        return Answered(word, judged.tries_left if word != "over" else 0, grant)
+
+    async def resend(self, challenge_id: UUID) -> SendReply:
+        """Issue a further text with a code of its own; tries and life go on."""
+        async with self._transaction() as work:
+            locked = await store_challenges.lock(work.db, challenge_id)
+            if locked is None:
+                return None
+            seen = await store_challenges.see(work.db, locked, GOOD_SENDS)
+            now = seen.circumstances.now
+            plan = plan_resend(locked.challenge, seen.sends, seen.last_at, seen.circumstances)
+            match plan:
+                case SendLater(at):
+                    return _waiting(Wait(at), now)
+                case SendNever(why, ending):
+                    if ending is not None:
+                        await self._end(work, ending, now)
+                    return Refused(why)
+                case SendAgain(send):
+                    return await self._send(work, locked, send, now)
+
+    async def _send(self, work: _Work, locked: Locked, send: int, now: datetime) -> Sent:
+        challenge = locked.challenge
+        assert challenge.asked.number_id is not None  # a challenge has one
+        text = Text(
+            challenge.asked,
+            challenge.challenge_id,
+            challenge.asked.number_id,
+            send,
+            locked.client,
+            locked.summary,
+            challenge.expires_at,
+        )
+        self._issuer.refresh()
+        issued = self._issuer.issue(text, draw(self._digits), now)
+        await store_challenges.add_send(work.db, challenge.challenge_id, send, issued.code_digest, now)
+        work.due.append(issued.event)
+        return Sent(send, resend_after(send, now, challenge.expires_at))
+
+    async def cancel(self, challenge_id: UUID) -> bool | None:
+        """Give a challenge up; False: it came to another end before."""
+        async with self._transaction() as work:
+            locked = await store_challenges.lock(work.db, challenge_id)
+            if locked is None:
+                return None
+            seen = await store_challenges.see(work.db, locked, GOOD_SENDS)
+            if locked.challenge.closed_at is not None:
+                return seen.decided == "cancelled"
+            ending = give_up(locked.challenge, seen.circumstances.now)
+            await self._end(work, ending, seen.circumstances.now)
+            return ending.reason == "cancelled"
+
+    async def _end(self, work: _Work, decision: Decision, now: datetime) -> str | None:
+        """Close the challenge with its decision; return the grant if it is one."""
+        self._signer.refresh()
+        asked = decision.asked
+        assert asked.challenge_id is not None  # what has no challenge is decided by the fold
+        await store_decisions.close(work.db, [asked.challenge_id], now)
+        decided = await store_decisions.decide(work.db, [decision], self._signer, now)
+        work.due += decided.events
+        work.ended.add(asked.request_id)
+        return decided.grants.get(asked.request_id)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[_Work]:
+        async with self._pool.acquire() as db:
+            work = _Work(db)
+            async with db.transaction():
+                yield work
+                await outbox.append(db, work.due)
+                await self._checkpoint("answered")
+        await self._checkpoint("committed")
+        self._publisher.hand(work.due)
+        self._waiters.wake(work.ended)
+
+
+def _waiting(wait: Wait | None, now: datetime) -> Waiting:
+    if wait is None or wait.until is None:
+        return Waiting(None, None)
+    return Waiting(max(0.0, (wait.until - now).total_seconds()), wait.until)

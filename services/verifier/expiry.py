@@ -1,0 +1,93 @@
+"""Due work: challenges whose time is over by the database's clock, and what is kept longer than it is needed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from countersign.runtime.due import Waker
+from services.verifier import store_decisions
+from services.verifier.model import Denied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Outgoing
+    from services.verifier.grants import Signer
+
+# Longer than any topic could bring a request back (design, section 2).
+KEPT = timedelta(days=40)
+
+EXPIRED = """
+UPDATE challenge SET leased_until = now() + interval '30 seconds'
+ WHERE challenge_id IN (
+       SELECT challenge_id FROM challenge
+        WHERE closed_at IS NULL AND expires_at <= now() AND leased_until < now()
+        ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+RETURNING challenge_id
+"""
+
+NOW = "SELECT clock_timestamp()"
+
+OUTLIVED = "SELECT request_id FROM request WHERE taken_at < now() - $1::interval ORDER BY taken_at LIMIT 1000"
+
+# Challenges, texts, answers and decisions go with their request.
+FORGET = "DELETE FROM request WHERE request_id = ANY($1::uuid[])"
+
+
+class Expiry:
+    """Denies what ran out. The time is the database's: a challenge is never over here and open there."""
+
+    name = "expiry"
+    every = 0.5
+    parallel = 200
+
+    def __init__(self, signer: Signer) -> None:
+        self.waker = Waker()
+        self._signer = signer
+
+    async def take(self, db: Connection, limit: int) -> Sequence[UUID]:
+        """Lease open challenges whose time is over; one that somebody works on is left for the next look."""
+        return [row["challenge_id"] for row in await db.fetch(EXPIRED, limit)]
+
+    async def act(self, item: UUID) -> UUID:
+        """Nothing outside: the end is the transaction."""
+        return item
+
+    async def settle(self, db: Connection, done: Sequence[UUID]) -> list[Outgoing]:
+        """Close those that are still open, with their decisions. Waiters see it at their next look, 50 ms at most."""
+        self._signer.refresh()
+        now = await db.fetchval(NOW)
+        closed = await store_decisions.close(db, done, now)
+        decided = await store_decisions.decide(
+            db, [Denied(asked, "code.expired") for asked in closed], self._signer, now
+        )
+        return decided.events
+
+
+class Retention:
+    """Forgets requests, and all that hangs on them, after 40 days. Counters stay."""
+
+    name = "retention"
+    every = 600.0
+    parallel = 1
+
+    def __init__(self) -> None:
+        self.waker = Waker()
+
+    async def take(self, db: Connection, limit: int) -> Sequence[Sequence[UUID]]:
+        """Return one helping of requests older than 40 days: forgetting twice is forgetting once."""
+        del limit
+        rows = await db.fetch(OUTLIVED, KEPT)
+        return [[row["request_id"] for row in rows]] if rows else []
+
+    async def act(self, item: Sequence[UUID]) -> Sequence[UUID]:
+        """Nothing outside: the deletion is the transaction."""
+        return item
+
+    async def settle(self, db: Connection, done: Sequence[Sequence[UUID]]) -> list[Outgoing]:
+        """Delete."""
+        await db.execute(FORGET, [request_id for helping in done for request_id in helping])
+        return []

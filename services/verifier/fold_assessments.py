@@ -1,0 +1,154 @@
+"""access.assessments.v1: a request becomes a grant, a denial or a challenge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from countersign.contract import AccessAssessed, challenge_id_of, reader
+from countersign.runtime.errors import KeyUnknown, OffContract
+from services.verifier import store_assessments, store_decisions
+from services.verifier.decide_assessment import check_mac, is_seen, is_stale, take
+from services.verifier.issue import Text
+from services.verifier.model import Allow, Asked, Denied, Deny, Granted, Open
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from uuid import UUID
+
+    from countersign.runtime.keys import KeyRing
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing, Record
+    from services.verifier.grants import Signer
+    from services.verifier.issue import Issuer
+    from services.verifier.model import Beliefs, Decision, RequestLimits, Taken
+    from services.verifier.waiters import Waiters
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLimits:
+    """How long a code lives, how many tries it has, and of how many digits it is."""
+
+    lifetime: timedelta
+    attempts_max: int
+    digits: int
+
+
+class AssessmentFold:
+    """Judges assessments against the floor, opens challenges, and decides what needs none."""
+
+    topic = AccessAssessed.topic
+    dedupes_by_key = True
+
+    def __init__(
+        self,
+        *,
+        assessment_keys: KeyRing,
+        issuer: Issuer,
+        signer: Signer,
+        requests: RequestLimits,
+        codes: CodeLimits,
+        waiters: Waiters,
+    ) -> None:
+        self._assessment_keys = assessment_keys
+        self._issuer = issuer
+        self._signer = signer
+        self._requests = requests
+        self._codes = codes
+        self._waiters = waiters
+
+    def parse(self, record: Record) -> Incoming[AccessAssessed] | None:
+        """Return the assessment. Raises OffContract."""
+        return _read(record)
+
+    def keys(self, incoming: Incoming[AccessAssessed]) -> tuple[Hashable, ...]:
+        """Each user once a round: the next request of a user counts the challenges that this one opens."""
+        return ("user", incoming.event.user_id), ("request", incoming.event.request_id)
+
+    async def load(
+        self, db: Connection, events: Sequence[Incoming[AccessAssessed]]
+    ) -> tuple[Mapping[UUID, Beliefs], datetime]:
+        """Return the beliefs about each request."""
+        self._assessment_keys.refresh()
+        self._issuer.refresh()
+        self._signer.refresh()
+        return await store_assessments.load(db, [incoming.event for incoming in events], self._codes.digits)
+
+    def decide(self, incoming: Incoming[AccessAssessed], state: Mapping[UUID, Beliefs], now: datetime) -> Taken | None:
+        """Return what follows. Whether it was seen and whether it is stale come before its key is missed."""
+        event = incoming.event
+        beliefs = state[event.request_id]
+        if is_seen(event, beliefs.seen):
+            return None
+        stale = is_stale(event.requested_at, incoming.made_at, now, self._requests.age_max)
+        check_mac(incoming.raw(), self._secret(event.key_id, stale=stale))
+        return take(event, beliefs, self._requests, now, made_at=incoming.made_at, traceparent=incoming.traceparent)
+
+    async def save(self, db: Connection, outcomes: Sequence[Taken], now: datetime) -> list[Outgoing]:
+        """Store what is new; cancel what is crowded out; return texts and decisions."""
+        new = await store_assessments.take_in(db, outcomes, now)
+        taken = [one for one in outcomes if one.event.request_id in new]
+        cancels = [cancel for one in taken if isinstance(one.ending, Open) for cancel in one.ending.cancels]
+        decisions: list[Decision] = [
+            Denied(asked, "cancelled") for asked in await store_decisions.close(db, cancels, now)
+        ]
+        for one in taken:
+            match one.ending:
+                case Allow():
+                    decisions.append(Granted(_asked(one)))
+                case Deny(reason, retry_at):
+                    decisions.append(Denied(_asked(one), reason, retry_at))
+                case Open():
+                    pass
+        texts = await self._open(db, taken, now)
+        decided = await store_decisions.decide(db, decisions, self._signer, now)
+        return texts + decided.events
+
+    def committed(self, outcomes: Sequence[Taken]) -> None:
+        """Wake whoever waits for these requests, or for those that they crowded out."""
+        self._waiters.wake(one.event.request_id for one in outcomes)
+
+    def _secret(self, key_id: str, *, stale: bool) -> bytes:
+        try:
+            return self._assessment_keys.get(key_id).secret
+        except KeyUnknown:
+            if stale:
+                raise OffContract("key_id: of no key here, and the request is too old to wait for it") from None
+            raise
+
+    async def _open(self, db: Connection, taken: Sequence[Taken], now: datetime) -> list[Outgoing]:
+        expires_at = now + self._codes.lifetime
+        opening, texts = [], []
+        for one in taken:
+            if not isinstance(one.ending, Open):
+                continue
+            asked, number = _asked(one), one.ending.number
+            challenge_id = challenge_id_of(one.event.request_id)
+            text = Text(asked, challenge_id, number.number_id, 1, one.event.client, one.event.summary, expires_at)
+            issued = self._issuer.issue(text, one.ending.fresh, now)
+            texts.append(issued.event)
+            opening.append(store_assessments.Opening(one.event, asked, number, issued.code_digest))
+        await store_assessments.open_challenges(
+            db, opening, attempts_max=self._codes.attempts_max, now=now, expires_at=expires_at
+        )
+        return texts
+
+
+_read = reader(AccessAssessed)
+
+
+def _asked(one: Taken) -> Asked:
+    event = one.event
+    opened = one.ending if isinstance(one.ending, Open) else None
+    return Asked(
+        event.request_id,
+        event.account_id,
+        event.user_id,
+        event.action,
+        event.digest,
+        one.reasons,
+        challenge_id_of(event.request_id) if opened else None,
+        opened.number.number_id if opened else None,
+        one.traceparent,
+    )

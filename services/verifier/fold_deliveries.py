@@ -1,0 +1,65 @@
+"""sms.deliveries.v1: what became of each text; a challenge none of whose texts will arrive is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown, reader
+from services.verifier import store_decisions, store_deliveries
+from services.verifier.decide_delivery import deliver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing, Record
+    from services.verifier.decide_delivery import Delivery, Texts
+    from services.verifier.grants import Signer
+    from services.verifier.model import Delivered
+    from services.verifier.waiters import Waiters
+
+
+class DeliveryFold:
+    """Keeps the state of each text, and closes what is undeliverable."""
+
+    topic = SmsAccepted.topic
+    dedupes_by_key = True
+
+    def __init__(self, *, signer: Signer, waiters: Waiters) -> None:
+        self._signer = signer
+        self._waiters = waiters
+
+    def parse(self, record: Record) -> Incoming[Delivery] | None:
+        """Return what became of a text. Raises OffContract."""
+        return _read(record)
+
+    def keys(self, incoming: Incoming[Delivery]) -> tuple[Hashable, ...]:
+        """Each challenge once a round: its texts are judged together."""
+        return (("challenge", incoming.event.challenge_id),)
+
+    async def load(self, db: Connection, events: Sequence[Incoming[Delivery]]) -> tuple[Mapping[UUID, Texts], datetime]:
+        """Lock the challenges and return them with their texts."""
+        return await store_deliveries.load(db, [incoming.event.challenge_id for incoming in events])
+
+    def decide(self, incoming: Incoming[Delivery], state: Mapping[UUID, Texts], now: datetime) -> Delivered | None:
+        """Return what follows for the text and its challenge."""
+        del now
+        return deliver(incoming.event, state.get(incoming.event.challenge_id))
+
+    async def save(self, db: Connection, outcomes: Sequence[Delivered], now: datetime) -> list[Outgoing]:
+        """Store the texts' states, and the decisions about challenges that none of them will reach."""
+        await store_deliveries.deliver(db, outcomes)
+        ended = {one.challenge_id: one.ending for one in outcomes if one.ending is not None}
+        closed = await store_decisions.close(db, list(ended), now)
+        decisions = [ended[asked.challenge_id] for asked in closed if asked.challenge_id is not None]
+        decided = await store_decisions.decide(db, decisions, self._signer, now)
+        return decided.events
+
+    def committed(self, outcomes: Sequence[Delivered]) -> None:
+        """Wake whoever waits for the end of one of these."""
+        self._waiters.wake(one.ending.asked.request_id for one in outcomes if one.ending is not None)
+
+
+_read: Callable[[Record], Incoming[Delivery] | None] = reader(SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown)
