@@ -26,7 +26,7 @@ _RINGS = {
 }
 # What the gateway's bearer may call: all routes of the pages, by their names.
 _ROUTES: dict[str, list[str]] = {
-    "verifier": [],
+    "verifier": ["requests.read", "challenges.answer", "challenges.resend", "challenges.cancel"],
     "enrolment": ["accounts.read", "places.forget"],
     "exports": [],
 }

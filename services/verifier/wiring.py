@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
-from countersign.runtime.service import Frame, Parts, Service
 from services.verifier.challenges import Challenges
 from services.verifier.crowd import Crowd
 from services.verifier.expiry import Expiry, Retention
@@ -24,6 +24,8 @@ from services.verifier.waiters import Waiters
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
+
+    from countersign.runtime.frame import Frame
 
 
 @asynccontextmanager
