@@ -86,11 +86,12 @@ def judge_grant(grant: str, expected: Expected, now: datetime, keys: Mapping[str
     Raises GrantRefused, and KeyUnknown for a key id that is not among `keys`.
     """
     found = _signed(grant, keys, realm)
+    _match(found, expected)
+    # Last, so that `exp` is only ever said of a grant that did authorise this.
     if now < found.issued_at - LEEWAY:
         raise GrantRefused("iat", "not yet in force")
     if now >= found.expires_at + LEEWAY:
         raise GrantRefused("exp", "its time is over")
-    _match(found, expected)
     return found
 
 

@@ -55,9 +55,9 @@ class Grants:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = jwks_url
-        self._realm = Realm(issuer=issuer, audience=audience)
+        self.realm = Realm(issuer=issuer, audience=audience)
         self._monotonic = monotonic
-        self._keys: Mapping[str, PublishedKey] = {}
+        self.keys: Mapping[str, PublishedKey] = {}
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
         self._away: str | None = None
@@ -81,24 +81,24 @@ class Grants:
         What is no grant by its form is passed over: judging it says so. Raises KeysAway.
         """
         wanted = {key_id for key_id in map(_named, grants) if key_id is not None}
-        if wanted <= self._keys.keys() and not self._due(self._fetched_at, KEYS_AGE_MAX):
+        if wanted <= self.keys.keys() and not self._due(self._fetched_at, KEYS_AGE_MAX):
             return
         async with self._fetching:
             if self._due(self._tried_at, REFRESH_PAUSE):
                 await self._refresh()
-        if self._away is not None and not wanted <= self._keys.keys():
+        if self._away is not None and not wanted <= self.keys.keys():
             raise KeysAway(self._away)
 
     def judge(self, grant: str, expected: Expected, now: datetime) -> Grant:
         """Judge with the keys at hand. Raises GrantRefused and KeyUnknown."""
-        return judge_grant(grant, expected, now, self._keys, self._realm)
+        return judge_grant(grant, expected, now, self.keys, self.realm)
 
     def check_taught(self, grant: str, ce_time: datetime, expected: Expected | None = None) -> Grant:
         """Return the grant if it was in force at `ce_time`, the time of its event: for learning, never for acting.
 
         Retired keys count for what they signed in their time. Raises GrantRefused and KeyUnknown.
         """
-        return judge_taught(grant, expected, ce_time, self._keys, self._realm)
+        return judge_taught(grant, expected, ce_time, self.keys, self.realm)
 
     async def close(self) -> None:
         """Close the connections to the verifier."""
@@ -118,7 +118,7 @@ class Grants:
     async def _refresh(self) -> None:
         self._tried_at = self._monotonic()
         try:
-            self._keys = await self._fetch()
+            self.keys = await self._fetch()
         except KeysAway as error:
             self._away = str(error)
         else:

@@ -1,0 +1,9 @@
+"""`python -m services.exports run | migrate | seed FILE | check | limits`."""
+
+import sys
+
+from countersign.runtime.service import main
+from services.exports.wiring import SERVICE
+
+if __name__ == "__main__":
+    sys.exit(main(SERVICE))

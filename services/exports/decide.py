@@ -1,0 +1,73 @@
+"""What a decision does to an export, and what of an export is shown. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from countersign.client.grant import Expected, GrantRefused, judge_grant
+from countersign.contract import AccessDenied, AccessGranted
+from countersign.runtime.errors import OffContract
+from services.exports.model import Denied, Export, Granted, Held, Late, Outcome
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Shown = Literal["waiting", "ready", "denied", "expired"]
+
+
+def decide(event: AccessGranted | AccessDenied, held: Held, now: datetime) -> Outcome | None:
+    """Return what follows from the verifier's decision; None if it is not for here, or came before.
+
+    Raises OffContract for a decision or a grant that is not of this very export, KeyUnknown.
+    """
+    export = held.exports.get(event.request_id)
+    if export is None or shown(export, now) != "waiting" or export.state != "waiting":
+        return None
+    _same(event, export)
+    if isinstance(event, AccessDenied):
+        return Denied(export, event.reason, event.retry_at)
+    expected = Expected(
+        action="export",
+        request_id=export.export_id,
+        user_id=export.user_id,
+        account_id=export.account_id,
+        digest=export.digest(),
+    )
+    try:
+        judge_grant(event.grant, expected, now, held.keys, held.realm)
+    except GrantRefused as refused:
+        if refused.what == "exp":
+            return Late(export)
+        raise OffContract(f"grant.{refused}") from None
+    return Granted(export)
+
+
+def _same(event: AccessGranted | AccessDenied, export: Export) -> None:
+    if event.account_id != export.account_id:
+        raise OffContract("account_id: expected that of the export with this request_id; came another")
+    if event.user_id != export.user_id:
+        raise OffContract("user_id: expected that of the export with this request_id; came another")
+    if event.digest != export.digest():
+        raise OffContract("digest: expected that of the export with this request_id; came another")
+
+
+def shown(export: Export, now: datetime) -> Shown:
+    """Return the state as people see it: time is over when it is over, whether or not somebody has noted it yet."""
+    if export.expires_at is not None and now >= export.expires_at:
+        return "expired"
+    match export.state:
+        case "waiting" | "granted":
+            return "waiting"
+        case state:
+            return state
+
+
+def reason_of_end(export: Export) -> str:
+    """Return why an export expires in its state: nobody decided, the file was never written, nobody fetched it."""
+    match export.state:
+        case "waiting":
+            return "decision.missing"
+        case "granted":
+            return "file.unwritten"
+        case _:
+            return "file.expired"

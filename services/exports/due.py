@@ -1,0 +1,107 @@
+"""Exports that are to be written, that are over, and that are to be forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from countersign.client.digests import contacts_digest
+from countersign.runtime.due import Waker
+from services.exports import contacts, store
+from services.exports.decide import reason_of_end
+from services.exports.files import write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from uuid import UUID
+
+    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.record import Outgoing
+    from services.exports.model import Export
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file that is to be offered."""
+
+    export_id: UUID
+    content: bytes = field(repr=False)
+
+
+class Writing:
+    """Writes the files of granted exports from their frozen contacts."""
+
+    name = "export_file"
+    every = 2.0
+    parallel = 2  # a file of the largest size lies in memory twice
+
+    def __init__(self, pool: Pool, offered: timedelta) -> None:
+        self.waker = Waker()
+        self._pool = pool
+        self._offered = offered
+
+    async def take(self, db: Connection, limit: int) -> Sequence[Export]:
+        return await store.take_granted(db, limit)
+
+    async def act(self, item: Export) -> Written | None:
+        """Return the file; None if its export has ended meanwhile and its contacts are gone."""
+        async with self._pool.acquire() as db:
+            frozen = await store.frozen(db, item.export_id)
+        if item.rows and not frozen:
+            return None
+        if contacts_digest(contact.contact_id for contact in frozen) != item.contacts:
+            raise RuntimeError("the frozen contacts are not those that were approved")
+        return Written(item.export_id, await asyncio.to_thread(write_file, item.format, frozen))
+
+    async def settle(self, db: Connection, done: Sequence[Written | None]) -> list[Outgoing]:
+        await store.keep_files(db, {file.export_id: file.content for file in done if file is not None}, self._offered)
+        return []
+
+
+class Ending:
+    """Ends what is over: no decision came, no file could be written, nobody may fetch it any more."""
+
+    name = "export_end"
+    every = 2.0
+    parallel = 100
+
+    def __init__(self) -> None:
+        self.waker = Waker()
+
+    async def take(self, db: Connection, limit: int) -> Sequence[Export]:
+        return await store.over(db, limit)
+
+    async def act(self, item: Export) -> Export:
+        """Do nothing: ending is settling, and people see the end by the clock, whenever it is noted."""
+        return item
+
+    async def settle(self, db: Connection, done: Sequence[Export]) -> list[Outgoing]:
+        await store.expire(db, {export.export_id: reason_of_end(export) for export in done})
+        return []
+
+
+class Forgetting:
+    """Deletes what is older than anything that could ask for it, some rows at a time."""
+
+    name = "export_sweep"
+    every = 600.0
+    parallel = 2  # one more than ever in flight, so that it pauses after each
+
+    def __init__(self) -> None:
+        self.waker = Waker()
+
+    async def take(self, db: Connection, limit: int) -> Sequence[None]:
+        del db, limit
+        return [None]
+
+    async def act(self, item: None) -> None:
+        """Do nothing: forgetting is settling."""
+
+    async def settle(self, db: Connection, done: Sequence[None]) -> list[Outgoing]:
+        del done
+        await contacts.forget_pages(db)
+        if await store.sweep(db):
+            self.waker.wake()
+        return []

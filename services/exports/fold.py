@@ -1,0 +1,76 @@
+"""Decisions of the verifier, and what becomes of the exports that asked for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.contract import AccessDenied, AccessGranted, reader
+from services.exports import store
+from services.exports.decide import decide
+from services.exports.model import Denied, Granted, Held, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from datetime import datetime, timedelta
+
+    import structlog
+
+    from countersign.client import Grants
+    from countersign.runtime.due import Waker
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing, Record
+
+_read: Callable[[Record], Incoming[AccessGranted | AccessDenied] | None] = reader(AccessGranted, AccessDenied)
+
+
+class ObeyDecisions:
+    """An export goes on or ends with its decision; decisions of other actions are none of ours."""
+
+    topic = AccessGranted.topic
+    dedupes_by_key = True
+
+    def __init__(
+        self, grants: Grants, written_within: timedelta, writing: Waker, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
+        self._grants = grants
+        self._written_within = written_within
+        self._writing = writing
+        self._log = log
+
+    def parse(self, record: Record) -> Incoming[AccessGranted | AccessDenied] | None:
+        incoming = _read(record)
+        return incoming if incoming is not None and incoming.event.action == "export" else None
+
+    def keys(self, incoming: Incoming[AccessGranted | AccessDenied]) -> tuple[Hashable, ...]:
+        return (incoming.event.request_id,)
+
+    async def load(
+        self, db: Connection, events: Sequence[Incoming[AccessGranted | AccessDenied]]
+    ) -> tuple[Held, datetime]:
+        """Fetch keys, if need be, before any row is locked."""
+        await self._grants.prepare(
+            incoming.event.grant for incoming in events if isinstance(incoming.event, AccessGranted)
+        )
+        exports = await store.named(db, (incoming.event.request_id for incoming in events))
+        now: datetime = await db.fetchval("SELECT clock_timestamp()")  # now() would be the time before the locks
+        return Held(exports, self._grants.keys, self._grants.realm), now
+
+    def decide(self, incoming: Incoming[AccessGranted | AccessDenied], state: Held, now: datetime) -> Outcome | None:
+        return decide(incoming.event, state, now)
+
+    async def save(self, db: Connection, outcomes: Sequence[Outcome], now: datetime) -> list[Outgoing]:
+        del now
+        await store.save(db, outcomes, self._written_within)
+        return []
+
+    def committed(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._log.info(
+                "export_decided",
+                export_id=str(outcome.export.export_id),
+                account_id=str(outcome.export.account_id),
+                outcome=type(outcome).__name__.lower(),
+                reason=outcome.reason if isinstance(outcome, Denied) else None,
+            )
+        if any(isinstance(outcome, Granted) for outcome in outcomes):
+            self._writing.wake()

@@ -1,0 +1,39 @@
+"""How exports is put together."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from countersign.client import AccessRequests, Grants
+from countersign.runtime.frame import Parts, Service
+from countersign.runtime.http import Site, application
+from services.exports.contacts import seed
+from services.exports.due import Ending, Forgetting, Writing
+from services.exports.fold import ObeyDecisions
+from services.exports.http import Routes
+from services.exports.settings import ExportsSettings, limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from countersign.runtime.frame import Frame
+
+
+@asynccontextmanager
+async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
+    """One fold, three kinds of due work, the routes."""
+    settings = frame.settings
+    requests = AccessRequests("exports")
+    routes = Routes(frame.pool, frame.publisher, requests, settings, frame.log)
+    app = application(routes.routes(), settings.http.callers, metrics=frame.metrics, log=frame.log)
+    writing = Writing(frame.pool, settings.files.offered)
+    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+        yield Parts(
+            folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, frame.log),),
+            dues=(writing, Ending(), Forgetting()),
+            sites=(Site(app, settings.http.host, settings.http.port),),
+        )
+
+
+SERVICE = Service(name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed)
