@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -10,14 +9,12 @@ from typing import TYPE_CHECKING
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.local.checkout import CHECKOUT
+from deploy.local.jars import JARS
 from deploy.local.process import Program, answers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-JARS = CHECKOUT / ".local" / "jars"  # beside every data folder: downloaded once a checkout
-_POM = CHECKOUT / "deploy" / "local" / "pom.xml"
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -36,21 +33,6 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 """
-
-
-def fetch_jars() -> Path:
-    """Bring Kafka's jars by Maven unless they are there for this very pom.xml."""
-    stamp = JARS / "pom.xml"
-    JARS.mkdir(parents=True, exist_ok=True)
-    with (JARS / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two stacks of one checkout may start at once
-        if not stamp.exists() or stamp.read_bytes() != _POM.read_bytes():
-            for old in JARS.glob("*.jar"):
-                old.unlink()
-            argv = ["mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
-            subprocess.run(argv, check=True)
-            stamp.write_bytes(_POM.read_bytes())
-    return JARS
 
 
 def program(folder: Path, *, port: int, controller_port: int) -> Program:

@@ -24,27 +24,31 @@ _RINGS = {
     "exports": (),
     "gateway": (),
 }
-# What the gateway's bearer may call: all routes of the pages, by their names.
-_ROUTES: dict[str, list[str]] = {
-    "verifier": ["requests.read", "challenges.answer", "challenges.resend", "challenges.cancel"],
-    "enrolment": ["accounts.read", "places.forget"],
-    "exports": [],
+# What the gateway's bearer may call, by the routes' names: all that its pages use, which is all there is so far.
+ROUTES = {
+    "verifier": ("requests.read", "challenges.answer", "challenges.resend", "challenges.cancel"),
+    "enrolment": ("accounts.read", "places.forget"),
+    "exports": ("lists.read", "contacts.read", "exports.ask", "exports.read", "exports.file"),
 }
 _ACTIVE_FROM = "2026-01-01T00:00:00Z"  # long before any stack: a first key needs no time to spread
 
 
-def draw() -> Secrets:
-    """Draw the rings, peppers and bearers of a whole stack."""
-    rings = {ring: [_key(ring)] for held in _RINGS.values() for ring in held}
-    bearer = secrets.token_urlsafe(32)
-    drawn: Secrets = {service: {ring: rings[ring] for ring in _RINGS[service]} for service in ROLES}
+def draw(before: Secrets | None = None) -> Secrets:
+    """Draw the rings, peppers and bearers of a whole stack; what was drawn before stays as it is."""
+    old = before or {}
+    rings: dict[str, object] = {ring: [_key(ring)] for held in _RINGS.values() for ring in held}
+    for service, held in _RINGS.items():
+        rings |= {ring: old[service][ring] for ring in held if ring in old.get(service, {})}
+    drawn: Secrets = {service: {ring: rings[ring] for ring in held} for service, held in _RINGS.items()}
     drawn["verifier"]["pepper"] = _random()
     drawn["enrolment"]["fingerprint_key"] = _random()
     drawn["notifier"]["sns"] = {"access_key_id": "local", "secret_access_key": secrets.token_urlsafe(16)}
-    drawn["gateway"]["services"] = {"token": bearer}
-    for service, routes in _ROUTES.items():
-        drawn[service]["http"] = {"callers": [{"name": "gateway", "token": bearer, "routes": routes}]}
-    return drawn
+    drawn["gateway"]["services"] = {"token": secrets.token_urlsafe(32)}
+    merged = {service: {**held, **old.get(service, {})} for service, held in drawn.items()}
+    for service, routes in ROUTES.items():
+        caller = {"name": "gateway", "token": bearer_of(merged), "routes": list(routes)}
+        merged[service]["http"] = {"callers": [caller]}
+    return merged
 
 
 def bearer_of(drawn: Secrets) -> str:
@@ -56,7 +60,7 @@ def bearer_of(drawn: Secrets) -> str:
 
 def with_dsns(drawn: Secrets, dsns: Mapping[str, str]) -> Secrets:
     """Return the secrets with each service's own address of PostgreSQL, which carries its password."""
-    return {service: {"postgres": {"dsn": dsns[service]}, **held} for service, held in drawn.items()}
+    return {service: {**held, "postgres": {"dsn": dsns[service]}} for service, held in drawn.items()}
 
 
 def write(folder: Path, name: str, content: object) -> Path:

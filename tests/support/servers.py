@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from countersign.runtime.postgres import migrate
 from deploy.local import kafka, postgres, secret_files, sns
 from deploy.local.checkout import CHECKOUT
+from deploy.local.jars import fetch_jars
 from deploy.local.process import free_ports, started
 from deploy.local.topics import make_topics
 
@@ -62,11 +63,11 @@ async def servers() -> AsyncIterator[Servers]:
             found = Servers(*stack.enter_context(containers()), where)
         else:
             found = await _processes(stack)
-        yield await _laid(found)
+        yield await laid(found)
 
 
 async def _processes(stack: AsyncExitStack) -> Servers:
-    kafka.fetch_jars()
+    fetch_jars()
     folder = Path(tempfile.mkdtemp(prefix="countersign-test-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o711)  # noqa: ASYNC240 - nothing else runs yet; PostgreSQL's user walks through it
@@ -90,14 +91,15 @@ async def _processes(stack: AsyncExitStack) -> Servers:
     )
 
 
-async def _laid(found: Servers) -> Servers:
+async def laid(found: Servers) -> Servers:
+    """Lay topics, roles and migrations on servers, and draw matching secrets."""
     await make_topics(found.kafka)
     await postgres.lay_roles(found.postgres_dsn)
     for service in postgres.ROLES:
         if (CHECKOUT / "services" / service / "migrations").is_dir():
             await migrate(found.dsn_of(service), service)
     given = os.environ.get("SECRETS_DIR")
-    drawn = (secret_files.read(Path(given)) if given else None) or secret_files.draw()
+    drawn = secret_files.draw(secret_files.read(Path(given)) if given else None)
     dsns = {service: found.dsn_of(service) for service in postgres.ROLES}
     secrets = secret_files.with_dsns(drawn, dsns)
     return Servers(found.kafka, found.postgres_dsn, found.sns_url, found.origin, secrets, found.pids)

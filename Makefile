@@ -1,0 +1,42 @@
+# Two commands are enough: `make run` and `make test`. `make help` lists the rest.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run demo stack clean limits test check schemas lock
+
+DATA ?= .local
+PORTS ?= 8080
+ONLY ?= tests
+export DATA PORTS
+
+BOOTSTRAP := exec sh deploy/local/bootstrap.sh
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  DATA=folder (default .local) and PORTS=first of 40 ports (default 8080) let two stacks run side by side."
+
+run: ## start everything, show a login and an export with a code, and stay up
+	@$(BOOTSTRAP) local -m deploy.local run
+
+demo: ## show the login and the export again, on the stack that runs
+	@$(BOOTSTRAP) local -m deploy.local demo
+
+stack: ## start only the servers (Kafka, PostgreSQL, SNS) and keep them up for `make test ONLY=path`
+	@$(BOOTSTRAP) local -m deploy.local stack
+
+clean: ## forget the data of the stack
+	@$(BOOTSTRAP) local -m deploy.local clean
+
+limits: ## print every limit of the running configuration with its source
+	@$(BOOTSTRAP) local -m deploy.local limits
+
+test: ## run all tests on real servers, or those of ONLY=path
+	@$(BOOTSTRAP) dev -m deploy.local.tests $(ONLY)
+
+check: ## format, lint, types and architecture
+	@$(BOOTSTRAP) dev -m deploy.local.checks
+
+schemas: ## generate schemas/json, schemas/examples and schemas/asyncapi.yaml from the models
+	@$(BOOTSTRAP) dev -m countersign.contract.schemas
+
+lock: ## make the hashed lock files anew from pyproject.toml
+	@$(BOOTSTRAP) dev -m deploy.local.lock

@@ -1,0 +1,152 @@
+"""Bring what the stack needs and hand over to it. Only the standard library: nothing is installed yet.
+
+Usage: `python -m deploy.local.bootstrap local|dev ARGUMENT...`; the arguments go to the virtual environment's Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from deploy.local.checkout import CHECKOUT, virtual_environment
+from deploy.local.jars import fetch_jars, jars_are_there
+
+_JAVA_MIN = 17  # Kafka 4 runs on nothing older
+_STAMP = "countersign-lock"
+
+
+def main(what: str, arguments: list[str]) -> None:
+    """Bring everything for `what`, then become the virtual environment's Python."""
+    os.umask(0o022)  # PostgreSQL's user must be able to read what is installed
+    os.chdir(CHECKOUT)
+    began = time.monotonic()
+    for needed in (_needs_python_venv(), _needs_java(), _needs_maven(), _needs_chromium() if what == "dev" else None):
+        if needed is not None:
+            _install_or_refuse(*needed)
+    jars = _Fetch()
+    jars.start()
+    python = _environment(what)
+    jars.finish()
+    if (took := time.monotonic() - began) > 2:  # noqa: PLR2004 - shorter is not worth a line
+        _say(f"Everything needed is here ({took:.0f} s).")
+    sys.stdout.flush()
+    os.execv(python, [str(python), *arguments])  # noqa: S606 - the point of this program
+
+
+class _Fetch(threading.Thread):
+    """Kafka's jars come while pip installs."""
+
+    error: Exception | None = None
+
+    def run(self) -> None:
+        if not jars_are_there():
+            _say("Bringing Kafka 4.3 with Maven ...")
+        try:
+            fetch_jars()
+        except (OSError, RuntimeError) as error:
+            self.error = error
+
+    def finish(self) -> None:
+        self.join()
+        if self.error is not None:
+            raise SystemExit(str(self.error))
+
+
+def _environment(what: str) -> Path:
+    """Return the Python of the virtual environment, with what the lock lists installed."""
+    folder = virtual_environment()
+    python = folder / "bin" / "python"
+    lock = CHECKOUT / f"requirements-{what}.lock"
+    stamp = folder / _STAMP
+    # The development lock holds all of the local one, so an environment made for tests runs the stack too.
+    fitting = {_digest(CHECKOUT / f"requirements-{name}.lock") for name in {what, "dev"}}
+    if python.exists() and stamp.exists() and stamp.read_text() in fitting:
+        return python
+    if folder != CHECKOUT / ".venv":
+        _say(f"The checkout lies below a closed folder, so the virtual environment goes to {folder}.")
+    if not python.exists():
+        _say(f"Making a virtual environment in {folder} ...")
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    _say(f"Installing {lock.name} into it ...")
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
+    subprocess.run([*pip, "--require-hashes", "--no-deps", "-r", str(lock)], check=True)
+    _put_checkout_on_path(python)
+    stamp.write_text(_digest(lock))
+    return python
+
+
+def _put_checkout_on_path(python: Path) -> None:
+    """Let `countersign` and `services` be imported from anywhere, without building a package."""
+    argv = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    (Path(site) / "countersign-checkout.pth").write_text(f"{CHECKOUT}\n")
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# Each finding is: what is missing, in words, and the Debian packages that bring it.
+_Needed = tuple[str, list[str]]
+
+
+def _needs_python_venv() -> _Needed | None:
+    probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], check=False, capture_output=True)
+    if probe.returncode == 0:
+        return None
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"Python {version} has no venv module", [f"python{version}-venv"]
+
+
+def _needs_java() -> _Needed | None:
+    packages = ["default-jre-headless"]
+    if shutil.which("java") is None:
+        return f"Java {_JAVA_MIN} or newer is missing, which Kafka runs on", packages
+    said = subprocess.run(["java", "-version"], check=False, capture_output=True, text=True)
+    found = re.search(r'version "(\d+)', said.stderr + said.stdout)
+    if found is not None and int(found[1]) >= _JAVA_MIN:
+        return None
+    return f"Java {_JAVA_MIN} or newer is needed, and `java` is {found[1] if found else 'something else'}", packages
+
+
+def _needs_maven() -> _Needed | None:
+    if jars_are_there() or shutil.which("mvn") is not None:
+        return None
+    return "Maven is missing, which brings Kafka", ["maven"]
+
+
+def _needs_chromium() -> _Needed | None:
+    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        return None
+    return "Chromium is missing, which the tests drive", ["chromium"]
+
+
+def _install_or_refuse(missing: str, packages: list[str]) -> None:
+    """As root on Debian or Ubuntu install it; else end with one sentence that has the command that helps."""
+    command = f"apt-get install -y {' '.join(packages)}"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise SystemExit(f"{missing}: sudo {command}")
+    _say(f"{missing}: installing {' '.join(packages)} ...")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for argv in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+    ):
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        raise SystemExit(f"{missing}, and `{command}` failed:\n{done.stderr[-2000:]}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

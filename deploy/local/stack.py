@@ -1,0 +1,155 @@
+"""A whole stack: bring the servers up, lay what they need, start the services, show the main job, stay up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from countersign.runtime.postgres import migrate
+from deploy.local import postgres, programs, secret_files, seeds, stack_env
+from deploy.local.layout import UnfitError
+from deploy.local.programs import SERVERS, SERVICES
+from deploy.local.supervisor import Supervisor
+from deploy.local.together import together
+from deploy.local.topics import make_topics
+from deploy.local.transcript import Stage, StoppedError, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from deploy.local.layout import Layout
+
+
+class Stack:
+    """One stack. Use it as `async with`: leaving ends what it started, in order, and nothing else."""
+
+    def __init__(self, layout: Layout, say: Callable[[str], None]) -> None:
+        self._layout = layout
+        self._say = say
+        self._supervisor = Supervisor(say, self._tell_others)
+        self._env: dict[str, str] = {}
+        self._told = False
+        self._password = superuser_password(layout)
+        self._secrets: secret_files.Secrets = {}
+        self._seed: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        self._layout.stack_env.unlink(missing_ok=True)  # of a stack that was killed
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._layout.stack_env.unlink(missing_ok=True)
+        await self._supervisor.end([SERVICES, *([name] for name in SERVERS)])
+
+    async def start_servers(self) -> None:
+        """Start Kafka, PostgreSQL and SNS, and lay roles, topics, migrations and secrets."""
+        began = time.monotonic()
+        layout, bootstrap = self._layout, self._layout.bootstrap_servers
+        await together(self._start_server(name) for name in SERVERS)
+        dsn = postgres.dsn(layout.port("postgres"), self._password)
+        await together([make_topics(bootstrap), postgres.lay_roles(dsn)])
+        dsns = {role: postgres.dsn_of(role, dsn) for role in postgres.ROLES}
+        for role in postgres.ROLES:  # in order: a view is granted and read across schemas
+            await migrate(dsns[role], role)
+        drawn = secret_files.draw(secret_files.read(layout.secrets))
+        self._secrets = secret_files.with_dsns(drawn, dsns)
+        for name, held in self._secrets.items():
+            secret_files.write(layout.secrets, name, held)
+        self._say(f"Kafka, PostgreSQL and SNS are up ({time.monotonic() - began:.1f} s)")
+
+    async def start_services(self) -> None:
+        """Put the demonstration in and start the six services."""
+        began = time.monotonic()
+        self._seed = seeds.seed_of(self._layout)
+        if await programs.sow(self._layout):
+            self._say(f"The demonstration's account, people and contacts are in ({time.monotonic() - began:.1f} s)")
+        began = time.monotonic()
+        await together(self._supervisor.start(name, programs.service(name, self._layout)) for name in SERVICES)
+        self._say(f"All six services are ready ({time.monotonic() - began:.1f} s)")
+
+    async def show(self) -> None:
+        """Perform the transcript; a stack whose transcript stops is up all the same."""
+        try:
+            await perform(stage_of(self._full_env()), self._say)
+        except (StoppedError, TimeoutError) as error:
+            self._say(f"\nThe transcript stopped: {error or 'a wait took too long'}. Logs are in {self._layout.logs}.")
+
+    def tell(self) -> None:
+        """Write stack.env, now and after every restart."""
+        self._told = True
+        self._tell_others()
+
+    def print_addresses(self) -> None:
+        """Say where to go."""
+        env = self._full_env()
+        self._say(f"\nLogin page  {env['GATEWAY_URL']}/login")
+        self._say(f"Phones      {env['GATEWAY_URL']}/phone   (the texts; and act as another computer)")
+        self._say(f"Console     {env['CONSOLE_URL']}/login   (account managers)\n")
+        for person in self._seed["people"]:
+            where = "console" if person["role"] == "account_manager" else "pages"
+            self._say(f"  {person['name']:<14}{person['email']:<24}{person['password']:<18}{person['role']} ({where})")
+        self._say(f"\nAddresses for programs are in {self._layout.stack_env}. Ctrl-C ends the stack; its data stay.")
+
+    async def _start_server(self, name: str) -> None:
+        program = await asyncio.to_thread(programs.server, name, self._layout, self._password)
+        await self._supervisor.start(name, program)
+
+    def _full_env(self) -> dict[str, str]:
+        env = stack_env.of_servers(self._layout, self._password, self._supervisor.pids)
+        if self._seed:
+            env |= stack_env.of_services(self._layout, self._secrets, self._seed)
+        return env
+
+    def _tell_others(self) -> None:
+        if self._told:
+            stack_env.write(self._layout.stack_env, self._full_env())
+
+
+def superuser_password(layout: Layout) -> str:
+    """Return PostgreSQL's superuser password, drawn on the first start."""
+    path = _password_file(layout)
+    if not path.exists():
+        if layout.postgres.exists():
+            raise UnfitError(f"The password of the database in {layout.postgres} is gone: rm -r {layout.postgres}")
+        layout.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(24))
+    return path.read_text()
+
+
+def forget(layout: Layout) -> bool:
+    """Remove all data of a stack, but only where there was one: DATA may name anybody's folder."""
+    if not _password_file(layout).exists():
+        return False
+    shutil.rmtree(layout.postgres, ignore_errors=True)
+    for name in ("kafka", "logs", "secrets"):
+        shutil.rmtree(layout.data / name, ignore_errors=True)
+    for name in ("seed.json", "seeded", "stack.env", "postgres.log"):
+        (layout.data / name).unlink(missing_ok=True)
+    return True
+
+
+def _password_file(layout: Layout) -> Path:
+    return layout.secrets / "postgres.password"
+
+
+def stage_of(env: dict[str, str]) -> Stage:
+    """Return where a transcript plays, from stack.env."""
+    return Stage(
+        gateway_url=env["GATEWAY_URL"],
+        sns_url=env["SNS_URL"],
+        bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"],
+        superuser_dsn=env["POSTGRES_DSN"],
+        account_id=env["DEMO_ACCOUNT_ID"],
+        owner={
+            "user_id": env["DEMO_OWNER_ID"],
+            "name": "The owner",
+            "email": env["DEMO_OWNER_EMAIL"],
+            "password": env["DEMO_OWNER_PASSWORD"],
+            "number": env["DEMO_OWNER_NUMBER"],
+        },
+    )
