@@ -22,8 +22,8 @@ class SnsSettings(Part):
     region: str = Field("eu-central-1", pattern=r"^[a-z0-9-]{3,30}$")
     access_key_id: str | None = None
     secret_access_key: SecretStr | None = None
-    sender_id: Annotated[str, StringConstraints(pattern=r"^(?=.*[A-Za-z])[A-Za-z0-9]{3,11}$")] | None = Field(
-        None, description="SNS developer guide, SenderID: 3 to 11 letters and digits, at least one letter"
+    sender_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{3,11}$")] | None = Field(
+        None, description="SNS developer guide, SenderID: 3 to 11 letters and digits"
     )
     origination_number: Annotated[str, StringConstraints(pattern=r"^\+?[0-9]{3,15}$")] | None = None
     price_usd_max: Decimal | None = Field(

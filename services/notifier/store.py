@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from countersign.policy import TextLimits
-    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.postgres import Connection
     from services.notifier.model import Dispatch, Settlement, Step, TextKey
 
 LEASE_SECONDS = 30  # how long a verdict without a text may take to be settled before it is judged again
@@ -266,7 +266,7 @@ def is_end(row: asyncpg.Record) -> bool:
     return State(row["state"]) is not State.DUE
 
 
-async def forget(db: Pool) -> bool:
+async def forget(db: Connection) -> bool:
     """Delete some of what is past its days; tell whether there may be more."""
     deleted: str = await db.execute(FORGET, KEPT_DAYS)
     return deleted != "DELETE 0"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from countersign import policy
 from countersign.runtime.due import Waker
-from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.frame import Frame, Limit, Parts, Service
 from countersign.runtime.keys import KeyRing
 from services.notifier import sns, store, words
@@ -19,11 +17,10 @@ from services.notifier.gsm7 import PART_SEPTETS_MAX
 from services.notifier.provider import PROBE_EVERY_SECONDS, Provider
 from services.notifier.sending import CLAIM_GOOD_SECONDS, Doubts, Rings, Texts, Wording
 from services.notifier.settings import NotifierSettings
+from services.notifier.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-FORGET_EVERY_SECONDS = 600.0
 
 
 @asynccontextmanager
@@ -51,22 +48,8 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
         )
         yield Parts(
             folds=[Challenges(rings.codes, waker)],
-            dues=[texts, Doubts(counters, frame.log)],
-            background=[lambda: forget_old(frame)],
+            dues=[texts, Doubts(counters, frame.log), Sweep()],
         )
-
-
-async def forget_old(frame: Frame[NotifierSettings]) -> None:
-    """Delete what is past its days, in small bites."""
-    while True:
-        more = False
-        try:
-            more = await store.forget(frame.pool)
-        except Exception as error:
-            if kind_of(error) is not Kind.INFRASTRUCTURE:
-                raise
-            frame.log.warning("forgetting_waits", error=type(error).__name__)
-        await asyncio.sleep(0.1 if more else FORGET_EVERY_SECONDS)
 
 
 def limits_of(settings: NotifierSettings) -> Sequence[Limit]:

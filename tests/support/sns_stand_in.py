@@ -1,0 +1,167 @@
+"""An SNS that answers as it is told, for the real AWS client to talk to: late, broken, throttled, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_XMLNS = "http://sns.amazonaws.com/doc/2010-03-31/"
+
+
+class Reply(Enum):
+    """What to answer. The value is HTTP status, code and message of SNS; status 0 is no answer at all."""
+
+    ACCEPTED = (200, "", "")
+    INTERNAL = (500, "InternalError", "Service failure")
+    UNAVAILABLE = (503, "ServiceUnavailable", "try again")
+    RESET = (0, "reset", "")
+    SILENCE = (0, "silence", "")
+    HALF = (0, "half", "")
+    THROTTLED = (400, "Throttled", "Rate exceeded")
+    THROTTLING = (400, "Throttling", "Rate exceeded")
+    OPTED_OUT = (400, "OptedOut", "the number has opted out")
+    INVALID = (400, "InvalidParameter", "Invalid parameter: PhoneNumber")
+    STRANGE = (400, "SomethingNew", "unheard of")
+    AUTHORIZATION = (403, "AuthorizationError", "not authorized to perform SNS:Publish")
+    CREDENTIALS = (403, "InvalidClientTokenId", "The security token included in the request is invalid")
+    SPEND_LIMIT = (400, "UserError", "No quota left for account")
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """One publish that arrived, and what was answered: whatever the answer, the text may have left."""
+
+    number: str
+    body: str
+    attributes: dict[str, str]
+    reply: Reply
+    at: float
+
+    @property
+    def code(self) -> str:
+        """Return the code, as a phone finds it in the last line."""
+        found = re.search(r"\n@[a-z0-9.-]+ #([0-9]+)$", self.body)
+        assert found, "a text without the origin-bound line"
+        return found[1]
+
+
+@dataclass
+class SnsStandIn:
+    """`publishes` are all that arrived. `replies` by number are used up one by one, then `otherwise`."""
+
+    url: str = ""
+    publishes: list[Publish] = field(default_factory=list)
+    otherwise: Reply = Reply.ACCEPTED
+    seconds: float = 0.0
+    _replies: dict[str, list[Reply]] = field(default_factory=dict)
+    _hold: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def will_answer(self, number: str, *replies: Reply) -> None:
+        """Answer the next publishes to a number so."""
+        self._replies.setdefault(number, []).extend(replies)
+
+    def to(self, number: str) -> list[Publish]:
+        """Return what arrived for a number."""
+        return [publish for publish in self.publishes if publish.number == number]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Take what the AWS client posts."""
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        if form.get("Action") != "Publish":
+            return _problem(400, "InvalidAction", "only Publish here")
+        number = form["PhoneNumber"]
+        waiting = self._replies.get(number)
+        reply = waiting.pop(0) if waiting else self.otherwise
+        now = asyncio.get_running_loop().time()
+        self.publishes.append(Publish(number, form["Message"], _attributes(form), reply, now))
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        return await self._answer(request, reply)
+
+    async def _answer(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+        status, code, message = reply.value
+        match reply:
+            case Reply.ACCEPTED:
+                return _accepted()
+            case Reply.RESET:
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+            case Reply.HALF:
+                return await _half(request)
+            case Reply.SILENCE:
+                await self._hold.wait()
+                return web.Response(status=503)
+            case _:
+                return _problem(status, code, message)
+
+    def let_go(self) -> None:
+        """End every silence."""
+        self._hold.set()
+
+
+def _attributes(form: dict[str, str]) -> dict[str, str]:
+    prefix = "MessageAttributes.entry."
+    return {
+        form[f"{prefix}{index}.Name"]: form[f"{prefix}{index}.Value.StringValue"]
+        for index in range(1, 10)
+        if f"{prefix}{index}.Name" in form
+    }
+
+
+def _accepted() -> web.Response:
+    return _xml(
+        200,
+        f'<PublishResponse xmlns="{_XMLNS}"><PublishResult><MessageId>{uuid4()}</MessageId></PublishResult>'
+        f"<ResponseMetadata><RequestId>{uuid4()}</RequestId></ResponseMetadata></PublishResponse>",
+    )
+
+
+def _problem(status: int, code: str, message: str) -> web.Response:
+    return _xml(
+        status,
+        f'<ErrorResponse xmlns="{_XMLNS}"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>'
+        f"</Error><RequestId>{uuid4()}</RequestId></ErrorResponse>",
+    )
+
+
+def _xml(status: int, body: str) -> web.Response:
+    return web.Response(status=status, text=body, content_type="text/xml")
+
+
+async def _half(request: web.Request) -> web.StreamResponse:
+    """Begin a good answer and hang up in the middle."""
+    response = web.StreamResponse(headers={"Content-Type": "text/xml", "Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"<PublishResponse")
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+@asynccontextmanager
+async def sns_stand_in() -> AsyncIterator[SnsStandIn]:
+    """Listen on a free port of the loopback address."""
+    stand_in = SnsStandIn()
+    app = web.Application()
+    app.router.add_post("/", stand_in.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    stand_in.url = f"http://{host}:{port}"
+    try:
+        yield stand_in
+    finally:
+        stand_in.let_go()
+        await runner.cleanup()
