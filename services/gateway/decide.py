@@ -1,0 +1,95 @@
+"""The gateway's rules, pure: sessions, tries of passwords, and which events end whose sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten
+from services.gateway.model import Ending, Rate, Session, Site, Stage, Try
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from countersign.runtime.cloudevents import Event
+
+IDLE_MAX = timedelta(minutes=30)  # NIST SP 800-63B-3, 4.2.3: again after 30 minutes without activity,
+LIFE_MAX = timedelta(hours=12)  # and after 12 hours in all
+TOUCH_EVERY = timedelta(minutes=1)  # chosen: a row is written at most once a minute for being looked at
+DECIDED_WITHIN = timedelta(seconds=150)  # design, section 8: callers give up after 150 s
+EMAIL_CHARACTERS_MAX = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
+PASSWORD_CHARACTERS_MAX = 1_024  # chosen: NIST SP 800-63B-4, 3.1.1.2 wants at least 64 taken
+
+PLACE_RATE = Rate(
+    30,
+    timedelta(seconds=20),
+    "OWASP ASVS 5.0, 6.3.1: limits on tries of passwords; an office behind one address has 30 at once",
+)
+EMAIL_RATE = Rate(
+    10,
+    timedelta(minutes=20),
+    "NIST SP 800-63B-4, 3.2.2: at most 100 failures in a row; a day of tries from strange places is 82",
+)
+
+
+def alive(session: Session) -> bool:
+    """Tell whether a session still counts."""
+    return session.now - session.used_at < IDLE_MAX and session.age < LIFE_MAX
+
+
+def needs_touch(session: Session) -> bool:
+    """Tell whether the session's last use is old enough to be worth a write."""
+    return session.now - session.used_at >= TOUCH_EVERY
+
+
+def may_use(*, staff: bool, site: Site) -> bool:
+    """Account managers sign in at the console and nowhere else; everybody else never there."""
+    return staff == (site is Site.CONSOLE)
+
+
+def given_up(session: Session) -> bool:
+    """Tell whether a login has waited for its decision as long as anybody should."""
+    return session.stage is Stage.PENDING and session.age >= DECIDED_WITHIN
+
+
+def folded(email: str) -> str:
+    """Return an e-mail address as it is kept: two spellings of one address are one person."""
+    return unicodedata.normalize("NFKC", email).strip().casefold()
+
+
+def tries_of(email: str, place: str | None, *, place_known: bool) -> tuple[Try, ...]:
+    """Return what a try counts against: the place; and the e-mail, apart for a place that its account knows.
+
+    So tries from strange places never close the door to the computer that the owner sits at. From any one place the
+    number of tries for an address is the same whether somebody has it or not.
+    """
+    where = place or "nowhere"
+    door = where if place_known else "strange"
+    return (Try(_key("place", where), PLACE_RATE), Try(_key("email", email, door), EMAIL_RATE))
+
+
+def _key(*parts: str) -> bytes:
+    return hashlib.sha256("\x00".join(parts).encode()).digest()
+
+
+def ending_of(event: Event, made_at: datetime, now: datetime) -> Ending | None:
+    """Return which sessions an event ends.
+
+    A removed member's, all of them. After a reset of the number, that user's: the phone is in doubt, so is who sits
+    there. Of forgotten places those that began there. Other changes leave sessions alone: they bind from the next
+    login on. An event older than any session can be ends none.
+    """
+    if now - made_at >= LIFE_MAX + timedelta(hours=1):
+        return None
+    key = f"{event.ce_type}:{event.natural_key()}"
+    match event:
+        case MemberRemoved():
+            return Ending(key, event.account_id, event.user_id, None)
+        case NumberReset() if event.user_id is not None:
+            return Ending(key, event.account_id, event.user_id, None)
+        case PlacesForgotten():
+            return Ending(key, event.account_id, event.user_id, event.place)
+        case _:
+            return None

@@ -1,0 +1,91 @@
+"""Events that end sessions. Each does so once: read again, it finds its key and leaves later sessions alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten, reader
+from countersign.runtime.cloudevents import Event
+from services.gateway.decide import ending_of
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+    from datetime import datetime
+
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Outgoing, Record
+    from services.gateway.model import Ending
+
+E = TypeVar("E", bound=Event)
+
+NOW = "SELECT now()"
+# Of an event folded before nothing comes back, whoever else is at work on it.
+KEEP = """
+INSERT INTO ending (event_key, folded_at) SELECT event_key, now() FROM unnest($1::text[]) AS e (event_key)
+ ORDER BY event_key ON CONFLICT DO NOTHING RETURNING event_key
+"""
+END = """
+WITH gone AS (
+    SELECT s.id
+      FROM session s JOIN person p USING (user_id)
+     WHERE EXISTS (SELECT FROM unnest($1::uuid[], $2::uuid[], $3::cidr[]) AS e (account_id, user_id, place)
+                    WHERE e.account_id = p.account_id
+                      AND (e.user_id IS NULL OR e.user_id = s.user_id)
+                      AND (e.place IS NULL OR s.ip <<= e.place))
+     ORDER BY s.id FOR UPDATE OF s)
+DELETE FROM session WHERE id IN (SELECT id FROM gone)
+"""
+
+
+class EndSessions(Generic[E]):
+    """Ends sessions for the events of one topic."""
+
+    dedupes_by_key = True
+
+    def __init__(self, topic: str, *wanted: type[E]) -> None:
+        self.topic = topic
+        self._read = reader(*wanted)
+
+    def parse(self, record: Record) -> Incoming[E] | None:
+        """Return the event, or None for one that ends no session."""
+        return self._read(record)
+
+    def keys(self, incoming: Incoming[E]) -> tuple[Hashable, ...]:
+        """Return the event's own key: sessions are ended, never changed, so any order will do."""
+        return ((incoming.event.ce_type, incoming.event.natural_key()),)
+
+    async def load(self, db: Connection, events: Sequence[Incoming[E]]) -> tuple[None, datetime]:
+        """Bring the time; what was folded before is found by its key in `save`."""
+        del events
+        return None, await db.fetchval(NOW)
+
+    def decide(self, incoming: Incoming[E], state: None, now: datetime) -> Ending | None:
+        """Return whose sessions end."""
+        del state
+        return ending_of(incoming.event, incoming.made_at, now)
+
+    async def save(self, db: Connection, outcomes: Sequence[Ending], now: datetime) -> list[Outgoing]:
+        """End the sessions of the events that are new."""
+        del now
+        fresh = {row["event_key"] for row in await db.fetch(KEEP, [ending.event_key for ending in outcomes])}
+        new = [ending for ending in outcomes if ending.event_key in fresh]
+        await db.execute(
+            END,
+            [ending.account_id for ending in new],
+            [ending.user_id for ending in new],
+            [ending.place for ending in new],
+        )
+        return []
+
+    def committed(self, outcomes: Sequence[Ending]) -> None:
+        """Nobody waits for a session to end."""
+
+
+def members() -> EndSessions[MemberRemoved]:
+    """Return the fold of account.members."""
+    return EndSessions(MemberRemoved.topic, MemberRemoved)
+
+
+def settings() -> EndSessions[NumberReset | PlacesForgotten]:
+    """Return the fold of account.settings."""
+    return EndSessions(NumberReset.topic, NumberReset, PlacesForgotten)

@@ -1,0 +1,49 @@
+"""What the pages of one site work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.gateway.model import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import structlog
+    from pydantic import HttpUrl
+
+    from countersign.client import AccessRequests, Challenges, Decisions, Grants
+    from countersign.runtime.metrics import Metrics
+    from countersign.runtime.postgres import Pool
+    from services.gateway.passwords import Passwords
+    from services.gateway.render import Pages
+    from services.gateway.settings import GatewaySettings
+    from services.gateway.upstream import Enrolment, Exports
+    from services.gateway.words import Words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The parts that handlers use, made once in wiring; one for each site."""
+
+    site: Site
+    url: HttpUrl
+    settings: GatewaySettings
+    pool: Pool
+    passwords: Passwords
+    requests: AccessRequests
+    decisions: Decisions
+    challenges: Challenges
+    grants: Grants
+    exports: Exports
+    enrolment: Enrolment
+    pages: Pages
+    languages: Mapping[str, Words]
+    metrics: Metrics
+    log: structlog.typing.FilteringBoundLogger
+
+    @property
+    def front(self) -> str:
+        """The page that somebody lands on: signed in it greets, else it leads to the log-in."""
+        return "/manager" if self.site is Site.CONSOLE else "/"

@@ -1,0 +1,97 @@
+"""What the gateway knows, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+    from uuid import UUID
+
+
+class Site(StrEnum):
+    """The two sites have sessions of their own: a session of one is nothing to the other."""
+
+    PAGES = "pages"
+    CONSOLE = "console"
+
+
+class Stage(StrEnum):
+    """PENDING: the password was right and the login request is on its way. SIGNED_IN: its grant was spent."""
+
+    PENDING = "pending"
+    SIGNED_IN = "signed_in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who can sign in. Staff are the account managers."""
+
+    user_id: UUID
+    account_id: UUID
+    email: str
+    name: str
+    staff: bool
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session as of `now`, the database's time when it was loaded."""
+
+    site: Site
+    stage: Stage
+    user_id: UUID
+    account_id: UUID
+    name: str
+    email: str
+    staff: bool
+    request_id: UUID
+    method: str | None
+    begun_at: datetime
+    used_at: datetime
+    now: datetime
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago it began."""
+        return self.now - self.begun_at
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`burst` tries at once, then one every `every`. `source` says who chose that."""
+
+    burst: int
+    every: timedelta
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One key that a try of a password counts against."""
+
+    key: bytes
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Whose sessions an event ends: of `user_id` or else of the whole account; begun at `place` or else anywhere."""
+
+    event_key: str
+    account_id: UUID
+    user_id: UUID | None
+    place: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedExport:
+    """An export that was asked for on these pages, so that a closed page is found again."""
+
+    export_id: UUID
+    list_name: str
+    format: str
+    asked_at: datetime

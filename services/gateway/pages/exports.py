@@ -1,0 +1,136 @@
+"""An export from its request to its file: waiting, the code box, ready, denied, expired. Closing it loses nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from services.gateway.guard import form_of
+from services.gateway.pages import code
+from services.gateway.pages.contacts import id_in
+from services.gateway.render import see_other
+from services.gateway.settings import origin_of
+from services.gateway.visitor import VISITOR
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from countersign.client import RequestState
+    from services.gateway.gate import Gate
+    from services.gateway.model import Session
+    from services.gateway.upstream import Export
+
+LOOK_AGAIN_SECONDS = 2  # chosen: people who wait for a second or two
+_FORMATS = {"csv": "CSV", "jsonl": "JSON Lines"}
+
+
+class ExportPages:
+    """GET and POST /exports/{id}, GET /exports/{id}/file, for the user who asked for the export."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._origin = origin_of(gate.url)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Show how far the export has come."""
+        session = request[VISITOR].signed_in
+        if session is None:
+            return see_other("/login")
+        export = await self._mine(request, session)
+        if export.state != "waiting":
+            return self._ended(request, session, export)
+        # Only the export's own user comes here: the request's id is the export's.
+        found = await self._gate.decisions.wait(export.export_id, 0)
+        return self._waiting(request, session, export, found)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Do what the pressed button says."""
+        form = await form_of(request, self._origin)
+        visitor = request[VISITOR]
+        session = visitor.signed_in
+        if session is None:
+            return see_other("/login")
+        export = await self._mine(request, session)
+        found = await self._gate.decisions.wait(export.export_id, 0)
+        if found.state != "challenged" or found.challenge is None:
+            return see_other(request.path)
+        if form.get("do") == "cancel":
+            await self._gate.challenges.cancel(found.challenge.challenge_id)
+            return see_other("/contacts")
+        box = code.box_of(found.challenge, session.now)
+        if form.get("do") == "resend":
+            step = await code.resend(self._gate, visitor, found.challenge, box)
+        else:
+            step = await code.answer(self._gate, visitor, form, found.challenge, box)
+        if step.problem is None:
+            return see_other(request.path)
+        return self._box(request, export, step.box or box, step.problem, step.status)
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Hand the file out while it is offered."""
+        session = request[VISITOR].signed_in
+        if session is None:
+            return see_other("/login")
+        found = await self._gate.exports.file(_id(request), session.account_id, session.user_id)
+        if found is None:
+            return see_other(f"/exports/{_id(request)}")
+        return web.Response(body=found.content, headers=found.headers)
+
+    async def _mine(self, request: web.Request, session: Session) -> Export:
+        export = await self._gate.exports.export(_id(request), session.account_id, session.user_id)
+        if export is None:
+            raise web.HTTPNotFound
+        return export
+
+    def _waiting(self, request: web.Request, session: Session, export: Export, found: RequestState) -> web.Response:
+        match found.state:
+            case "challenged" if found.challenge is not None:
+                return self._box(request, export, code.box_of(found.challenge, session.now))
+            case "denied":
+                kind = code.SAID[found.reason] if found.reason is not None else "over"
+                return self._denied(request, export, kind, code.retry_in(found.retry_at, session.now))
+            case "granted":
+                return self._page(request, export, "file", "moment.title", poll=1, refresh=LOOK_AGAIN_SECONDS)
+            case _:
+                return self._page(request, export, "moment", "moment.title", poll=1, refresh=LOOK_AGAIN_SECONDS)
+
+    def _ended(self, request: web.Request, session: Session, export: Export) -> web.Response:
+        if export.state == "ready" and export.expires_at is not None:
+            ready_for = export.expires_at - session.now
+            return self._page(request, export, "ready", "export.ready_title", ready_for=ready_for)
+        if export.state == "denied":
+            kind = code.SAID.get(export.reason or "", "over")
+            return self._denied(request, export, kind, code.retry_in(export.retry_at, session.now))
+        if export.reason == "file.unwritten":
+            return self._page(request, export, "failed", "export.failed_title")
+        return self._page(request, export, "expired", "export.expired_title")
+
+    def _denied(self, request: web.Request, export: Export, kind: str, retry_in: object) -> web.Response:
+        return self._page(request, export, "denied", f"denied.{kind}.title", kind=kind, retry_in=retry_in)
+
+    def _box(
+        self, request: web.Request, export: Export, box: code.CodeBox, problem: str | None = None, status: int = 200
+    ) -> web.Response:
+        poll = 1 if box.text == "sending" else 3
+        return self._page(request, export, "code", "code.title", status=status, box=box, problem=problem, poll=poll)
+
+    def _page(
+        self, request: web.Request, export: Export, state: str, title: str, *, status: int = 200, **context: Any
+    ) -> web.Response:
+        return self._gate.pages.page(
+            request,
+            "export.html",
+            status,
+            state=state,
+            title=request[VISITOR].words(title),
+            path=f"/exports/{export.export_id}",
+            name=export.list_name,
+            facts={"format": _FORMATS.get(export.format, export.format), "rows": export.rows},
+            here="contacts",
+            **context,
+        )
+
+
+def _id(request: web.Request) -> UUID:
+    return id_in(request.match_info["id"])

@@ -1,0 +1,130 @@
+"""Between the right password and the session: one moment, the code box, or why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from countersign.client import Expected, GrantRefused, login_digest
+from services.gateway import store
+from services.gateway.decide import given_up
+from services.gateway.guard import form_of
+from services.gateway.pages import code
+from services.gateway.render import see_other
+from services.gateway.settings import origin_of
+from services.gateway.visitor import VISITOR, new_secret, session_id_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from countersign.client import RequestState
+    from services.gateway.gate import Gate
+    from services.gateway.model import Session
+    from services.gateway.visitor import Visitor
+
+LOOK_AGAIN_SECONDS = 2  # chosen: people who wait for a second or two
+
+
+class LoginCodePages:
+    """GET and POST /login/code, for a browser that has given the right password."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._origin = origin_of(gate.url)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Show how far the log-in has come; if it is granted, finish it."""
+        visitor = request[VISITOR]
+        pending = visitor.pending
+        if pending is None:
+            return see_other(self._gate.front)
+        found = await self._gate.decisions.wait(pending.request_id, 0)
+        if found.state == "granted" and found.grant is not None:
+            return await self._finish(request, pending, found.grant)
+        return self._page(request, pending, found)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Do what the pressed button says."""
+        form = await form_of(request, self._origin)
+        visitor = request[VISITOR]
+        pending = visitor.pending
+        if pending is None:
+            return see_other(self._gate.front)
+        found = await self._gate.decisions.wait(pending.request_id, 0)
+        if form.get("do") == "cancel":
+            return await self._give_up(visitor, found)
+        if found.state != "challenged" or found.challenge is None:
+            return see_other("/login/code")
+        box = code.box_of(found.challenge, pending.now)
+        if form.get("do") == "resend":
+            step = await code.resend(self._gate, visitor, found.challenge, box)
+        else:
+            step = await code.answer(self._gate, visitor, form, found.challenge, box)
+        if step.grant is not None:
+            return await self._finish(request, pending, step.grant)
+        if step.problem is None:
+            return see_other("/login/code")
+        return self._box(request, step.box or box, step.problem, step.status)
+
+    def _page(self, request: web.Request, pending: Session, found: RequestState) -> web.Response:
+        if found.state == "challenged" and found.challenge is not None:
+            return self._box(request, code.box_of(found.challenge, pending.now))
+        t = request[VISITOR].words
+        if found.state == "undecided" and not given_up(pending):
+            return self._plain(request, "moment", t("moment.title"), poll=1, refresh=LOOK_AGAIN_SECONDS)
+        if found.state == "undecided":
+            return self._plain(request, "given_up", t("moment.given_up_title"), status=503)
+        kind = code.SAID[found.reason] if found.reason is not None else "unfit"
+        retry_in = code.retry_in(found.retry_at, pending.now)
+        return self._plain(request, "denied", t(f"denied.{kind}.title"), kind=kind, retry_in=retry_in)
+
+    def _box(
+        self, request: web.Request, box: code.CodeBox, problem: str | None = None, status: int = 200
+    ) -> web.Response:
+        poll = 1 if box.text == "sending" else 3
+        title = request[VISITOR].words("code.title")
+        return self._plain(request, "code", title, status=status, box=box, problem=problem, poll=poll)
+
+    def _plain(
+        self, request: web.Request, state: str, title: str, *, status: int = 200, **context: Any
+    ) -> web.Response:
+        return self._gate.pages.page(request, "login_code.html", status, state=state, title=title, **context)
+
+    async def _give_up(self, visitor: Visitor, found: RequestState) -> web.Response:
+        if found.state == "challenged" and found.challenge is not None:
+            await self._gate.challenges.cancel(found.challenge.challenge_id)
+        await store.end(self._gate.pool, visitor.session_id)
+        visitor.secret = new_secret()
+        return see_other("/login")
+
+    async def _finish(self, request: web.Request, pending: Session, grant: str) -> web.Response:
+        """Turn a grant that fits this very browser into a signed-in session, once."""
+        gate, visitor = self._gate, request[VISITOR]
+        expected = Expected(
+            action="login",
+            request_id=pending.request_id,
+            user_id=pending.user_id,
+            account_id=pending.account_id,
+            digest=login_digest(pending.request_id, pending.user_id, visitor.secret),
+        )
+        try:
+            checked = await gate.grants.check(grant, expected, pending.now)
+        except GrantRefused as refused:
+            gate.log.warning("grant_refused", what=refused.what, request_id=str(pending.request_id))
+            return self._unfit(request)
+        if pending.staff and checked.method != "sms":
+            # The verifier asks every account manager for a code; a grant without one is not acted on here either.
+            gate.log.warning("grant_refused", what="amr", request_id=str(pending.request_id))
+            return self._unfit(request)
+        secret = new_secret()
+        signed_in = await store.sign_in(
+            gate.pool, visitor.session_id, session_id_of(secret), checked.request_id, checked.method
+        )
+        if signed_in:
+            visitor.secret = secret
+            gate.log.info("signed_in", user_id=str(pending.user_id), method=checked.method)
+        # If not, another page of this browser was first, and its answer brings the new secret.
+        return see_other(gate.front)
+
+    def _unfit(self, request: web.Request) -> web.Response:
+        title = request[VISITOR].words("denied.unfit.title")
+        return self._plain(request, "denied", title, status=403, kind="unfit", retry_in=None)

@@ -1,0 +1,88 @@
+// What the pages do better with a script: look again without being loaded again, count down, send a form once.
+// Without it everything works: pages that wait refresh themselves, and the server counts.
+"use strict";
+(() => {
+  const main = () => document.getElementById("main");
+  const language = document.documentElement.lang || "en";
+  const words = (count, unit) =>
+    new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(count);
+
+  // The same steps as the server's `duration`: seconds to 90, then minutes to 90, then hours, rounded up.
+  function duration(seconds) {
+    if (seconds <= 90) return words(Math.max(1, seconds), "second");
+    const minutes = Math.ceil(seconds / 60);
+    return minutes <= 90 ? words(minutes, "minute") : words(Math.ceil(minutes / 60), "hour");
+  }
+
+  const ends = new WeakMap(); // a countdown's element -> when it is over, by this page's own clock
+  function tick() {
+    for (const span of document.querySelectorAll("[data-seconds]")) {
+      if (!ends.has(span)) ends.set(span, performance.now() + Number(span.dataset.seconds) * 1000);
+      const left = Math.ceil((ends.get(span) - performance.now()) / 1000);
+      const text = duration(left);
+      if (span.textContent !== text) span.textContent = text;
+      const line = span.closest("[data-gone-at-zero]");
+      if (line) line.hidden = left <= 0;
+    }
+    for (const button of document.querySelectorAll("[data-waits]")) {
+      const span = button.closest("form").querySelector("[data-seconds]");
+      button.disabled = Boolean(span) && performance.now() < ends.get(span);
+    }
+  }
+
+  // Put what is new into the page: whole where its state has changed, else only the parts that live, so that a code
+  // half typed stays and screen readers hear only what is new.
+  function take(fresh, address) {
+    const now = main();
+    const next = fresh.getElementById("main");
+    if (!next) return location.assign(address);
+    if (now.dataset.state !== next.dataset.state) {
+      document.title = fresh.title;
+      now.replaceWith(document.adoptNode(next));
+      (next.querySelector("[autofocus]") || next).focus();
+    } else {
+      for (const part of next.querySelectorAll("[data-live]")) {
+        const old = document.getElementById(part.id);
+        if (old && !old.contains(document.activeElement) && bare(old) !== bare(part)) {
+          old.replaceWith(document.adoptNode(part));
+        }
+      }
+    }
+    tick();
+  }
+  const bare = (element) => element.outerHTML.replaceAll(/ (hidden|disabled)=""/g, "").replaceAll(/data-seconds.*?</g, "<");
+
+  async function look() {
+    const before = main();
+    try {
+      const reply = await fetch(location.pathname + location.search, { headers: { "X-Looks-Again": "1" } });
+      if (new URL(reply.url).pathname !== location.pathname) return location.replace(reply.url);
+      if (reply.ok && main() === before && !sending) {
+        take(new DOMParser().parseFromString(await reply.text(), "text/html"), reply.url);
+      }
+    } catch {
+      // The network is away; the next look may find it back.
+    }
+    wait();
+  }
+  function wait() {
+    const seconds = Number(main().dataset.poll);
+    if (seconds) setTimeout(document.hidden ? waitUntilSeen : look, seconds * 1000);
+  }
+  function waitUntilSeen() {
+    if (!document.hidden) return look();
+    document.addEventListener("visibilitychange", look, { once: true });
+  }
+
+  let sending = false;
+  document.addEventListener("submit", (event) => {
+    if (sending) return event.preventDefault();
+    sending = true;
+    setTimeout(() => { sending = false; }, 5000);
+  });
+  addEventListener("pageshow", () => { sending = false; });
+
+  tick();
+  setInterval(tick, 500);
+  wait();
+})();

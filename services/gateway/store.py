@@ -1,0 +1,189 @@
+"""The gateway's tables: people, sessions, spent grants, tries of passwords, exports asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from services.gateway.decide import IDLE_MAX, LIFE_MAX
+from services.gateway.model import AskedExport, Person, Session, Site, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from countersign.runtime.postgres import Connection, Pool
+    from services.gateway.model import Try
+
+# One statement whether somebody has the address or not, so that both cost the same.
+PERSON = """
+SELECT p.user_id, p.account_id, p.email, p.name, p.staff, p.password,
+       EXISTS (SELECT FROM risk_evaluator.known_place k
+                WHERE k.account_id = p.account_id AND k.place >>= $2::inet) AS place_known
+  FROM (SELECT $1::text AS asked) a LEFT JOIN person p ON p.email = a.asked
+"""
+SESSION = """
+SELECT now() AS now, s.site, s.stage, s.user_id, s.request_id, s.method, s.begun_at, s.used_at,
+       p.account_id, p.name, p.email, p.staff
+  FROM session s JOIN person p USING (user_id)
+ WHERE s.id = $1
+"""
+BEGIN = """
+INSERT INTO session (id, site, stage, user_id, request_id, method, ip, begun_at, used_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7::inet, now(), now())
+"""
+# The row of the pending session is the lock: of two pages that finish the same login one gets it.
+TAKE_PENDING = "DELETE FROM session WHERE id = $1 AND stage = 'pending' RETURNING user_id, request_id, site, ip"
+SPEND = "INSERT INTO spent_grant (jti, spent_at) VALUES ($1, now()) ON CONFLICT DO NOTHING RETURNING jti"
+# The bucket is full while its time lies `burst` intervals ahead; a row that comes back has taken its try. Ordered by
+# key, so that two tries that share keys cannot deadlock.
+TAKE_TRY = """
+INSERT INTO password_try AS t (key, full_until)
+SELECT key, now() + every FROM unnest($1::bytea[], $2::interval[], $3::int[]) AS a (key, every, burst) ORDER BY key
+    ON CONFLICT (key) DO UPDATE
+       SET full_until = greatest(t.full_until, now()) + (excluded.full_until - now())
+     WHERE greatest(t.full_until, now()) - now()
+        <= (SELECT (b.burst - 1) * b.every FROM unnest($1::bytea[], $2::interval[], $3::int[]) AS b (key, every, burst)
+             WHERE b.key = t.key)
+RETURNING key
+"""
+WAIT_OF = """
+SELECT max(t.full_until - now() - (b.burst - 1) * b.every) AS wait
+  FROM unnest($1::bytea[], $2::interval[], $3::int[]) AS b (key, every, burst) JOIN password_try t USING (key)
+"""
+GIVE_BACK = """
+UPDATE password_try t SET full_until = t.full_until - b.every
+  FROM unnest($1::bytea[], $2::interval[]) AS b (key, every) WHERE t.key = b.key
+"""
+REMEMBER_EXPORT = """
+INSERT INTO export_asked (export_id, user_id, account_id, list_name, format, asked_at)
+VALUES ($1, $2, $3, $4, $5, now()) ON CONFLICT DO NOTHING
+"""
+EXPORTS = """
+SELECT export_id, list_name, format, asked_at FROM export_asked
+ WHERE user_id = $1 AND asked_at > now() - $2::interval ORDER BY asked_at DESC, export_id LIMIT 5
+"""
+SEED = """
+INSERT INTO person (user_id, account_id, email, name, password, staff)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+"""
+KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file can be had
+KEPT_KEYS = timedelta(days=1)  # a grant opens a session within its 5 minutes; an event ends sessions for 13 hours
+PLACES = """
+SELECT text(place) AS place, min(first_used_at) AS first_used_at, max(last_used_at) AS last_used_at
+  FROM risk_evaluator.known_place WHERE account_id = $1 GROUP BY place ORDER BY last_used_at DESC LIMIT 20
+"""
+
+
+class Refused(Exception):  # noqa: N818 - a finding, not a failure of ours
+    """The tries of a key are used up; `wait` is how long until the next."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__("tries of a password are used up")
+        self.wait = wait
+
+
+async def person_of(pool: Pool, email: str, ip: str | None) -> tuple[Person | None, bool]:
+    """Return the person with that address, if any, and whether their account knows the place."""
+    row = await pool.fetchrow(PERSON, email, ip)
+    if row is None:
+        raise AssertionError("a left join from one row gives one row")
+    if row["user_id"] is None:
+        return None, False
+    person = Person(**{name: row[name] for name in ("user_id", "account_id", "email", "name", "staff", "password")})
+    return person, row["place_known"]
+
+
+async def take_try(pool: Pool, tries: Sequence[Try]) -> None:
+    """Count a try against all its keys or none. Raises Refused."""
+    keys, every, burst = _columns(tries)
+    async with pool.acquire() as db, db.transaction():
+        taken = await db.fetch(TAKE_TRY, keys, every, burst)
+        if len(taken) == len(tries):
+            return
+        wait = await db.fetchval(WAIT_OF, keys, every, burst)
+        # The part that was taken is undone with the transaction.
+        raise Refused(max(wait or timedelta(0), timedelta(seconds=1)))
+
+
+async def give_back(pool: Pool, tries: Sequence[Try]) -> None:
+    """Forget a try that was right."""
+    keys, every, _ = _columns(tries)
+    await pool.execute(GIVE_BACK, keys, every)
+
+
+def _columns(tries: Sequence[Try]) -> tuple[list[bytes], list[timedelta], list[int]]:
+    return [t.key for t in tries], [t.rate.every for t in tries], [t.rate.burst for t in tries]
+
+
+async def session_of(pool: Pool, session_id: bytes) -> Session | None:
+    """Return the session kept under that SHA-256, whether it still counts or not."""
+    row = await pool.fetchrow(SESSION, session_id)
+    if row is None:
+        return None
+    return Session(**{**dict(row), "site": Site(row["site"]), "stage": Stage(row["stage"])})
+
+
+async def begin_pending(
+    pool: Pool, session_id: bytes, replaced: bytes, site: Site, user_id: UUID, request_id: UUID, ip: str | None
+) -> None:
+    """Begin a pending session in the place of whatever the browser held before."""
+    async with pool.acquire() as db, db.transaction():
+        await end(db, replaced)
+        await db.execute(BEGIN, session_id, site, Stage.PENDING, user_id, request_id, None, ip)
+
+
+async def sign_in(pool: Pool, pending: bytes, session_id: bytes, jti: UUID, method: str) -> bool:
+    """Spend the login's grant and put a signed-in session in the place of the pending one, or do nothing."""
+    async with pool.acquire() as db, db.transaction():
+        row = await db.fetchrow(TAKE_PENDING, pending)
+        if row is None or row["request_id"] != jti or await db.fetchval(SPEND, jti) is None:
+            return False
+        await db.execute(
+            BEGIN, session_id, row["site"], Stage.SIGNED_IN, row["user_id"], jti, method, str(row["ip"] or "") or None
+        )
+        return True
+
+
+async def touch(pool: Pool, session_id: bytes) -> None:
+    """Note that the session was used."""
+    await pool.execute("UPDATE session SET used_at = now() WHERE id = $1", session_id)
+
+
+async def end(db: Connection | Pool, session_id: bytes) -> None:
+    """End a session."""
+    await db.execute("DELETE FROM session WHERE id = $1", session_id)
+
+
+async def remember_export(pool: Pool, export_id: UUID, session: Session, list_name: str, file_format: str) -> None:
+    """Note an export, so that its page is found again."""
+    await pool.execute(REMEMBER_EXPORT, export_id, session.user_id, session.account_id, list_name[:200], file_format)
+
+
+async def exports_of(pool: Pool, user_id: UUID) -> list[AskedExport]:
+    """Return the user's latest exports."""
+    return [AskedExport(**dict(row)) for row in await pool.fetch(EXPORTS, user_id, KEPT_EXPORTS)]
+
+
+async def places_of(pool: Pool, account_id: UUID) -> list[dict[str, Any]]:
+    """Return the places that the account knows, last used first: place, first_used_at, last_used_at."""
+    return [dict(row) for row in await pool.fetch(PLACES, account_id)]
+
+
+async def seed_person(db: Connection, person: Person) -> None:
+    """Put a person in, unless they are there."""
+    await db.execute(SEED, person.user_id, person.account_id, person.email, person.name, person.password, person.staff)
+
+
+async def sweep(db: Connection) -> int:
+    """Delete what no longer counts; return how many sessions that were."""
+    over = await db.fetch(
+        "DELETE FROM session WHERE used_at < now() - $1::interval OR begun_at < now() - $2::interval RETURNING 1",
+        IDLE_MAX,
+        LIFE_MAX,
+    )
+    await db.execute("DELETE FROM password_try WHERE full_until < now()")
+    await db.execute("DELETE FROM spent_grant WHERE spent_at < now() - $1::interval", KEPT_KEYS)
+    await db.execute("DELETE FROM ending WHERE folded_at < now() - $1::interval", KEPT_KEYS)
+    await db.execute("DELETE FROM export_asked WHERE asked_at < now() - $1::interval", KEPT_EXPORTS)
+    return len(over)

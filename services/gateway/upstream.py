@@ -1,0 +1,240 @@
+"""What the gateway asks enrolment and exports, with its bearer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from uuid import UUID
+
+import aiohttp
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from countersign.contract import Client
+
+M = TypeVar("M", bound=BaseModel)
+
+_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
+_FILE_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=2)
+_BODY_BYTES_MAX = 1024 * 1024
+PAGE_ROWS = 25  # chosen: at 20 pages an hour a user can look through 500 contacts
+
+
+class UpstreamAway(ConnectionError):  # noqa: N818 - says what is the case
+    """The service cannot be reached, is not ready, or answered what it never answers."""
+
+
+class UpstreamRefused(Exception):  # noqa: N818 - a finding about us
+    """The service does not take our bearer, or not on this route: the settings do not fit."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Number(_Part):
+    """A number as enrolment shows it."""
+
+    state: str
+    hint: str
+
+
+class Member(_Part):
+    """A member as enrolment shows it: `number` is in force, `given_number` waits for its first code."""
+
+    user_id: UUID
+    role: str
+    name: str
+    number: Number | None = None
+    given_number: Number | None = None
+
+
+class Account(_Part):
+    """An account as enrolment shows it."""
+
+    two_factor: bool
+    members: list[Member]
+
+
+class ContactList(_Part):
+    """A list of contacts and how many it has."""
+
+    list_id: UUID
+    name: str
+    rows: int
+
+
+class _Lists(_Part):
+    lists: list[ContactList]
+
+
+class Contact(_Part):
+    """A contact as the page shows it."""
+
+    contact_id: UUID
+    email: str
+    name: str
+
+
+class ContactPage(_Part):
+    """A page of contacts; `next` names the last one where more follow."""
+
+    contacts: list[Contact]
+    next: UUID | None = None
+
+
+class Export(_Part):
+    """An export as its user may see it; after its grant it is `waiting` until the file is written."""
+
+    export_id: UUID
+    list_name: str
+    format: str
+    rows: int
+    state: Literal["waiting", "ready", "denied", "expired"]
+    reason: str | None = None
+    retry_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer; its body may hold contacts."""
+
+    status: int
+    retry_after: float
+    body: bytes = field(repr=False)
+
+
+class Upstream:
+    """Calls one service. Connections are kept; `close` ends them."""
+
+    def __init__(self, base_url: str, token: str) -> None:
+        self._base = base_url.rstrip("/")
+        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def _ask(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Reply:
+        try:
+            async with self._session.request(
+                method, self._base + path, params=query, json=body, allow_redirects=False
+            ) as answer:
+                raw = await answer.content.read(_BODY_BYTES_MAX)
+                status, retry_after = answer.status, answer.headers.get("Retry-After", "1")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error
+        if status >= 500:  # noqa: PLR2004 - RFC 9110, section 15.6
+            raise UpstreamAway(f"{self._base}: answered {status}")
+        if status in {401, 403}:
+            raise UpstreamRefused(f"{path.split('/')[2]}: answered {status}")
+        return Reply(status, float(retry_after) if retry_after.isdigit() else 1.0, raw)
+
+    def _read(self, model: type[M], reply: Reply) -> M:
+        try:
+            return model.model_validate_json(reply.body)
+        except ValidationError:
+            raise UpstreamAway(f"{self._base}: answered something unforeseen") from None
+
+
+class Enrolment(Upstream):
+    """Asks enrolment."""
+
+    async def account(self, account_id: UUID) -> Account | None:
+        """Return the account, or None if enrolment does not know it."""
+        reply = await self._ask("GET", f"/v1/accounts/{account_id}")
+        return self._read(Account, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An exported file, and what to call it."""
+
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PagesUsed:
+    """As many pages as an hour has were looked at; the next after `retry_after` seconds."""
+
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of asking for an export."""
+
+    outcome: Literal["taken", "no_list", "too_many", "too_large"]
+    retry_after: float = 0.0
+
+
+class Exports(Upstream):
+    """Asks exports, always on behalf of one user of one account."""
+
+    async def lists(self, account_id: UUID) -> list[ContactList]:
+        """Return the account's lists."""
+        reply = await self._ask("GET", f"/v1/accounts/{account_id}/lists")
+        return self._read(_Lists, reply).lists if reply.status == 200 else []  # noqa: PLR2004 - RFC 9110
+
+    async def contacts(
+        self, account_id: UUID, user_id: UUID, list_id: UUID, after: UUID | None
+    ) -> ContactPage | PagesUsed | None:
+        """Return a page of contacts; None if the account has no such list."""
+        query = {"account_id": str(account_id), "user_id": str(user_id), "limit": str(PAGE_ROWS)}
+        if after is not None:
+            query["after"] = str(after)
+        reply = await self._ask("GET", f"/v1/lists/{list_id}/contacts", query)
+        if reply.status == 429:  # noqa: PLR2004 - RFC 6585
+            return PagesUsed(reply.retry_after)
+        return self._read(ContactPage, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
+
+    async def ask(
+        self, export_id: UUID, account_id: UUID, user_id: UUID, list_id: UUID, file_format: str, client: Client
+    ) -> Asked:
+        """Ask for an export. The same `export_id` with the same rest is the same export."""
+        body = {
+            "export_id": str(export_id),
+            "account_id": str(account_id),
+            "user_id": str(user_id),
+            "list_id": str(list_id),
+            "format": file_format,
+            "client": client.model_dump(mode="json"),
+        }
+        reply = await self._ask("POST", "/v1/exports", body=body)
+        match reply.status:
+            case 202 | 409:  # 409: asked for before with another address or language; its page shows it
+                return Asked("taken")
+            case 404:
+                return Asked("no_list")
+            case 429:
+                return Asked("too_many", reply.retry_after)
+            case 422:
+                return Asked("too_large")
+            case _:
+                raise UpstreamAway(f"exports answered {reply.status}")
+
+    async def export(self, export_id: UUID, account_id: UUID, user_id: UUID) -> Export | None:
+        """Return an export of this user, or None."""
+        query = {"account_id": str(account_id), "user_id": str(user_id)}
+        reply = await self._ask("GET", f"/v1/exports/{export_id}", query)
+        return self._read(Export, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
+
+    async def file(self, export_id: UUID, account_id: UUID, user_id: UUID) -> File | None:
+        """Return the file while it is offered, else None."""
+        query = {"account_id": str(account_id), "user_id": str(user_id)}
+        try:
+            async with self._session.get(
+                f"{self._base}/v1/exports/{export_id}/file", params=query, allow_redirects=False, timeout=_FILE_TIMEOUT
+            ) as answer:
+                if answer.status != 200:  # noqa: PLR2004 - RFC 9110
+                    return None
+                headers = {name: answer.headers[name] for name in ("Content-Type", "Content-Disposition")}
+                return File(headers, await answer.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error

@@ -1,0 +1,133 @@
+"""Who asks: the browser's secret, its session if it has one, its address and its language."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from hmac import compare_digest, digest
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from aiohttp import web
+
+from countersign.client.addresses import client_address
+from countersign.contract import base64url
+from countersign.places import unmapped
+from services.gateway import store
+from services.gateway.decide import alive, needs_touch
+from services.gateway.model import Session, Site, Stage
+
+if TYPE_CHECKING:
+    from countersign.runtime.postgres import Pool
+    from services.gateway.settings import GatewaySettings
+    from services.gateway.words import Words
+
+_SECRET_BYTES = 32  # OWASP ASVS 5.0, 7.2.3: at least 128 bits of entropy
+_SECRET = re.compile(r"^[A-Za-z0-9_-]{43}$")
+LOOKS_AGAIN = "X-Looks-Again"  # set by the script: a page that looks again by itself is nobody's activity
+COMPUTER = "computer"  # the cookie of the local stack that names an address to act from
+
+
+@dataclass(slots=True)
+class Visitor:
+    """The one who asks. Give it another `secret` and the browser gets that with the answer."""
+
+    secret: str = field(repr=False)
+    session: Session | None
+    ip: str | None
+    words: Words
+
+    @property
+    def session_id(self) -> bytes:
+        """The SHA-256 under which the session is kept."""
+        return session_id_of(self.secret)
+
+    @property
+    def seen_from(self) -> str | None:
+        """The address as places are made of it: IPv4 written as IPv6 is IPv4."""
+        address = unmapped(self.ip)
+        return None if address is None else str(address)
+
+    @property
+    def signed_in(self) -> Session | None:
+        """The session, if somebody is signed in."""
+        return self.session if self.session is not None and self.session.stage is Stage.SIGNED_IN else None
+
+    @property
+    def pending(self) -> Session | None:
+        """The session, if the password was right and the rest is to come."""
+        return self.session if self.session is not None and self.session.stage is Stage.PENDING else None
+
+    def csrf_token(self) -> str:
+        """Return what our own forms carry; it follows from the secret, which no other page can read."""
+        return base64url(self._derived("csrf"))
+
+    def csrf_fits(self, token: str) -> bool:
+        """Tell whether a form carries this visitor's token."""
+        return compare_digest(token.encode(), self.csrf_token().encode())
+
+    def id_of(self, *parts: str) -> UUID:
+        """Return an id that is the same for the same form sent twice, and tells nobody else what was in it."""
+        return UUID(bytes=self._derived(*parts)[:16], version=4)
+
+    def _derived(self, *parts: str) -> bytes:
+        return digest(self.secret.encode(), "\x00".join(parts).encode(), hashlib.sha256)
+
+
+VISITOR: web.RequestKey[Visitor] = web.RequestKey("visitor", Visitor)
+
+
+def session_id_of(secret: str) -> bytes:
+    """Return what the table holds for what the browser holds."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_secret() -> str:
+    """Draw what a browser will hold."""
+    return base64url(secrets.token_bytes(_SECRET_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """The session's cookie. The sites' cookies differ in name, as browsers do not tell ports apart."""
+
+    name: str
+    secure: bool
+
+    @classmethod
+    def of(cls, site: Site, *, secure: bool) -> Cookie:
+        """Return the cookie of a site; `__Host-` asks for Secure, so only https has it."""
+        name = "session" if site is Site.PAGES else "console"
+        return cls(f"__Host-{name}" if secure else name, secure)
+
+    def read(self, request: web.Request) -> str | None:
+        """Return the browser's secret if it has one of the right form."""
+        value = request.cookies.get(self.name, "")
+        return value if _SECRET.match(value) else None
+
+    def write(self, response: web.StreamResponse, secret: str) -> None:
+        """Hand the browser its secret, until it is closed."""
+        response.set_cookie(self.name, secret, path="/", secure=self.secure, httponly=True, samesite="Lax")
+
+
+async def session_for(pool: Pool, site: Site, secret: str, *, looks_again: bool) -> Session | None:
+    """Return the session that the secret opens at this site, if it still counts."""
+    found = await store.session_of(pool, session_id_of(secret))
+    if found is None or found.site is not site or not alive(found):
+        return None
+    if needs_touch(found) and not looks_again:
+        await store.touch(pool, session_id_of(secret))
+    return found
+
+
+def address_of(request: web.Request, settings: GatewaySettings) -> str | None:
+    """Return the address that can be vouched for; on the local stack the one that its cookie names comes first."""
+    if settings.local is not None:
+        played = unmapped(request.cookies.get(COMPUTER))
+        if played is not None:
+            return str(played)
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    forwarded = request.headers.getall("X-Forwarded-For", [])
+    return client_address(peer[0] if peer else None, forwarded, settings.trusted_proxies)

@@ -1,0 +1,106 @@
+"""How the gateway is put together."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
+from countersign.runtime import http
+from countersign.runtime.frame import Limit, Parts, Service
+from services.gateway import decide, fold, store, words
+from services.gateway.gate import Gate
+from services.gateway.guard import FORM_BYTES_MAX
+from services.gateway.model import Site
+from services.gateway.passwords import Passwords
+from services.gateway.render import Pages
+from services.gateway.seed import seed
+from services.gateway.settings import GatewaySettings
+from services.gateway.site import application
+from services.gateway.sweep import Sweep
+from services.gateway.upstream import Enrolment, Exports
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from countersign.runtime.frame import Frame
+
+SUBMIT_SECONDS = 5.0  # chosen: somebody looks at an empty page meanwhile
+
+
+@asynccontextmanager
+async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
+    """Two sites, two folds that end sessions, and a sweep."""
+    settings = frame.settings
+    token = settings.services.token.get_secret_value()
+    verifier = str(settings.services.verifier_url)
+    kafka = ProducerSettings(bootstrap_servers=settings.kafka.bootstrap_servers, submit_seconds=SUBMIT_SECONDS)
+    async with AsyncExitStack() as stack:
+        grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
+        requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
+        decisions = await stack.enter_async_context(Decisions(verifier, token))
+        challenges = await stack.enter_async_context(Challenges(verifier, token))
+        await stack.enter_async_context(grants)
+        exports, enrolment = (
+            Exports(str(settings.services.exports_url), token),
+            Enrolment(str(settings.services.enrolment_url), token),
+        )
+        stack.push_async_callback(exports.close)
+        stack.push_async_callback(enrolment.close)
+        passwords = Passwords(settings.password)
+        stack.callback(passwords.close)
+
+        def site(which: Site) -> http.Site:
+            console = which is Site.CONSOLE
+            gate = Gate(
+                site=which,
+                url=settings.console_url if console else settings.public_url,
+                settings=settings,
+                pool=frame.pool,
+                passwords=passwords,
+                requests=requests,
+                decisions=decisions,
+                challenges=challenges,
+                grants=grants,
+                exports=exports,
+                enrolment=enrolment,
+                pages=Pages(which, demo=settings.local is not None and not console),
+                languages=words.load(),
+                metrics=frame.metrics,
+                log=frame.log,
+            )
+            port = settings.console_port if console else settings.port
+            return http.Site(application(gate), settings.host, port, name=which.value)
+
+        yield Parts(
+            folds=(fold.members(), fold.settings()),
+            dues=(Sweep(),),
+            sites=(site(Site.PAGES), site(Site.CONSOLE)),
+        )
+
+
+def limits(settings: GatewaySettings) -> Sequence[Limit]:
+    """Return every limit of the gateway."""
+    hashing = "OWASP Password Storage Cheat Sheet: Argon2id with at least 19 MiB, two passes, one lane"
+    password = settings.password
+    return [
+        Limit("sessions.idle_max", str(decide.IDLE_MAX), "NIST SP 800-63B-3, 4.2.3: 30 minutes without activity"),
+        Limit("sessions.life_max", str(decide.LIFE_MAX), "NIST SP 800-63B-3, 4.2.3: 12 hours in all"),
+        Limit("logins.decided_within", str(decide.DECIDED_WITHIN), "design, section 8: callers give up after 150 s"),
+        *(
+            Limit(f"password_tries.{name}", f"{rate.burst} at once, then one per {rate.every}", rate.source)
+            for name, rate in (("place", decide.PLACE_RATE), ("email", decide.EMAIL_RATE))
+        ),
+        Limit("passwords.memory", f"{password.memory_kib} KiB", hashing),
+        Limit("passwords.passes", str(password.passes), hashing),
+        Limit("passwords.threads", str(password.threads), "chosen: hashing leaves the other cores to the pages"),
+        Limit("passwords.waiting_max", str(password.waiting_max), "chosen: about a second of hashing, then 503"),
+        Limit(
+            "passwords.characters_max", str(decide.PASSWORD_CHARACTERS_MAX), "NIST SP 800-63B-4, 3.1.1.2: 64 or more"
+        ),
+        Limit("forms.bytes_max", str(FORM_BYTES_MAX), "chosen: the longest form has two fields of text"),
+        Limit("exports.remembered", str(store.KEPT_EXPORTS), "longer than an export waits and its file is offered"),
+    ]
+
+
+SERVICE = Service(name="gateway", settings=GatewaySettings, wire=wire, limits=limits, seed=seed)
