@@ -177,7 +177,7 @@ async def _unused_address(stage: Stage) -> str:
     """Return an address of the ranges for documentation (RFC 5737, RFC 3849) that the account has not used."""
     connection = await asyncpg.connect(stage.superuser_dsn)
     try:
-        places = "SELECT host(place) FROM risk_evaluator.known_place WHERE account_id = $1::text::uuid"
+        places = "SELECT host(place::inet) FROM risk_evaluator.known_place WHERE account_id = $1::text::uuid"
         used = {row[0] for row in await connection.fetch(places, stage.account_id)}
     finally:
         await connection.close()

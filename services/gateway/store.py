@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PERSON = """
 SELECT p.user_id, p.account_id, p.email, p.name, p.staff, p.password,
        EXISTS (SELECT FROM risk_evaluator.known_place k
-                WHERE k.account_id = p.account_id AND k.place >>= $2::inet) AS place_known
+                WHERE k.account_id = p.account_id AND k.place::cidr >>= $2::inet) AS place_known
   FROM (SELECT $1::text AS asked) a LEFT JOIN person p ON p.email = a.asked
 """
 SESSION = """
@@ -70,7 +70,7 @@ VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
 KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file can be had
 KEPT_KEYS = timedelta(days=1)  # a grant opens a session within its 5 minutes; an event ends sessions for 13 hours
 PLACES = """
-SELECT text(place) AS place, min(first_used_at) AS first_used_at, max(last_used_at) AS last_used_at
+SELECT place, min(first_used_at) AS first_used_at, max(last_used_at) AS last_used_at
   FROM risk_evaluator.known_place WHERE account_id = $1 GROUP BY place ORDER BY last_used_at DESC LIMIT 20
 """
 
