@@ -34,7 +34,7 @@ SELECT now() AS now, r.request_id, r.place,
        EXISTS (SELECT FROM place k
                 WHERE k.account_id = r.account_id AND k.place = r.place
                   AND ($7 OR k.taught_by = r.user_id)
-                  AND ($6 = interval '0' OR k.last_used_at > now() - $6)) AS place_known
+                  AND ($6::interval = interval '0' OR k.last_used_at > now() - $6::interval)) AS place_known
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[])
     AS r (request_id, account_id, user_id, place, number_id)
   LEFT JOIN assessment a ON a.request_id = r.request_id
@@ -81,7 +81,7 @@ SELECT account_id, place, taught_by, min(granted_at), max(granted_at)
    SET first_used_at = least(known.first_used_at, excluded.first_used_at),
        last_used_at = greatest(known.last_used_at, excluded.last_used_at)
  WHERE excluded.first_used_at < known.first_used_at
-    OR excluded.last_used_at >= known.last_used_at + $5
+    OR excluded.last_used_at >= known.last_used_at + $5::interval
 """
 
 FORGET = """
@@ -110,14 +110,14 @@ DELETE FROM place WHERE (account_id, place, taught_by) IN (
 SWEEP_ASSESSMENTS = """
 DELETE FROM assessment WHERE request_id IN (
        SELECT request_id FROM assessment
-        WHERE assessed_at < now() - $1
+        WHERE assessed_at < now() - $1::interval
         LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
 SWEEP_PLACES = """
 DELETE FROM place WHERE (account_id, place, taught_by) IN (
        SELECT account_id, place, taught_by FROM place
-        WHERE $1 > interval '0' AND last_used_at <= now() - $1
+        WHERE $1::interval > interval '0' AND last_used_at <= now() - $1::interval
         LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
