@@ -63,6 +63,8 @@ class SnsStandIn:
     publishes: list[Publish] = field(default_factory=list)
     otherwise: Reply = Reply.ACCEPTED
     seconds: float = 0.0
+    in_flight: int = 0
+    in_flight_max: int = 0
     _replies: dict[str, list[Reply]] = field(default_factory=dict)
     _hold: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -84,9 +86,13 @@ class SnsStandIn:
         reply = waiting.pop(0) if waiting else self.otherwise
         now = asyncio.get_running_loop().time()
         self.publishes.append(Publish(number, form["Message"], _attributes(form), reply, now))
-        if self.seconds:
+        self.in_flight += 1
+        self.in_flight_max = max(self.in_flight_max, self.in_flight)
+        try:
             await asyncio.sleep(self.seconds)
-        return await self._answer(request, reply)
+            return await self._answer(request, reply)
+        finally:
+            self.in_flight -= 1
 
     async def _answer(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         status, code, message = reply.value
@@ -104,6 +110,10 @@ class SnsStandIn:
                 return web.Response(status=503)
             case _:
                 return _problem(status, code, message)
+
+    def with_code(self, code: str) -> list[Publish]:
+        """Return what arrived with a code."""
+        return [publish for publish in self.publishes if publish.code == code]
 
     def let_go(self) -> None:
         """End every silence."""
@@ -150,16 +160,15 @@ async def _half(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def sns_stand_in() -> AsyncIterator[SnsStandIn]:
-    """Listen on a free port of the loopback address."""
+async def sns_stand_in(port: int = 0) -> AsyncIterator[SnsStandIn]:
+    """Listen on that port of the loopback address, or on a free one."""
     stand_in = SnsStandIn()
     app = web.Application()
     app.router.add_post("/", stand_in.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    stand_in.url = f"http://{host}:{port}"
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield stand_in
     finally:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -30,10 +30,11 @@ from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import SERVICE
 from tests.support.events import an_access_assessed, clock, outgoing, signed
 from tests.support.frame import running
-from tests.support.kafka import publish
+from tests.support.kafka import eventually, publish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import timedelta
 
     from tests.support.servers import Servers
 
@@ -168,10 +169,11 @@ class VerifierUnderTest:
         return (await self._come(lambda: self.phones.decisions.get(request_id)))[0]
 
     async def _come(self, look: Any) -> Any:
-        async with asyncio.timeout(WITHIN):
-            while not (found := look()):
-                await asyncio.sleep(0.02)
-        return found
+        async def came() -> bool:
+            return bool(look())
+
+        await eventually(came, within=WITHIN)
+        return look()
 
     # routes
 
@@ -240,8 +242,6 @@ async def a_verifier(servers: Servers, **over: Any) -> AsyncIterator[VerifierUnd
 
 
 async def _listen(consumer: AIOKafkaConsumer, phones: Phones) -> None:
-    import json  # noqa: PLC0415
-
     async for record in consumer:
         names = dict(record.headers)
         kind = names["ce_type"].decode()
