@@ -95,7 +95,7 @@ def _place(text: str) -> str:
         place = str(ip_network(text))
     except ValueError:
         place = ""
-    if not place or place != text:
+    if not place or place != text or "%" in place:  # a zone is of one machine's interfaces, and no place
         raise Problem(400, "malformed_place", "place: expected a network such as 203.0.113.7/32, percent-encoded.")
     return place
 
