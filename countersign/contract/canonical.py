@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -44,8 +47,10 @@ def base64url(value: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """Undo `base64url`. Raises ValueError."""
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    """Undo `base64url`. Raises ValueError, also for padding and for the letters of plain base64."""
+    if not _BASE64URL.fullmatch(text):
+        raise ValueError("expected base64url without padding")
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def digest_of(what: Mapping[str, Any]) -> str:

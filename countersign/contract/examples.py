@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # RFC 8037, appendix A.1: a private key that everybody knows.
 _SIGNING_SEED = from_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
-_SIGNING_PUBLIC = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPJHURo"
+_SIGNING_PUBLIC = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 _MAC_KEY = bytes(range(32))
 _SEAL_KEY = bytes(range(32, 64))
 _NONCE = bytes(range(12))

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from countersign.runtime.cloudevents import findings
 
 Service = Literal["gateway", "risk_evaluator", "verifier", "notifier", "enrolment", "exports"]
 _Sentence = Annotated[str, StringConstraints(min_length=10)]
@@ -53,7 +55,9 @@ def topic_files() -> tuple[TopicFile, ...]:
 def _read(path: Path) -> TopicFile:
     try:
         topic = TopicFile.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except (ValueError, yaml.YAMLError) as error:
+    except ValidationError as error:
+        raise ValueError(f"{path}: {'; '.join(findings(error))}") from None
+    except yaml.YAMLError as error:
         raise ValueError(f"{path}: {error}") from error
     if path.name != f"{topic.topic}.yaml":
         raise ValueError(f"{path}: tells of {topic.topic}; a topic's file has its name")
