@@ -8,20 +8,20 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Network = IPv4Network | IPv6Network
 Country = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|001)$")]
 
 
-class PolicyUnfit(Exception):  # noqa: N818 - it is a finding about a file
+class PolicyUnfit(ValueError):  # noqa: N818 - it is a finding about a file
     """The policy file cannot be used; the text says where and why. Nobody is let in on a guess."""
 
 
@@ -172,6 +172,15 @@ def load(path: Path) -> Policy:
             for finding in error.errors(include_url=False)
         )
         raise PolicyUnfit(f"{path}: {findings}") from error
+
+
+def _usable(path: Path) -> Path:
+    load(path)
+    return path
+
+
+# A setting that names a policy file: one that cannot be used is told at the start, in the words of `PolicyUnfit`.
+PolicyFile = Annotated[Path, AfterValidator(_usable)]
 
 
 def _limits(prefix: str, part: BaseModel) -> Iterator[tuple[str, str, str]]:

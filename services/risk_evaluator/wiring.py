@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from countersign import policy
 from countersign.client import Grants
+from countersign.policy import PolicyFile
 from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.settings import ServiceSettings
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from countersign.runtime.frame import Frame
 
 
+JUDGED_BY = ("policy.version", "policy.requests.", "policy.places.", "policy.exports.")
+
+
 class RiskEvaluatorSettings(ServiceSettings):
     """`assessment_keys` are shared with the verifier; `jwks_url` is where it publishes the keys of its grants."""
 
-    policy_file: Path
+    policy_file: PolicyFile
     jwks_url: str
     issuer: str = "countersign"
     audience: str = "countersign"
@@ -60,9 +63,10 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
 
 
 def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
-    """Return the policy's limits and our own."""
+    """Return the limits of the policy that the rules go by, and our own."""
+    written = policy.load(settings.policy_file).limits()
     return [
-        *(Limit(*limit) for limit in policy.load(settings.policy_file).limits()),
+        *(Limit(*limit) for limit in written if limit[0].startswith(JUDGED_BY)),
         Limit("assessments.kept", str(store.KEPT), "longer than any topic keeps a request or its grant"),
         Limit("places.written_every", str(store.PLACE_WRITTEN_EVERY), "chosen: nothing is judged by less than a day"),
     ]
