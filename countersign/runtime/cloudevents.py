@@ -139,7 +139,8 @@ def _header(record: Record, name: str) -> str:
     try:
         text = _fit(value.decode())
     except (UnicodeDecodeError, ValueError):
-        raise OffContract(f"header {name}: expected plain UTF-8 text; came {len(value)} bytes that are none") from None
+        came = f"{_counted(len(value), 'byte')} of something else"
+        raise OffContract(f"header {name}: expected plain UTF-8 text; came {came}") from None
     if not text:
         raise OffContract(f"header {name}: expected text; came an empty string")
     return text
