@@ -83,15 +83,8 @@ def assess(incoming: Incoming[AccessRequested], beliefs: Beliefs, policy: Policy
     """Return the severest outcome of the rules that fire, and every reason."""
     facts = facts_of(incoming, beliefs, now)
     fired = [rule for rule in RULES if rule.fires(facts, policy)]
-    return Assessment(
-        request=incoming.event,
-        requested_at=incoming.made_at,
-        place=beliefs.place,
-        place_known=beliefs.place_known,
-        outcome=max((rule.outcome for rule in fired), key=SEVERITY.index, default="challenge"),
-        reasons=tuple(rule.reason for rule in fired),
-        traceparent=incoming.traceparent,
-    )
+    outcome: Outcome = max((rule.outcome for rule in fired), key=SEVERITY.index, default="challenge")
+    return Assessment(outcome, tuple(rule.reason for rule in fired))
 
 
 def facts_of(incoming: Incoming[AccessRequested], beliefs: Beliefs, now: datetime) -> Facts:

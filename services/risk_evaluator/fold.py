@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from countersign.contract import AccessAssessed, AccessRequested, base64url, canonical, reader
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 SOURCE = "risk_evaluator"
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The assessment as it is to leave, and the trace that it belongs to."""
+
+    event: AccessAssessed
+    traceparent: str | None
+
+
 class AssessRequests:
     """One assessment a request: the rules, applied to what is held about the user and the place."""
 
@@ -40,6 +49,7 @@ class AssessRequests:
         self, policy: Policy, keys: KeyRing, counter: Counter, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         self._policy = policy
+        self._policy_version = policy.stamp
         self._keys = keys
         self._counter = counter
         self._log = log
@@ -57,46 +67,44 @@ class AssessRequests:
 
     def decide(
         self, incoming: Incoming[AccessRequested], state: Mapping[UUID, Beliefs], now: datetime
-    ) -> Assessment | None:
+    ) -> Answer | None:
         beliefs = state[incoming.event.request_id]
         if is_repeated(incoming.event, beliefs):
             return None
         if is_conflict(incoming.event, beliefs):
             raise OffContract("request_id: assessed before with another account, user, action or digest")
-        return assess(incoming, beliefs, self._policy, now)
+        assessment = assess(incoming, beliefs, self._policy, now)
+        event = assessed_event(incoming, beliefs, assessment, self._policy_version)
+        return Answer(signed(event, self._keys.current(now)), incoming.traceparent)
 
-    async def save(self, db: Connection, outcomes: Sequence[Assessment], now: datetime) -> list[Outgoing]:
-        first = await store.save_assessments(db, outcomes, self._policy.stamp)
-        key = self._keys.current(now)
+    async def save(self, db: Connection, outcomes: Sequence[Answer], now: datetime) -> list[Outgoing]:
+        first = await store.save_assessments(db, [answer.event for answer in outcomes])
         return [
-            write(
-                signed(assessment, self._policy.stamp, key),
-                source=SOURCE,
-                time=now,
-                traceparent=assessment.traceparent,
-            )
-            for assessment in outcomes
-            if assessment.request.request_id in first
+            write(answer.event, source=SOURCE, time=now, traceparent=answer.traceparent)
+            for answer in outcomes
+            if answer.event.request_id in first
         ]
 
-    def committed(self, outcomes: Sequence[Assessment]) -> None:
-        for assessment in outcomes:
-            request = assessment.request
-            self._counter.labels(request.action, assessment.outcome).inc()
+    def committed(self, outcomes: Sequence[Answer]) -> None:
+        for answer in outcomes:
+            event = answer.event
+            self._counter.labels(event.action, event.outcome).inc()
             self._log.info(
                 "assessed",
-                request_id=str(request.request_id),
-                account_id=str(request.account_id),
-                action=request.action,
-                outcome=assessment.outcome,
-                reasons=assessment.reasons,
+                request_id=str(event.request_id),
+                account_id=str(event.account_id),
+                action=event.action,
+                outcome=event.outcome,
+                reasons=event.reasons,
             )
 
 
-def signed(assessment: Assessment, policy_version: str, key: Key) -> AccessAssessed:
-    """Return the event with a MAC over all its other fields, so that a forged assessment shows."""
-    request = assessment.request
-    event = AccessAssessed(
+def assessed_event(
+    incoming: Incoming[AccessRequested], beliefs: Beliefs, assessment: Assessment, policy_version: str
+) -> AccessAssessed:
+    """Return the request with what the rules say; not signed yet."""
+    request = incoming.event
+    return AccessAssessed(
         request_id=request.request_id,
         account_id=request.account_id,
         user_id=request.user_id,
@@ -107,12 +115,17 @@ def signed(assessment: Assessment, policy_version: str, key: Key) -> AccessAsses
         number_id=request.number_id,
         outcome=assessment.outcome,
         reasons=list(assessment.reasons),
-        place=assessment.place,
-        place_known=assessment.place_known,
+        place=beliefs.place,
+        place_known=beliefs.place_known,
         policy_version=policy_version,
-        requested_at=assessment.requested_at,
-        key_id=key.key_id,
+        requested_at=incoming.made_at,
+        key_id="none",
         mac="A" * 43,
     )
-    covered = canonical(event.model_dump(mode="json", exclude={"mac"}))
-    return event.model_copy(update={"mac": base64url(hmac.digest(key.secret, covered, "sha256"))})
+
+
+def signed(event: AccessAssessed, key: Key) -> AccessAssessed:
+    """Return the event with a MAC over all its other fields, so that a forged assessment shows."""
+    named = event.model_copy(update={"key_id": key.key_id})
+    covered = canonical(named.model_dump(mode="json", exclude={"mac"}))
+    return named.model_copy(update={"mac": base64url(hmac.digest(key.secret, covered, "sha256"))})

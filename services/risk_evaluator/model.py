@@ -63,17 +63,12 @@ class Facts:
     place_known: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Assessment:
-    """What the rules came to, and the request it is about."""
+    """What the rules came to."""
 
-    request: AccessRequested
-    requested_at: datetime
-    place: str | None
-    place_known: bool
     outcome: Outcome
     reasons: tuple[Reason, ...]
-    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from asyncpg import Record as Row
 
-    from countersign.contract import AccessRequested
+    from countersign.contract import AccessAssessed, AccessRequested
     from countersign.policy import PlaceRules
     from countersign.runtime.postgres import Connection
-    from services.risk_evaluator.model import Assessment, Forgetting, Lesson
+    from services.risk_evaluator.model import Forgetting, Lesson
 
 # Longer than any topic that could bring a request or its grant back (the longest keeps 30 days).
 KEPT = timedelta(days=40)
@@ -48,10 +48,11 @@ SAVE = """
 INSERT INTO assessment (request_id, account_id, user_id, action, digest, place, place_known, outcome, reasons,
                         policy_version, requested_at)
 SELECT request_id, account_id, user_id, action, digest, place, place_known, outcome, string_to_array(reasons, ' '),
-       $10, requested_at
+       policy_version, requested_at
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[],
-              $9::text[], $11::timestamptz[])
-    AS a (request_id, account_id, user_id, action, digest, place, place_known, outcome, reasons, requested_at)
+              $9::text[], $10::text[], $11::timestamptz[])
+    AS a (request_id, account_id, user_id, action, digest, place, place_known, outcome, reasons, policy_version,
+          requested_at)
  ORDER BY request_id
     ON CONFLICT DO NOTHING RETURNING request_id
 """
@@ -139,22 +140,21 @@ async def beliefs_about(
     return {row["request_id"]: _beliefs(row) for row in rows}, rows[0]["now"]
 
 
-async def save_assessments(db: Connection, assessments: Sequence[Assessment], policy_version: str) -> set[UUID]:
+async def save_assessments(db: Connection, events: Sequence[AccessAssessed]) -> set[UUID]:
     """Store assessments, and return the ids of those that are the first of their request."""
-    requests = [assessment.request for assessment in assessments]
     rows = await db.fetch(
         SAVE,
-        [request.request_id for request in requests],
-        [request.account_id for request in requests],
-        [request.user_id for request in requests],
-        [request.action for request in requests],
-        [request.digest for request in requests],
-        [assessment.place for assessment in assessments],
-        [assessment.place_known for assessment in assessments],
-        [assessment.outcome for assessment in assessments],
-        [" ".join(assessment.reasons) for assessment in assessments],
-        policy_version,
-        [assessment.requested_at for assessment in assessments],
+        [event.request_id for event in events],
+        [event.account_id for event in events],
+        [event.user_id for event in events],
+        [event.action for event in events],
+        [event.digest for event in events],
+        [event.place for event in events],
+        [event.place_known for event in events],
+        [event.outcome for event in events],
+        [" ".join(event.reasons) for event in events],
+        [event.policy_version for event in events],
+        [event.requested_at for event in events],
     )
     return {row["request_id"] for row in rows}
 

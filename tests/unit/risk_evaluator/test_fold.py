@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry, Counter
 from countersign.contract import base64url, canonical
 from countersign.policy import Policy
 from countersign.runtime.cloudevents import write
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.keys import Key, KeyRing, KeySettings
-from services.risk_evaluator.decide import assess, lesson
-from services.risk_evaluator.fold import AssessRequests, signed
+from services.risk_evaluator.decide import lesson
+from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Assessed, Beliefs, Fingerprint, fingerprint_of
 from services.risk_evaluator.places import ForgetPlaces
 from tests.support.events import a_places_forgotten, an_access_requested, incoming
@@ -81,10 +81,11 @@ def test_another_request_under_the_same_id_is_a_conflict(changed: str) -> None:
 def test_the_mac_covers_every_other_field() -> None:
     """What the verifier computes over the record as it came is what the event carries; any change shows."""
     request = an_access_requested(number_id=uuid4())
-    assessment = assess(incoming(request, at=NOON), beliefs(), POLICY, NOON)
-    event = signed(assessment, POLICY.stamp, KEY)
-    sent = json.loads(write(event, source="risk_evaluator", time=NOON).value)
+    answer = a_fold().decide(incoming(request, at=NOON), {request.request_id: beliefs()}, NOON)
+    assert answer is not None
+    sent = json.loads(write(answer.event, source="risk_evaluator", time=NOON).value)
     mac = sent.pop("mac")
+    assert sent["key_id"] == KEY.key_id
     assert mac == base64url(hmac.digest(KEY.secret, canonical(sent), "sha256"))
     for name in sent:
         changed = sent | {name: "changed"}
@@ -95,11 +96,22 @@ def test_the_assessment_carries_the_request_and_the_older_time() -> None:
     """The verifier needs nothing but the assessment."""
     request = an_access_requested(action="confirm_number", number_id=uuid4())
     older = NOON - timedelta(seconds=40)
-    assessment = assess(incoming(request, at=NOON, appended_at=older), beliefs(), POLICY, NOON)
-    event = signed(assessment, POLICY.stamp, KEY)
+    held = beliefs(place_known=True)
+    answer = a_fold().decide(incoming(request, at=NOON, appended_at=older), {request.request_id: held}, NOON)
+    assert answer is not None
+    event = answer.event
     assert (event.requested_at, event.policy_version) == (older, POLICY.stamp)
+    assert (event.place, event.place_known) == (held.place, True)
     for name in type(request).model_fields:
         assert getattr(event, name) == getattr(request, name)
+
+
+def test_without_an_active_key_nothing_is_assessed() -> None:
+    """It is waited for, like any key that is not here yet; an unsigned assessment would be a dead letter anyway."""
+    request = an_access_requested()
+    before = KEY.active_from - timedelta(seconds=1)
+    with pytest.raises(KeyUnknown):
+        a_fold().decide(incoming(request, at=before), {request.request_id: beliefs()}, before)
 
 
 def a_login(**over: Any) -> Assessed:
