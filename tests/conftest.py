@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from tests.support.servers import Servers, origin
 from tests.support.servers import servers as started_servers
+from tests.support.stack import RunningStack, new_layout, starting_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,4 +29,12 @@ def pytest_report_header() -> str:
 async def servers() -> AsyncIterator[Servers]:
     """Kafka, PostgreSQL and a local SNS with topics, roles and migrations; one set for the whole run."""
     async with started_servers() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack() -> AsyncIterator[RunningStack]:
+    """Start the whole stack as `make run` does, its transcript included; one for the whole run: leave it as it is."""
+    with new_layout() as layout, starting_stack(layout) as found:
+        await found.wait_up()
         yield found

@@ -37,8 +37,8 @@ def _run(layout: Layout) -> int:
         await stack.start_servers()
         await stack.start_services()
         await stack.show()
-        stack.tell()
         stack.print_addresses()
+        stack.tell()
         await asyncio.Event().wait()
 
     return _with_stack(layout, list(PORTS), work)

@@ -8,6 +8,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from aiohttp import ClientError
+
 from countersign.runtime.postgres import migrate
 from deploy.local import postgres, programs, secret_files, seeds, stack_env
 from deploy.local.layout import UnfitError
@@ -75,7 +77,7 @@ class Stack:
         """Perform the transcript; a stack whose transcript stops is up all the same."""
         try:
             await perform(stage_of(self._full_env()), self._say)
-        except (StoppedError, TimeoutError) as error:
+        except (StoppedError, TimeoutError, ClientError, ValueError) as error:
             self._say(f"\nThe transcript stopped: {error or 'a wait took too long'}. Logs are in {self._layout.logs}.")
 
     def tell(self) -> None:

@@ -73,8 +73,8 @@ class _Told:
         self._say = say
 
     def line(self, what: str, text: str, milliseconds: float | None = None) -> None:
-        took = "" if milliseconds is None else f"{milliseconds:7.0f} ms"
-        self._say(f"   {what:<10}{text:<86}{took}")
+        took = "" if milliseconds is None else f"{milliseconds:.0f} ms"
+        self._say(f"{took:>10}  {what:<9}{text}")
 
     async def assessment(self, action: str) -> None:
         seen = await self._watch.assessment(action)
@@ -85,7 +85,7 @@ class _Told:
         if not seen.granted:
             raise StoppedError(f"{action} was denied: {seen.data.get('reason')}")
         how = "a code by SMS" if seen.data["method"] == "sms" else "no code needed"
-        self.line("granted", f"{how}; signed grant for exactly this request {seen.data['request_id']}")
+        self.line("granted", f"{how}; signed grant for this one request, {seen.data['request_id']}")
 
     async def text(self, since: float) -> Text:
         text = await self.phone.next_text()
