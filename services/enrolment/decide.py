@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from countersign.client import authorised_digest
+from countersign.client.digests import authorised_digest
 from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, base64url
 from countersign.runtime.errors import OffContract
 from services.enrolment.model import Approval, Block, Decided, Member, MemberChanged, Profile

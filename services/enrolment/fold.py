@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from prometheus_client import Counter
+
     from countersign.client.grants import Grants
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming, Outgoing, Record
@@ -45,8 +47,9 @@ class MembersFold:
     topic = MemberSet.topic
     dedupes_by_key = False
 
-    def __init__(self, grants: Grants, staff_account_id: UUID | None) -> None:
+    def __init__(self, grants: Grants, staff_account_id: UUID | None, counter: Counter) -> None:
         self._grants = grants
+        self._counter = counter
         self._staff_account_id = staff_account_id
         self._parse: Callable[[Record], Incoming[MemberEvent] | None] = reader(MemberSet, MemberRemoved)
 
@@ -94,7 +97,9 @@ class MembersFold:
         return []
 
     def committed(self, outcomes: Sequence[MemberChanged]) -> None:
-        """Wake nobody."""
+        """Count what became of them; nobody waits."""
+        for outcome in outcomes:
+            self._counter.labels(_became(outcome.member)).inc()
 
     async def _check(self, events: Sequence[Incoming[MemberEvent]]) -> dict[UUID, Checked]:
         with_grant = [
@@ -114,6 +119,12 @@ class MembersFold:
             return None  # as if there were none: the set is kept as pending, and shows
         except KeyUnknown as missing:
             return missing
+
+
+def _became(member: Member) -> str:
+    if member.pending is not None:
+        return "pending"
+    return "removed" if member.removed else "set"
 
 
 def _approved(event: MemberSet, known: Member | None, state: Members) -> OwnRequest | None:
@@ -195,7 +206,7 @@ class DecisionsFold:
         return await changes.keep(db, [_confirmed(one) for one in confirming if one.confirms in done], now)
 
     def committed(self, outcomes: Sequence[Decided]) -> None:
-        """Wake nobody."""
+        """Nobody waits: the views show it."""
 
     def _approval(self, event: AccessGranted, ce_time: datetime) -> Approval:
         expected = Expected(

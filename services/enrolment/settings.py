@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
 
+from countersign.policy import PolicyFile
 from countersign.runtime.keys import Base64Secret, KeySettings
 from countersign.runtime.settings import HttpSettings, ServiceSettings
 
@@ -19,7 +19,7 @@ class EnrolmentSettings(ServiceSettings):
     """
 
     http: HttpSettings = HttpSettings()
-    policy_file: Path
+    policy_file: PolicyFile
     jwks_url: str
     issuer: str = "countersign"
     audience: str = "countersign"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter
+
 from countersign import policy
 from countersign.client import Grants
 from countersign.runtime.frame import Limit, Parts, Service
@@ -29,9 +31,15 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     frame.log.info("policy_loaded", policy_version=rules.stamp)
     routes = Routes(frame.pool, frame.publisher, rules.switch.members_need)
     app = application(routes.all(), settings.http.callers, metrics=frame.metrics, log=frame.log)
+    counter = Counter(
+        "countersign_members_total",
+        "Words about members by what became of them: set, removed, pending (an owner's code is missing).",
+        ("became",),
+        registry=frame.metrics.registry,
+    )
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(
-            folds=(MembersFold(grants, settings.staff_account_id), DecisionsFold(grants)),
+            folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants)),
             dues=(retention.Retention(),),
             sites=(Site(app, settings.http.host, settings.http.port),),
         )

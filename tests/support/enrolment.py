@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from prometheus_client import Counter
+
 from countersign.contract import Summary
 from countersign.contract.number import NONCE_BYTES, fingerprint_of, parse_number, seal_number
 from countersign.runtime.cloudevents import Event
@@ -79,7 +81,7 @@ class Desk:
     decisions: DecisionsFold = field(init=False)
 
     def __post_init__(self) -> None:
-        self.members = MembersFold(self.grants, None)
+        self.members = MembersFold(self.grants, None, Counter("members", "Test.", ("became",), registry=None))
         self.decisions = DecisionsFold(self.grants)
 
     async def fold(self, *events: Event | Incoming[Any]) -> list[str]:
