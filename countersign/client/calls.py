@@ -90,7 +90,7 @@ class Caller:
             async with self._session.request(
                 method, url, params=query, json=body, timeout=timeout, allow_redirects=False
             ) as answer:
-                reply = Reply(answer.status, answer.headers, await answer.content.read(_BODY_BYTES_MAX))
+                reply = Reply(answer.status, answer.headers, await whole_body(answer, _BODY_BYTES_MAX))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise VerifierAway(f"{self._base_url}: cannot be reached ({type(error).__name__})") from error
         if reply.status >= 500:  # noqa: PLR2004 - RFC 9110, section 15.6
@@ -98,6 +98,16 @@ class Caller:
         if reply.status in {400, 401, 403, 405, 413, 415}:
             raise CallRefused(reply.status, _detail(reply.body))
         return reply
+
+
+async def whole_body(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """Return the body, which may come in many pieces. Raises ClientPayloadError beyond `bytes_max`."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > bytes_max:
+            raise aiohttp.ClientPayloadError(f"a body of more than {bytes_max} bytes")
+    return bytes(body)
 
 
 def unforeseen(reply: Reply, path: str) -> VerifierAway:

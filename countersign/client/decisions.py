@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
@@ -87,7 +86,7 @@ class Decisions(Caller):
 
     async def _ask(self, path: str, request_id: UUID, left: float, *, past_challenged: bool) -> RequestState:
         poll = min(left, _POLL_SECONDS)
-        query = {"wait": f"{math.ceil(poll)}"}
+        query = {"wait": f"{poll:.3f}"}
         if past_challenged:
             query["past"] = "challenged"
         reply = await self._call("GET", path, query=query, seconds=poll + _GRACE_SECONDS)

@@ -11,6 +11,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from countersign.client.calls import whole_body
 from countersign.client.grant import (
     Expected,
     Grant,
@@ -129,7 +130,7 @@ class Grants:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         try:
             async with self._session.get(self._url, allow_redirects=False) as reply:
-                body = await reply.content.read(_JWKS_BYTES_MAX)
+                body = await whole_body(reply, _JWKS_BYTES_MAX)
                 if reply.status != 200:  # noqa: PLR2004 - RFC 9110
                     raise KeysAway(f"{self._url}: answered {reply.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

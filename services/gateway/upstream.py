@@ -9,6 +9,8 @@ from uuid import UUID
 import aiohttp
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from countersign.client.calls import whole_body
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -125,7 +127,7 @@ class Upstream:
             async with self._session.request(
                 method, self._base + path, params=query, json=body, allow_redirects=False
             ) as answer:
-                raw = await answer.content.read(_BODY_BYTES_MAX)
+                raw = await whole_body(answer, _BODY_BYTES_MAX)
                 status, retry_after = answer.status, answer.headers.get("Retry-After", "1")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error

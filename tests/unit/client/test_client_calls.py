@@ -87,7 +87,9 @@ async def test_each_state_is_told_at_once(state: str) -> None:
         state == "granted",
         state == "denied",
     )
-    assert script.asked == [("GET", f"/v1/requests/{REQUEST}", {"wait": "3"}, None)]
+    ((method, path, query, _),) = script.asked
+    assert (method, path) == ("GET", f"/v1/requests/{REQUEST}")
+    assert 2.9 < float(query["wait"]) <= 3
     assert script.bearers == {f"Bearer {BEARER}"}
     assert "a.b.c" not in repr(found)
 
@@ -195,3 +197,24 @@ async def test_what_no_verifier_answers_is_no_verdict(answer: tuple[int, Any]) -
             await challenges.answer(CHALLENGE, "123456")
         with pytest.raises(VerifierAway, match="unforeseen"):
             await challenges.resend(CHALLENGE)
+
+
+async def test_a_body_in_pieces_is_read_whole_and_one_without_end_is_not() -> None:
+    """A proxy may send a reply in as many pieces as it likes."""
+    pieces = [b'{"verdict": "wrong",', b' "tries_left": ', b"3}"]
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse()
+        await reply.prepare(request)
+        for piece in pieces:
+            await reply.write(piece)
+            await asyncio.sleep(0.02)
+        return reply
+
+    script = Script((200, {}))
+    script.answer = slowly  # type: ignore[method-assign,assignment] # one reply that no script can write
+    async with verifier(script) as url, Challenges(url, BEARER) as challenges:
+        assert (await challenges.answer(CHALLENGE, "123456")).tries_left == 3
+        pieces[:] = [b"x" * 100_000] * 4
+        with pytest.raises(VerifierAway, match="ClientPayloadError"):
+            await challenges.answer(CHALLENGE, "123456")
