@@ -73,6 +73,13 @@ class Waiters:
         if any(request_id in self._waiting for request_id in request_ids):
             self._wanted.set()
 
+    def release(self) -> None:
+        """Let everybody go at the next look with what is known then: the process stops."""
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                waiter.deadline = 0.0
+        self._wanted.set()
+
     async def run(self) -> None:
         """Look for as long as somebody waits."""
         while True:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
@@ -81,6 +83,11 @@ def _site(frame: Frame[VerifierSettings], challenges: Challenges, waiters: Waite
     )
     http = frame.settings.http
     app = application(routes.routes(), http.callers, metrics=frame.metrics, log=frame.log)
+
+    async def release(_app: web.Application) -> None:
+        waiters.release()
+
+    app.on_shutdown.append(release)
     return Site(app, http.host, http.port)
 
 
