@@ -182,11 +182,12 @@ class Publisher:
     async def _renew(self, failed: AIOKafkaProducer | None) -> None:
         """Let go of a producer that failed: an idempotent one can be dead for good (aiokafka #1017)."""
         async with self._renewing:
-            if failed is not None and self._producer is failed:
-                self._producer = None
-                with suppress(Exception):
-                    async with asyncio.timeout(2):
-                        await failed.stop()
+            if failed is None or failed is not self._producer:
+                return
+            self._producer = None
+            with suppress(Exception):
+                async with asyncio.timeout(2):
+                    await failed.stop()
 
     async def _close(self) -> None:
         producer, self._producer = self._producer, None
