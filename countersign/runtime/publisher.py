@@ -182,7 +182,7 @@ class Publisher:
     async def _renew(self, failed: AIOKafkaProducer | None) -> None:
         """Let go of a producer that failed: an idempotent one can be dead for good (aiokafka #1017)."""
         async with self._renewing:
-            if failed is None or failed is not self._producer:
+            if failed is None or id(failed) != id(self._producer):
                 return
             self._producer = None
             with suppress(Exception):
