@@ -11,56 +11,49 @@ class Metrics:
     """The runtime's counters; a service adds its own to `registry`."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self.records = Counter(
             "countersign_records_total",
             "Records by what became of them: folded, skipped, aged, dead.",
             ("topic", "outcome"),
-            registry=self.registry,
+            registry=registry,
         )
         self.batch_seconds = Histogram(
             "countersign_batch_seconds",
             "Seconds from the fetched batch to its commit.",
             ("topic",),
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
         self.dead_letters = Counter(
             "countersign_dead_letters_total",
             "Records kept as dead letters, by kind.",
             ("topic", "kind"),
-            registry=self.registry,
+            registry=registry,
         )
         self.braked = Gauge(
-            "countersign_braked",
-            "1 for a partition that the brake holds.",
-            ("topic", "partition"),
-            registry=self.registry,
+            "countersign_braked", "1 for a partition that the brake holds.", ("topic", "partition"), registry=registry
         )
         self.lag = Gauge(
-            "countersign_lag_records", "Records not yet folded.", ("topic", "partition"), registry=self.registry
+            "countersign_lag_records", "Records not yet folded.", ("topic", "partition"), registry=registry
         )
         self.lag_seconds = Gauge(
             "countersign_lag_seconds",
             "Age of the last folded record while there is lag.",
             ("topic",),
-            registry=self.registry,
+            registry=registry,
         )
         self.published = Counter(
-            "countersign_published_total", "Outbox rows that the brokers hold.", ("topic",), registry=self.registry
+            "countersign_published_total", "Outbox rows that the brokers hold.", ("topic",), registry=registry
         )
-        self.outbox = Gauge(
-            "countersign_outbox_rows", "Outbox rows, waiting or parked.", ("state",), registry=self.registry
-        )
+        self.outbox = Gauge("countersign_outbox_rows", "Outbox rows, waiting or parked.", ("state",), registry=registry)
         self.due_settled = Counter(
-            "countersign_due_settled_total", "Due items that came to an end.", ("due",), registry=self.registry
+            "countersign_due_settled_total", "Due items that came to an end.", ("due",), registry=registry
         )
-        self.bugs = Counter(
-            "countersign_bugs_total", "Failures that no server caused.", ("where",), registry=self.registry
-        )
+        self.bugs = Counter("countersign_bugs_total", "Failures that no server caused.", ("where",), registry=registry)
         self.http_answers = Counter(
             "countersign_http_answers_total",
             "Answers by route and status.",
             ("method", "route", "status"),
-            registry=self.registry,
+            registry=registry,
         )
