@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from services.gateway.upstream import Export
 
 LOOK_AGAIN_SECONDS = 2  # chosen: people who wait for a second or two
-_FORMATS = {"csv": "CSV", "jsonl": "JSON Lines"}
 
 
 class ExportPages:
@@ -126,7 +125,7 @@ class ExportPages:
             title=request[VISITOR].words(title),
             path=f"/exports/{export.export_id}",
             name=export.list_name,
-            facts={"format": _FORMATS.get(export.format, export.format), "rows": export.rows},
+            facts={"format": export.format, "rows": export.rows},
             here="contacts",
             **context,
         )

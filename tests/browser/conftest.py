@@ -1,0 +1,83 @@
+"""Chromium against the whole stack; the codes are read from the local SNS."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from tests.browser.person import Computer
+from tests.support.whole_stack import Household, WholeStack, new_address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.support.stack import RunningStack
+
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# As root there is no sandbox to be had; the rest keeps Chromium from calling its maker.
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whole(stack: RunningStack) -> WholeStack:
+    """The run's stack, as its pages' visitors see it."""
+    return WholeStack(stack.env)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One Chromium for all tests; each computer is a context of its own."""
+    path = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if path is None:
+        pytest.fail("no Chromium: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def household(whole: WholeStack) -> Household:
+    """An account of the test's own, two-factor on."""
+    return await whole.household()
+
+
+@pytest.fixture(params=[True, False], ids=["script", "no-script"])
+def script(request: pytest.FixtureRequest) -> bool:
+    """Whether the browser runs scripts."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def computer(chromium: Browser, whole: WholeStack, script: bool) -> Callable[..., Any]:
+    """Return how to sit down at a computer: `async with computer(address=...) as me`."""
+
+    @asynccontextmanager
+    async def sit_down(*, address: str | None = None, width: int = 1100, **options: Any) -> AsyncIterator[Computer]:
+        seen_as = address or new_address()
+        context = await chromium.new_context(
+            java_script_enabled=script,
+            viewport={"width": width, "height": 800},
+            extra_http_headers={"X-Forwarded-For": seen_as},
+            **{"locale": "en-GB", **options},
+        )
+        context.set_default_timeout(15_000)
+        try:
+            yield Computer(await context.new_page(), whole, seen_as)
+        finally:
+            await context.close()
+
+    return sit_down

@@ -1,0 +1,181 @@
+"""A running stack as tests of its pages see it: addresses, phones, and accounts made for one test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import asyncpg
+
+from countersign.runtime.postgres import open_pool
+from deploy.local.programs import POLICY
+from services.enrolment.seed import seed as seed_enrolment
+from services.enrolment.settings import EnrolmentSettings
+from services.exports.wiring import SERVICE as EXPORTS
+from services.gateway.seed import seed as seed_gateway
+from services.gateway.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+# Kept free for fiction by Australia's regulator.
+NUMBERS = ("+61491570006", "+61491570156", "+61491570157")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member of an account that was made for one test."""
+
+    user_id: UUID
+    account_id: UUID
+    role: str
+    name: str
+    email: str
+    password: str = field(repr=False)
+    number: str = field(repr=False)
+    number_id: UUID
+
+
+@dataclass(frozen=True)
+class Household:
+    """An account of one's own: an owner, two managed users, one list of contacts."""
+
+    account_id: UUID
+    owner: Person
+    managed: tuple[Person, ...]
+    list_id: UUID
+    list_name: str
+    contacts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WholeStack:
+    """A running stack, as its stack.env describes it."""
+
+    env: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.env[name]
+
+    @property
+    def gateway(self) -> str:
+        """The address of the log-in's site."""
+        return self.env["GATEWAY_URL"]
+
+    @property
+    def console(self) -> str:
+        """The address of the account managers' site."""
+        return self.env["CONSOLE_URL"]
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Any]:
+        """Lend a superuser's connection."""
+        connection = await asyncpg.connect(self.env["POSTGRES_DSN"])
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def texts(self, number: str, containing: str = "") -> list[str]:
+        """Return the texts that the local SNS has taken for a number, oldest first."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{self.env['SNS_URL']}/moto-api/data.json") as answer,
+        ):
+            seen = await answer.json(content_type=None)
+        sent = seen.get("sns", {}).get("SMS", [])
+        return [one["message"] for one in sent if one["phone_number"] == number and containing in one["message"]]
+
+    async def code(self, number: str, containing: str, nth: int = 1) -> str:
+        """Wait for the nth text to a number that contains something, and return its code."""
+        found: list[str] = []
+
+        async def arrived() -> bool:
+            found[:] = await self.texts(number, containing)
+            return len(found) >= nth
+
+        await until(arrived, "a text")
+        return found[nth - 1].split()[0]
+
+    async def household(self, *, two_factor: bool = True, contacts: int = 30) -> Household:
+        """Make an account through each service's own seed, as the demonstration's is."""
+        mark, account_id, list_id = secrets.token_hex(4), uuid4(), uuid4()
+        roles = (("owner", "Olga"), ("managed", "Max"), ("managed", "Mia"))
+        people = [
+            Person(
+                user_id=uuid4(),
+                account_id=account_id,
+                role=role,
+                name=f"{name} {mark}",
+                email=f"{name.lower()}.{mark}@example.com",
+                password=secrets.token_urlsafe(12),
+                number=number,
+                number_id=uuid4(),
+            )
+            for (role, name), number in zip(roles, NUMBERS, strict=True)
+        ]
+        members = [
+            {"contact_id": str(uuid4()), "name": f"Person {n:03}", "email": f"p{n:03}@example.net"}
+            for n in range(contacts)
+        ]
+        content = {
+            "account_id": str(account_id),
+            "staff_account_id": str(uuid4()),
+            "two_factor": two_factor,
+            "people": [{name: _plain(value) for name, value in vars(person).items()} for person in people],
+            "lists": [{"list_id": str(list_id), "name": f"List {mark}", "contacts": members}],
+        }
+        await self._sow(content)
+        emails = tuple(one["email"] for one in members)
+        return Household(account_id, people[0], tuple(people[1:]), list_id, f"List {mark}", emails)
+
+    async def _sow(self, content: Mapping[str, Any]) -> None:
+        common = {"kafka": {"bootstrap_servers": self.env["KAFKA_BOOTSTRAP_SERVERS"]}}
+        jwks = f"{self.env['VERIFIER_URL']}/.well-known/jwks.json"
+        enrolment = EnrolmentSettings(**self._secrets("enrolment"), **common, policy_file=POLICY, jwks_url=jwks)
+        exports = EXPORTS.settings(**self._secrets("exports"), **common, jwks_url=jwks)
+        held = self._secrets("gateway")
+        held["services"] |= {f"{name}_url": "http://127.0.0.1:1" for name in ("verifier", "enrolment", "exports")}
+        urls = {"public_url": self.gateway, "console_url": self.console}
+        gateway = GatewaySettings(**held, **common, **urls, jwks_url=jwks)
+        assert EXPORTS.seed is not None
+        for name, settings, seed in (
+            ("enrolment", enrolment, seed_enrolment),
+            ("exports", exports, EXPORTS.seed),
+            ("gateway", gateway, seed_gateway),
+        ):
+            pool = await open_pool(settings.postgres.dsn.get_secret_value(), name)
+            try:
+                await seed(pool, settings, content)  # type: ignore[operator] # each with its own settings
+            finally:
+                await pool.close()
+
+    def _secrets(self, service: str) -> dict[str, Any]:
+        held: dict[str, Any] = json.loads((Path(self.env["SECRETS_DIR"]) / f"{service}.json").read_text())
+        return held
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, UUID) else value
+
+
+def new_address() -> str:
+    """Draw an address that no account has used; the local policy takes private ones for places."""
+    return ".".join(str(part) for part in (10, *secrets.token_bytes(3)))
+
+
+async def until(check: Callable[[], Awaitable[bool]], what: str, within: float = 20.0) -> None:
+    """Wait for a state, and say what never came."""
+    try:
+        async with asyncio.timeout(within):
+            while not await check():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{what} did not come within {within:g} s") from None
