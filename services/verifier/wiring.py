@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
@@ -26,6 +24,8 @@ from services.verifier.waiters import Waiters
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
+
+    from aiohttp import web
 
     from countersign.runtime.frame import Frame
 

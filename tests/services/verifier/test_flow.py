@@ -225,9 +225,7 @@ async def test_who_waits_is_told_at_once(verifier: VerifierUnderTest) -> None:
     """300 wait in one process on a pool of eight; each gets its answer when it is there."""
     member = await verifier.member(two_factor=False)
     events = [verifier.assessment(member, **KNOWN) for _ in range(60)]
-    waiting = [
-        asyncio.ensure_future(verifier.state(event.request_id, wait=20)) for event in events for _ in range(5)
-    ]
+    waiting = [asyncio.ensure_future(verifier.state(event.request_id, wait=20)) for event in events for _ in range(5)]
     await asyncio.sleep(0.2)
     await verifier.publish(*events)
     states = await asyncio.gather(*waiting)
@@ -323,9 +321,7 @@ async def _age_texts(verifier: VerifierUnderTest, challenge_id: UUID, seconds: i
     )
 
 
-async def _failed(
-    verifier: VerifierUnderTest, member: Member, failures: int, *, ago: timedelta = timedelta(0)
-) -> None:
+async def _failed(verifier: VerifierUnderTest, member: Member, failures: int, *, ago: timedelta = timedelta(0)) -> None:
     await verifier.db.execute(
         "INSERT INTO verifier.counter (user_id, place_known, failures, last_failed_at) VALUES ($1, false, $2, $3) "
         "ON CONFLICT (user_id, place_known) DO UPDATE SET failures = $2, last_failed_at = $3",

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 async def sections(verifier: VerifierUnderTest) -> AsyncIterator[Challenges]:
-    """The critical sections on 20 connections and with no door before them: as many processes would race."""
+    """Lend out the critical sections on 20 connections, with no door before them: many processes would race so."""
     async with wired(verifier.settings) as (_, challenges):
         yield challenges
 
