@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
@@ -68,7 +68,7 @@ def text(language: str, action: str, host: str = "app.example.com", code: Code =
     ],
 )
 def test_a_text_says_what_is_approved_and_from_where(
-    language: str, action: str, summary: dict[str, object], said: str
+    language: str, action: str, summary: dict[str, Any], said: str
 ) -> None:
     """The code and what it is for come first, the site it is good on last."""
     code = "123456 is your code" if language == "en" else "123456 ist Ihr Code"

@@ -26,7 +26,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def a_number(**over: Any) -> SealedNumber:
-    fields = {
+    fields: dict[str, Any] = {
         "user_id": USER,
         "sealed": b"",
         "key_id": "number-1",
