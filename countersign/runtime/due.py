@@ -129,7 +129,7 @@ class DueLoop:
                 continue
             backoff.reset()
             if items:
-                await self._checkpoint("claimed")
+                await self._checkpoint(f"{self._due.name}.claimed")
             for item in items:
                 await self._free.acquire()
                 self._in_flight += 1
@@ -143,7 +143,7 @@ class DueLoop:
         except Exception as error:  # noqa: BLE001 - the lease brings the item back
             self._told(error, "due_act_failed")
         else:
-            await self._checkpoint("acted")
+            await self._checkpoint(f"{self._due.name}.acted")
             self._done.put_nowait(done)
         finally:
             self._in_flight -= 1
@@ -180,7 +180,7 @@ class DueLoop:
         async with db.transaction():
             outgoing = await self._due.settle(db, done)
             await outbox.append(db, outgoing)
-        await self._checkpoint("settled")
+        await self._checkpoint(f"{self._due.name}.settled")
         self._publisher.hand(outgoing)
         self._metrics.due_settled.labels(self._due.name).inc(len(done))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.client import AccessRequests
+    from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.postgres import Connection, Pool
     from countersign.runtime.publisher import Publisher
     from countersign.runtime.record import Outgoing
@@ -71,6 +72,7 @@ class Routes:
         requests: AccessRequests,
         settings: ExportsSettings,
         log: structlog.typing.FilteringBoundLogger,
+        checkpoint: Checkpoint,
     ) -> None:
         self._pool = pool
         self._publisher = publisher
@@ -78,6 +80,7 @@ class Routes:
         self._pages = settings.pages
         self._files = settings.files
         self._log = log
+        self._checkpoint = checkpoint
 
     def routes(self) -> Sequence[Route]:
         """Return the routes."""
@@ -131,6 +134,7 @@ class Routes:
                 await outbox.append(db, due)
         except asyncpg.UniqueViolationError:
             raise _taken() from None
+        await self._checkpoint("ask_committed")
         self._publisher.hand(due)
         return _json({"export_id": str(asking.export_id)}, status=202)
 

@@ -25,7 +25,7 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     """One fold, three kinds of due work, the routes."""
     settings = frame.settings
     requests = AccessRequests("exports")
-    routes = Routes(frame.pool, frame.publisher, requests, settings, frame.log)
+    routes = Routes(frame.pool, frame.publisher, requests, settings, frame.log, frame.checkpoint)
     app = application(routes.routes(), settings.http.callers, metrics=frame.metrics, log=frame.log)
     writing = Writing(frame.pool, settings.files.offered)
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from countersign.runtime import outbox
@@ -14,7 +15,7 @@ from services.verifier.judge import GOOD_SENDS, give_up, judge, plan_resend, res
 from services.verifier.model import SendAgain, SendLater, SendNever, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from datetime import datetime
     from uuid import UUID
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from countersign.runtime.record import Outgoing
     from services.verifier.grants import Signer
     from services.verifier.issue import Issuer
+    from services.verifier.journal import Journal
     from services.verifier.model import Decision
     from services.verifier.store_challenges import Locked, Seen
     from services.verifier.waiters import Waiters
@@ -71,7 +73,8 @@ class _Work:
 
     db: Connection
     due: list[Outgoing] = field(default_factory=list)
-    ended: set[UUID] = field(default_factory=set)
+    ended: list[Decision] = field(default_factory=list)
+    tell: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Challenges:
@@ -85,6 +88,7 @@ class Challenges:
         signer: Signer,
         issuer: Issuer,
         waiters: Waiters,
+        journal: Journal,
         digits: int,
         checkpoint: Checkpoint,
     ) -> None:
@@ -93,15 +97,17 @@ class Challenges:
         self._signer = signer
         self._issuer = issuer
         self._waiters = waiters
+        self._journal = journal
         self._digits = digits
         self._checkpoint = checkpoint
 
     async def answer(self, challenge_id: UUID, code: str, answer_id: UUID) -> AnswerReply:
         """Judge an answer. The same `answer_id` gets the same reply, whatever code comes with it."""
-        async with self._transaction() as work:
+        async with self._transaction("answer") as work:
             locked = await store_challenges.lock(work.db, challenge_id)
             if locked is None:
                 return None
+            await self._checkpoint("answer_locked")
             seen = await store_challenges.see(work.db, locked, GOOD_SENDS, answer_id)
             if seen.reply is not None:
                 verdict: Literal["accepted", "wrong"] = "accepted" if seen.reply.accepted else "wrong"
@@ -115,6 +121,7 @@ class Challenges:
         if judged.counts:
             await store_challenges.count(work.db, locked.challenge, judged, answer_id, now)
         grant = await self._end(work, judged.ending, now) if judged.ending is not None else None
+        work.tell.append(partial(self._journal.judged, locked.challenge.challenge_id, judged))
         word = told(verdict)
         if word == "wait":
             return _waiting(judged.wait, now)
@@ -122,7 +129,7 @@ class Challenges:
 
     async def resend(self, challenge_id: UUID) -> SendReply:
         """Issue a further text with a code of its own; tries and life go on."""
-        async with self._transaction() as work:
+        async with self._transaction("resend") as work:
             locked = await store_challenges.lock(work.db, challenge_id)
             if locked is None:
                 return None
@@ -155,11 +162,12 @@ class Challenges:
         issued = self._issuer.issue(text, draw(self._digits), now)
         await store_challenges.add_send(work.db, challenge.challenge_id, send, issued.code_digest, now)
         work.due.append(issued.event)
+        work.tell.append(partial(self._journal.sent, challenge.challenge_id, challenge.asked.action, send))
         return Sent(send, resend_after(send, now, challenge.expires_at))
 
     async def cancel(self, challenge_id: UUID) -> bool | None:
         """Give a challenge up; False: it came to another end before."""
-        async with self._transaction() as work:
+        async with self._transaction("cancel") as work:
             locked = await store_challenges.lock(work.db, challenge_id)
             if locked is None:
                 return None
@@ -178,20 +186,22 @@ class Challenges:
         await store_decisions.close(work.db, [asked.challenge_id], now)
         decided = await store_decisions.decide(work.db, [decision], self._signer, now)
         work.due += decided.events
-        work.ended.add(asked.request_id)
+        work.ended.append(decision)
         return decided.grants.get(asked.request_id)
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[_Work]:
+    async def _transaction(self, what: str) -> AsyncIterator[_Work]:
         async with self._pool.acquire() as db:
             work = _Work(db)
             async with db.transaction():
                 yield work
                 await outbox.append(db, work.due)
-                await self._checkpoint("answered")
-        await self._checkpoint("committed")
+        await self._checkpoint(f"{what}_committed")
         self._publisher.hand(work.due)
-        self._waiters.wake(work.ended)
+        self._waiters.wake(decision.asked.request_id for decision in work.ended)
+        for tell in work.tell:
+            tell()
+        self._journal.ended(work.ended)
 
 
 def _waiting(wait: Wait | None, now: datetime) -> Waiting:

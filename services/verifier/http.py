@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
+    from countersign.runtime.checkpoint import Checkpoint
     from services.verifier.challenges import Challenges
     from services.verifier.crowd import Crowd
     from services.verifier.grants import Signer
@@ -41,7 +42,7 @@ class AnswerBody(BaseModel):
 class Routes:
     """Turns calls into the service's words and its words into answers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what routes need is what the parts are
         self,
         *,
         challenges: Challenges,
@@ -51,6 +52,7 @@ class Routes:
         others: Crowd,
         digits: int,
         now: Callable[[], Awaitable[datetime]],
+        checkpoint: Checkpoint,
     ) -> None:
         self._challenges = challenges
         self._waiters = waiters
@@ -59,6 +61,7 @@ class Routes:
         self._others = others
         self._digits = digits
         self._now = now
+        self._checkpoint = checkpoint
 
     def routes(self) -> Sequence[Route]:
         """Return the routes; the names are what a caller's settings list."""
@@ -102,7 +105,11 @@ class Routes:
             raise _unknown()
         if isinstance(reply, Waiting):
             raise _not_now(reply)
-        return _json({"verdict": reply.verdict, "grant": reply.grant, "tries_left": reply.tries_left})
+        response = _json({"verdict": reply.verdict, "grant": reply.grant, "tries_left": reply.tries_left})
+        await response.prepare(request)
+        await response.write_eof()
+        await self._checkpoint("answer_replied")
+        return response
 
     async def resend(self, request: web.Request) -> web.Response:
         """Issue a further text."""

@@ -16,6 +16,7 @@ from services.verifier.fold_deliveries import DeliveryFold
 from services.verifier.grants import Signer
 from services.verifier.http import Routes
 from services.verifier.issue import Issuer
+from services.verifier.journal import Journal
 from services.verifier.limits import limits
 from services.verifier.model import RequestLimits
 from services.verifier.settings import VerifierSettings
@@ -42,6 +43,7 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     )
     issuer = Issuer(KeyRing("code_keys", settings.code_keys), settings.pepper.get_secret_value())
     waiters = Waiters(frame.pool)
+    journal = Journal(frame.log, frame.metrics.registry)
     assessments = AssessmentFold(
         assessment_keys=KeyRing("assessment_keys", settings.assessment_keys),
         issuer=issuer,
@@ -49,6 +51,7 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
         requests=RequestLimits(settings.request.age_max, settings.request.future_max),
         codes=CodeLimits(settings.code.lifetime, settings.code.attempts_max, settings.code.digits),
         waiters=waiters,
+        journal=journal,
     )
     challenges = Challenges(
         frame.pool,
@@ -56,12 +59,13 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
         signer=signer,
         issuer=issuer,
         waiters=waiters,
+        journal=journal,
         digits=settings.code.digits,
         checkpoint=frame.checkpoint,
     )
     yield Parts(
-        folds=(assessments, DeliveryFold(signer=signer, waiters=waiters)),
-        dues=(Expiry(signer), Retention()),
+        folds=(assessments, DeliveryFold(signer=signer, waiters=waiters, journal=journal)),
+        dues=(Expiry(signer, journal), Retention()),
         sites=(_site(frame, challenges, waiters, signer),),
         background=(waiters.run,),
     )
@@ -80,6 +84,7 @@ def _site(frame: Frame[VerifierSettings], challenges: Challenges, waiters: Waite
         others=Crowd(),
         digits=frame.settings.code.digits,
         now=now,
+        checkpoint=frame.checkpoint,
     )
     http = frame.settings.http
     app = application(routes.routes(), http.callers, metrics=frame.metrics, log=frame.log)
