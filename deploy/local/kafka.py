@@ -15,7 +15,7 @@ from deploy.local.process import Program, answers
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PROPERTIES = """\
+PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
@@ -39,7 +39,7 @@ def program(folder: Path, *, port: int, controller_port: int) -> Program:
     """Return Kafka on the loopback address, its data in `folder`, which is formatted on first use."""
     folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "server.properties"
-    properties.write_text(_PROPERTIES.format(port=port, controller=controller_port, folder=folder))
+    properties.write_text(PROPERTIES.format(port=port, controller=controller_port, folder=folder))
     if not (folder / "log" / "meta.properties").exists():
         _format(properties)
     java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]

@@ -13,7 +13,6 @@ from deploy.local import kafka, postgres, sns
 from deploy.local.checkout import CHECKOUT
 from deploy.local.layout import HOST, Layout
 from deploy.local.process import Program
-from deploy.local.seeds import seed_of
 from deploy.local.together import together
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
         "HTTP__PORT": "{enrolment port}",
         "POLICY_FILE": "{policy}",
         "JWKS_URL": "{verifier}/.well-known/jwks.json",
-        "STAFF_ACCOUNT_ID": "{staff account}",
     },
     "exports": {"HTTP__PORT": "{exports port}", "JWKS_URL": "{verifier}/.well-known/jwks.json"},
     "gateway": {
@@ -95,7 +93,7 @@ def command(name: str, *arguments: str) -> list[str]:
 
 def environment(name: str, layout: Layout) -> dict[str, str]:
     """Return the environment of a service: its settings, and where its secrets are."""
-    words = {"policy": str(POLICY), "staff account": str(seed_of(layout)["staff_account_id"])}
+    words = {"policy": str(POLICY)}
     for place in ("gateway", "console", "verifier", "enrolment", "exports", "sns"):
         words |= {place: layout.url(place), f"{place} port": str(layout.port(place))}
     settings = {

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import ClientError
 
-from countersign.runtime.postgres import migrate
 from deploy.local import postgres, programs, secret_files, seeds, stack_env
+from deploy.local.lay import lay
 from deploy.local.layout import UnfitError
 from deploy.local.programs import SERVERS, SERVICES
 from deploy.local.supervisor import Supervisor
 from deploy.local.together import together
-from deploy.local.topics import make_topics
 from deploy.local.transcript import Stage, StoppedError, perform
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ class Stack:
         self._supervisor = Supervisor(say, self._tell_others)
         self._env: dict[str, str] = {}
         self._told = False
+        self._serving = False
         self._password = superuser_password(layout)
         self._secrets: secret_files.Secrets = {}
         self._seed: dict[str, Any] = {}
@@ -50,27 +50,22 @@ class Stack:
     async def start_servers(self) -> None:
         """Start Kafka, PostgreSQL and SNS, and lay roles, topics, migrations and secrets."""
         began = time.monotonic()
-        layout, bootstrap = self._layout, self._layout.bootstrap_servers
+        self._seed = seeds.seed_of(self._layout)
         await together(self._start_server(name) for name in SERVERS)
-        dsn = postgres.dsn(layout.port("postgres"), self._password)
-        await together([make_topics(bootstrap), postgres.lay_roles(dsn)])
-        dsns = {role: postgres.dsn_of(role, dsn) for role in postgres.ROLES}
-        for role in postgres.ROLES:  # in order: a view is granted and read across schemas
-            await migrate(dsns[role], role)
-        drawn = secret_files.draw(secret_files.read(layout.secrets))
-        self._secrets = secret_files.with_dsns(drawn, dsns)
-        for name, held in self._secrets.items():
-            secret_files.write(layout.secrets, name, held)
+        dsn = postgres.dsn(self._layout.port("postgres"), self._password)
+        self._secrets = await lay(
+            self._layout.bootstrap_servers, dsn, self._layout.secrets, self._seed["staff_account_id"]
+        )
         self._say(f"Kafka, PostgreSQL and SNS are up ({time.monotonic() - began:.1f} s)")
 
     async def start_services(self) -> None:
         """Put the demonstration in and start the six services."""
         began = time.monotonic()
-        self._seed = seeds.seed_of(self._layout)
         if await programs.sow(self._layout):
             self._say(f"The demonstration's account, people and contacts are in ({time.monotonic() - began:.1f} s)")
         began = time.monotonic()
         await together(self._supervisor.start(name, programs.service(name, self._layout)) for name in SERVICES)
+        self._serving = True
         self._say(f"All six services are ready ({time.monotonic() - began:.1f} s)")
 
     async def show(self) -> None:
@@ -102,7 +97,7 @@ class Stack:
 
     def _full_env(self) -> dict[str, str]:
         env = stack_env.of_servers(self._layout, self._password, self._supervisor.pids)
-        if self._seed:
+        if self._serving:
             env |= stack_env.of_services(self._layout, self._secrets, self._seed)
         return env
 

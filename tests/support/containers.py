@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PASSWORD = "for-tests-only"
+IMAGES = {"kafka": "apache/kafka:4.3.1", "postgres": "postgres:18", "sns": "motoserver/moto:5.2.5"}
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def containers() -> Iterator[tuple[str, str, str]]:
         wait_for_logs(kafka, "Kafka Server started", timeout=60)
         postgres = stack.enter_context(_postgres())
         wait_for_logs(postgres, "listening on IPv4 address", timeout=60)
-        sns = stack.enter_context(DockerContainer("motoserver/moto:5.1.18").with_exposed_ports(5000))
+        sns = stack.enter_context(DockerContainer(IMAGES["sns"]).with_exposed_ports(5000))
         wait_for_logs(sns, "Running on", timeout=60)
         database = f"{postgres.get_container_host_ip()}:{postgres.get_exposed_port(5432)}"
         yield (
@@ -50,12 +51,12 @@ def _kafka(port: int) -> DockerContainer:
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
-    container = DockerContainer("apache/kafka:4.3.1").with_bind_ports(port, port)
+    container = DockerContainer(IMAGES["kafka"]).with_bind_ports(port, port)
     for name, value in settings.items():
         container = container.with_env(name, value)
     return container
 
 
 def _postgres() -> DockerContainer:
-    container = DockerContainer("postgres:18").with_exposed_ports(5432)
+    container = DockerContainer(IMAGES["postgres"]).with_exposed_ports(5432)
     return container.with_env("POSTGRES_PASSWORD", _PASSWORD).with_env("POSTGRES_DB", "countersign")
