@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection, Pool
     from countersign.runtime.publisher import Publisher
     from countersign.runtime.record import Outgoing
-    from services.verifier.grants import Signer
-    from services.verifier.issue import Issuer
-    from services.verifier.journal import Journal
+    from services.verifier.desk import Desk
     from services.verifier.model import Decision
     from services.verifier.store_challenges import Locked, Seen
-    from services.verifier.waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +82,13 @@ class Challenges:
         pool: Pool,
         publisher: Publisher,
         *,
-        signer: Signer,
-        issuer: Issuer,
-        waiters: Waiters,
-        journal: Journal,
+        desk: Desk,
         digits: int,
         checkpoint: Checkpoint,
     ) -> None:
         self._pool = pool
         self._publisher = publisher
-        self._signer = signer
-        self._issuer = issuer
-        self._waiters = waiters
-        self._journal = journal
+        self._desk = desk
         self._digits = digits
         self._checkpoint = checkpoint
 
@@ -116,12 +107,12 @@ class Challenges:
 
     async def _judge(self, work: _Work, locked: Locked, seen: Seen, code: str, answer_id: UUID) -> AnswerReply:
         now = seen.circumstances.now
-        verdict = judge(locked.challenge, code, seen.circumstances, self._issuer.pepper)
+        verdict = judge(locked.challenge, code, seen.circumstances, self._desk.issuer.pepper)
         judged = weigh(locked.challenge, verdict, seen.circumstances)
         if judged.counts:
             await store_challenges.count(work.db, locked.challenge, judged, answer_id, now)
         grant = await self._end(work, judged.ending, now) if judged.ending is not None else None
-        work.tell.append(partial(self._journal.judged, locked.challenge.challenge_id, judged))
+        work.tell.append(partial(self._desk.journal.judged, locked.challenge.challenge_id, judged))
         word = told(verdict)
         if word == "wait":
             return _waiting(judged.wait, now)
@@ -158,11 +149,11 @@ class Challenges:
             locked.summary,
             challenge.expires_at,
         )
-        self._issuer.refresh()
-        issued = self._issuer.issue(text, draw(self._digits), now)
+        self._desk.issuer.refresh()
+        issued = self._desk.issuer.issue(text, draw(self._digits), now)
         await store_challenges.add_send(work.db, challenge.challenge_id, send, issued.code_digest, now)
         work.due.append(issued.event)
-        work.tell.append(partial(self._journal.sent, challenge.challenge_id, challenge.asked.action, send))
+        work.tell.append(partial(self._desk.journal.sent, challenge.challenge_id, challenge.asked.action, send))
         return Sent(send, resend_after(send, now, challenge.expires_at))
 
     async def cancel(self, challenge_id: UUID) -> bool | None:
@@ -180,11 +171,11 @@ class Challenges:
 
     async def _end(self, work: _Work, decision: Decision, now: datetime) -> str | None:
         """Close the challenge with its decision; return the grant if it is one."""
-        self._signer.refresh()
+        self._desk.signer.refresh()
         asked = decision.asked
         assert asked.challenge_id is not None  # what has no challenge is decided by the fold
         await store_decisions.close(work.db, [asked.challenge_id], now)
-        decided = await store_decisions.decide(work.db, [decision], self._signer, now)
+        decided = await store_decisions.decide(work.db, [decision], self._desk.signer, now)
         work.due += decided.events
         work.ended.append(decision)
         return decided.grants.get(asked.request_id)
@@ -198,10 +189,10 @@ class Challenges:
                 await outbox.append(db, work.due)
         await self._checkpoint(f"{what}_committed")
         self._publisher.hand(work.due)
-        self._waiters.wake(decision.asked.request_id for decision in work.ended)
+        self._desk.waiters.wake(decision.asked.request_id for decision in work.ended)
         for tell in work.tell:
             tell()
-        self._journal.ended(work.ended)
+        self._desk.journal.ended(work.ended)
 
 
 def _waiting(wait: Wait | None, now: datetime) -> Waiting:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Outgoing
-    from services.verifier.grants import Signer
+    from services.verifier.desk import Desk
 
 # Longer than any topic could bring a request back (design, section 2).
 KEPT = timedelta(days=40)
@@ -44,9 +44,9 @@ class Expiry:
     every = 0.5
     parallel = 200
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, desk: Desk) -> None:
         self.waker = Waker()
-        self._signer = signer
+        self._desk = desk
 
     async def take(self, db: Connection, limit: int) -> Sequence[UUID]:
         """Lease open challenges whose time is over; one that somebody works on is left for the next look."""
@@ -58,12 +58,11 @@ class Expiry:
 
     async def settle(self, db: Connection, done: Sequence[UUID]) -> list[Outgoing]:
         """Close those that are still open, with their decisions. Waiters see it at their next look, 50 ms at most."""
-        self._signer.refresh()
+        self._desk.signer.refresh()
         now = await db.fetchval(NOW)
-        closed = await store_decisions.close(db, done, now)
-        decided = await store_decisions.decide(
-            db, [Denied(asked, "code.expired") for asked in closed], self._signer, now
-        )
+        endings = [Denied(asked, "code.expired") for asked in await store_decisions.close(db, done, now)]
+        decided = await store_decisions.decide(db, endings, self._desk.signer, now)
+        self._desk.journal.ended(endings)
         return decided.events
 
 

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from countersign.runtime.keys import KeyRing
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming, Outgoing, Record
-    from services.verifier.grants import Signer
-    from services.verifier.issue import Issuer
+    from services.verifier.desk import Desk
     from services.verifier.model import Beliefs, Decision, RequestLimits, Taken
-    from services.verifier.waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +43,14 @@ class AssessmentFold:
         self,
         *,
         assessment_keys: KeyRing,
-        issuer: Issuer,
-        signer: Signer,
+        desk: Desk,
         requests: RequestLimits,
         codes: CodeLimits,
-        waiters: Waiters,
     ) -> None:
         self._assessment_keys = assessment_keys
-        self._issuer = issuer
-        self._signer = signer
+        self._desk = desk
         self._requests = requests
         self._codes = codes
-        self._waiters = waiters
 
     def parse(self, record: Record) -> Incoming[AccessAssessed] | None:
         """Return the assessment. Raises OffContract."""
@@ -71,8 +65,7 @@ class AssessmentFold:
     ) -> tuple[Mapping[UUID, Beliefs], datetime]:
         """Return the beliefs about each request."""
         self._assessment_keys.refresh()
-        self._issuer.refresh()
-        self._signer.refresh()
+        self._desk.refresh()
         return await store_assessments.load(db, [incoming.event for incoming in events], self._codes.digits)
 
     def decide(self, incoming: Incoming[AccessAssessed], state: Mapping[UUID, Beliefs], now: datetime) -> Taken | None:
@@ -102,12 +95,14 @@ class AssessmentFold:
                 case Open():
                     pass
         texts = await self._open(db, taken, now)
-        decided = await store_decisions.decide(db, decisions, self._signer, now)
+        decided = await store_decisions.decide(db, decisions, self._desk.signer, now)
         return texts + decided.events
 
     def committed(self, outcomes: Sequence[Taken]) -> None:
-        """Wake whoever waits for these requests, or for those that they crowded out."""
-        self._waiters.wake(one.event.request_id for one in outcomes)
+        """Wake whoever waits for these requests; ends of those that they crowded out are seen at the next look."""
+        for one in outcomes:
+            self._desk.journal.taken(one)
+        self._desk.waiters.wake(one.event.request_id for one in outcomes)
 
     def _secret(self, key_id: str, *, stale: bool) -> bytes:
         try:
@@ -126,7 +121,7 @@ class AssessmentFold:
             asked, number = _asked(one), one.ending.number
             challenge_id = challenge_id_of(one.event.request_id)
             text = Text(asked, challenge_id, number.number_id, 1, one.event.client, one.event.summary, expires_at)
-            issued = self._issuer.issue(text, one.ending.fresh, now)
+            issued = self._desk.issuer.issue(text, one.ending.fresh, now)
             texts.append(issued.event)
             opening.append(store_assessments.Opening(one.event, asked, number, issued.code_digest))
         await store_assessments.open_challenges(

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming, Outgoing, Record
     from services.verifier.decide_delivery import Delivery, Texts
-    from services.verifier.grants import Signer
+    from services.verifier.desk import Desk
     from services.verifier.model import Delivered
-    from services.verifier.waiters import Waiters
 
 
 class DeliveryFold:
@@ -27,9 +26,8 @@ class DeliveryFold:
     topic = SmsAccepted.topic
     dedupes_by_key = True
 
-    def __init__(self, *, signer: Signer, waiters: Waiters) -> None:
-        self._signer = signer
-        self._waiters = waiters
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     def parse(self, record: Record) -> Incoming[Delivery] | None:
         """Return what became of a text. Raises OffContract."""
@@ -54,12 +52,16 @@ class DeliveryFold:
         ended = {one.challenge_id: one.ending for one in outcomes if one.ending is not None}
         closed = await store_decisions.close(db, list(ended), now)
         decisions = [ended[asked.challenge_id] for asked in closed if asked.challenge_id is not None]
-        decided = await store_decisions.decide(db, decisions, self._signer, now)
+        decided = await store_decisions.decide(db, decisions, self._desk.signer, now)
         return decided.events
 
     def committed(self, outcomes: Sequence[Delivered]) -> None:
         """Wake whoever waits for the end of one of these."""
-        self._waiters.wake(one.ending.asked.request_id for one in outcomes if one.ending is not None)
+        for one in outcomes:
+            self._desk.journal.delivered(one)
+        endings = [one.ending for one in outcomes if one.ending is not None]
+        self._desk.journal.ended(endings)
+        self._desk.waiters.wake(ending.asked.request_id for ending in endings)
 
 
 _read: Callable[[Record], Incoming[Delivery] | None] = reader(SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown)

@@ -61,6 +61,10 @@ class Signer:
         """Take in keys that were installed since."""
         self._ring.refresh()
 
+    def check(self, now: datetime) -> None:
+        """Raise KeyUnknown if no key signs now."""
+        self._ring.current(now)
+
     def sign(self, asked: Asked, method: Literal["none", "sms"], now: datetime) -> Signed:
         """Return the grant of a decision made `now`, by the database's clock."""
         key = self._ring.current(now)

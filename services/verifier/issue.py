@@ -52,6 +52,10 @@ class Issuer:
         """Take in keys that were installed since."""
         self._ring.refresh()
 
+    def check(self, now: datetime) -> None:
+        """Raise KeyUnknown if no key seals now."""
+        self._ring.current(now)
+
     def issue(self, text: Text, fresh: FreshCode, now: datetime) -> Issued:
         """Return the text's event and digest; the code itself is nowhere else afterwards."""
         key = self._ring.current(now)

@@ -10,6 +10,7 @@ from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
 from services.verifier.challenges import Challenges
 from services.verifier.crowd import Crowd
+from services.verifier.desk import Desk
 from services.verifier.expiry import Expiry, Retention
 from services.verifier.fold_assessments import AssessmentFold, CodeLimits
 from services.verifier.fold_deliveries import DeliveryFold
@@ -34,6 +35,27 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     """Lend out the parts; nothing of the verifier's needs closing."""
+    settings, desk = frame.settings, desk_of(frame)
+    # A ring without a key in its time would turn every request away: better not to start.
+    now = await frame.pool.fetchval("SELECT now()")
+    desk.signer.check(now)
+    desk.issuer.check(now)
+    assessments = AssessmentFold(
+        assessment_keys=KeyRing("assessment_keys", settings.assessment_keys),
+        desk=desk,
+        requests=RequestLimits(settings.request.age_max, settings.request.future_max),
+        codes=CodeLimits(settings.code.lifetime, settings.code.attempts_max, settings.code.digits),
+    )
+    yield Parts(
+        folds=(assessments, DeliveryFold(desk)),
+        dues=(Expiry(desk), Retention()),
+        sites=(_site(frame, desk),),
+        background=(desk.waiters.run,),
+    )
+
+
+def desk_of(frame: Frame[VerifierSettings]) -> Desk:
+    """Return what the parts of one process hold together."""
     settings = frame.settings
     signer = Signer(
         KeyRing("grant_keys", settings.grant_keys),
@@ -42,44 +64,25 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
         lifetime=settings.grant.lifetime,
     )
     issuer = Issuer(KeyRing("code_keys", settings.code_keys), settings.pepper.get_secret_value())
-    waiters = Waiters(frame.pool)
-    journal = Journal(frame.log, frame.metrics.registry)
-    assessments = AssessmentFold(
-        assessment_keys=KeyRing("assessment_keys", settings.assessment_keys),
-        issuer=issuer,
-        signer=signer,
-        requests=RequestLimits(settings.request.age_max, settings.request.future_max),
-        codes=CodeLimits(settings.code.lifetime, settings.code.attempts_max, settings.code.digits),
-        waiters=waiters,
-        journal=journal,
-    )
-    challenges = Challenges(
-        frame.pool,
-        frame.publisher,
-        signer=signer,
-        issuer=issuer,
-        waiters=waiters,
-        journal=journal,
-        digits=settings.code.digits,
-        checkpoint=frame.checkpoint,
-    )
-    yield Parts(
-        folds=(assessments, DeliveryFold(signer=signer, waiters=waiters, journal=journal)),
-        dues=(Expiry(signer, journal), Retention()),
-        sites=(_site(frame, challenges, waiters, signer),),
-        background=(waiters.run,),
+    return Desk(signer, issuer, Waiters(frame.pool), Journal(frame.log, frame.metrics.registry))
+
+
+def challenges_of(frame: Frame[VerifierSettings], desk: Desk) -> Challenges:
+    """Return the critical sections of challenges."""
+    return Challenges(
+        frame.pool, frame.publisher, desk=desk, digits=frame.settings.code.digits, checkpoint=frame.checkpoint
     )
 
 
-def _site(frame: Frame[VerifierSettings], challenges: Challenges, waiters: Waiters, signer: Signer) -> Site:
+def _site(frame: Frame[VerifierSettings], desk: Desk) -> Site:
     async def now() -> datetime:
         time: datetime = await frame.pool.fetchval("SELECT now()")
         return time
 
     routes = Routes(
-        challenges=challenges,
-        waiters=waiters,
-        signer=signer,
+        challenges=challenges_of(frame, desk),
+        waiters=desk.waiters,
+        signer=desk.signer,
         answers=Crowd(),
         others=Crowd(),
         digits=frame.settings.code.digits,
@@ -90,7 +93,7 @@ def _site(frame: Frame[VerifierSettings], challenges: Challenges, waiters: Waite
     app = application(routes.routes(), http.callers, metrics=frame.metrics, log=frame.log)
 
     async def release(_app: web.Application) -> None:
-        waiters.release()
+        desk.waiters.release()
 
     app.on_shutdown.append(release)
     return Site(app, http.host, http.port)

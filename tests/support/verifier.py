@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import asyncpg
-import structlog
 from aiokafka import AIOKafkaConsumer
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -26,19 +25,8 @@ from countersign.contract import (
     challenge_id_of,
     from_base64url,
 )
-from countersign.runtime.checkpoint import nothing
-from countersign.runtime.frame import Frame, Parts
-from countersign.runtime.health import Health
-from countersign.runtime.keys import KeyRing
-from countersign.runtime.metrics import Metrics
-from countersign.runtime.postgres import Link, open_pool
-from countersign.runtime.publisher import Publisher
 from deploy.local.process import free_ports
-from services.verifier.challenges import Challenges
-from services.verifier.grants import Signer
-from services.verifier.issue import Issuer
 from services.verifier.settings import VerifierSettings
-from services.verifier.waiters import Waiters
 from services.verifier.wiring import SERVICE
 from tests.support.events import an_access_assessed, clock, outgoing, signed
 from tests.support.frame import running
@@ -229,52 +217,6 @@ def settings_of(servers: Servers, **over: Any) -> VerifierSettings:
         "instance": uuid4().hex[:12],
     }
     return VerifierSettings(**(fields | over))
-
-
-@asynccontextmanager
-async def wired(settings: VerifierSettings, *, connections: int = 20) -> AsyncIterator[tuple[Parts, Challenges]]:
-    """Lend out the parts without their frame, as those of one process more: they meet on the database alone."""
-    dsn = settings.postgres.dsn.get_secret_value()
-    log = structlog.get_logger()
-    health, metrics = Health(), Metrics()
-    publisher = Publisher(
-        settings.kafka.bootstrap_servers,
-        link=Link(dsn, "verifier"),
-        health=health,
-        metrics=metrics,
-        checkpoint=nothing,
-        log=log,
-    )
-    pool = await open_pool(dsn, "verifier", connections)
-    publishing = asyncio.get_running_loop().create_task(publisher.run())
-    frame = Frame(settings, pool, publisher, health, metrics, log, nothing)
-    try:
-        async with SERVICE.wire(frame) as parts:
-            yield parts, challenges_of(frame)
-    finally:
-        publisher.stop()
-        await publishing
-        await pool.close()
-
-
-def challenges_of(frame: Frame[VerifierSettings]) -> Challenges:
-    """Return the critical sections on the frame's pool, without the door that keeps a crowd out."""
-    settings = frame.settings
-    signer = Signer(
-        KeyRing("grant_keys", settings.grant_keys),
-        issuer=settings.grant.issuer,
-        audience=settings.grant.audience,
-        lifetime=settings.grant.lifetime,
-    )
-    return Challenges(
-        frame.pool,
-        frame.publisher,
-        signer=signer,
-        issuer=Issuer(KeyRing("code_keys", settings.code_keys), settings.pepper.get_secret_value()),
-        waiters=Waiters(frame.pool),
-        digits=settings.code.digits,
-        checkpoint=frame.checkpoint,
-    )
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from countersign.runtime.fold import absorb, rounds
 from services.verifier.challenges import Answered, Challenges, Sent
 from tests.support.events import clock, incoming
 from tests.support.kafka import eventually
-from tests.support.verifier import wired
+from tests.support.verifier_parts import wired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,0 +1,50 @@
+"""The parts of a verifier without their frame: what one process more would be."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from countersign.runtime.checkpoint import nothing
+from countersign.runtime.frame import Frame, Parts
+from countersign.runtime.health import Health
+from countersign.runtime.metrics import Metrics
+from countersign.runtime.postgres import Link, open_pool
+from countersign.runtime.publisher import Publisher
+from services.verifier.wiring import SERVICE, challenges_of, desk_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from services.verifier.challenges import Challenges
+    from services.verifier.settings import VerifierSettings
+
+
+@asynccontextmanager
+async def wired(settings: VerifierSettings, *, connections: int = 20) -> AsyncIterator[tuple[Parts, Challenges]]:
+    """Lend out the parts without their frame, as those of one process more: they meet on the database alone."""
+    dsn = settings.postgres.dsn.get_secret_value()
+    log = structlog.get_logger()
+    health, metrics = Health(), Metrics()
+    publisher = Publisher(
+        settings.kafka.bootstrap_servers,
+        link=Link(dsn, "verifier"),
+        health=health,
+        metrics=metrics,
+        checkpoint=nothing,
+        log=log,
+    )
+    pool = await open_pool(dsn, "verifier", connections)
+    publishing = asyncio.get_running_loop().create_task(publisher.run())
+    frame = Frame(settings, pool, publisher, health, metrics, log, nothing)
+    other = Frame(settings, pool, publisher, Health(), Metrics(), log, nothing)
+    try:
+        async with SERVICE.wire(frame) as parts:
+            yield parts, challenges_of(frame, desk_of(other))
+    finally:
+        publisher.stop()
+        await publishing
+        await pool.close()
