@@ -1,0 +1,112 @@
+"""Check a message offline, as its readers would: nothing is sent, nothing is asked.
+
+Reads the value from a file, or from standard input with `-`. Without --headers the envelope is taken as right. With
+--authorises the digest is checked too, and the canonical JSON is printed that it must be the SHA-256 of.
+
+try:
+  countersign check-message request.json --type access.requested
+  countersign check-message request.json --type access.requested --authorises authorises.json
+  countersign check-message member.json --headers member.headers.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from countersign.cli.surroundings import Failed, Surroundings
+from countersign.contract import EVENTS, canonical, digest_of, reader
+from countersign.contract.examples import all_examples
+from countersign.runtime.errors import OffContract
+from countersign.runtime.record import Record
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import TextIO
+
+    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.record import Headers
+
+NAME = "check-message"
+HELP = "check a message offline, as its readers would"
+_BY_NAME = {model.ce_type.removeprefix("countersign.").rpartition(".")[0]: model for model in EVENTS}
+_APPENDED = datetime(2026, 1, 1, tzinfo=UTC)  # plays no part in whether a record can be read
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own."""
+    parser.add_argument("file", metavar="FILE", help="the value: JSON, `-` for standard input")
+    parser.add_argument(
+        "--type", choices=sorted(_BY_NAME), metavar="TYPE", help=f"one of {', '.join(sorted(_BY_NAME))}"
+    )
+    parser.add_argument("--headers", metavar="FILE", help="the headers: a JSON object of strings")
+    parser.add_argument("--authorises", metavar="FILE", help="what the digest is made of: a JSON object")
+
+
+def run(chosen: argparse.Namespace, _around: Surroundings, out: TextIO) -> int:
+    """Print `fits`, or the cause that a dead letter would have."""
+    headers = _headers(chosen.headers)
+    model = _model(chosen.type, headers)
+    record = Record(model.topic, 0, 0, None, _bytes(chosen.file), headers or _envelope(model), _APPENDED)
+    try:
+        incoming = reader(model)(record)
+    except OffContract as refusal:
+        out.write(f"refused: {refusal.cause}\n")
+        return 1
+    if incoming is None:
+        out.write(f"refused: the headers say another type than {model.ce_type}\n")
+        return 1
+    out.write(f"fits {model.ce_type} on {model.topic}, key {incoming.event.record_key()}\n")
+    return _check_digest(incoming.event, chosen.authorises, out) if chosen.authorises else 0
+
+
+def _check_digest(event: Event, file: str, out: TextIO) -> int:
+    authorises = _object(file)
+    try:
+        text, digest = canonical(authorises).decode(), digest_of(authorises)
+    except ValueError as error:
+        out.write(f"refused: {file}: {error}\n")
+        return 1
+    out.write(f"canonical JSON: {text}\nits digest:     {digest}\n")
+    if getattr(event, "digest", None) != digest:
+        out.write("refused: digest: is not that of what is authorised\n")
+        return 1
+    return 0
+
+
+def _model(name: str | None, headers: Headers | None) -> type[Event]:
+    if name is not None:
+        return _BY_NAME[name]
+    ce_type = dict(headers or ()).get("ce_type", b"").decode("utf-8", "replace")
+    for model in EVENTS:
+        if model.ce_type == ce_type:
+            return model
+    raise Failed("which event? Give --type, or --headers with a ce_type of the contract")
+
+
+def _envelope(model: type[Event]) -> Headers:
+    return next(each for each in all_examples() if type(each.event) is model).record().headers
+
+
+def _headers(file: str | None) -> Headers | None:
+    return None if file is None else tuple((name, str(value).encode()) for name, value in _object(file).items())
+
+
+def _object(file: str) -> dict[str, Any]:
+    try:
+        found = json.loads(_bytes(file))
+    except ValueError:
+        raise Failed(f"{file}: expected JSON") from None
+    if not isinstance(found, dict):
+        raise Failed(f"{file}: expected a JSON object")
+    return found
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Failed(f"{file}: {error.strerror}") from None

@@ -1,0 +1,189 @@
+"""Publish an example event with fresh ids, and print the record.
+
+An access request gets a digest that fits it. Fields are set one by one; values are JSON, or else text. With the local
+stack running, the request is the demonstration owner's, and --wait shows what became of it.
+
+try:
+  countersign publish-example access.requested --wait 5
+  countersign publish-example access.requested --set action=export --set summary.what="Spring customers"
+  countersign publish-example access.requested --set client.ip=null --dry-run
+  countersign publish-example access.requested --set action=fly --anyway    (and see `countersign why`)
+  countersign publish-example account.member_set --set user_id=... --set version=4
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
+from countersign import client
+from countersign.cli.surroundings import Failed, Surroundings
+from countersign.client.clock import new_id, system_clock
+from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
+from countersign.runtime.cloudevents import Event, findings, write, write_raw
+
+if TYPE_CHECKING:
+    import argparse
+    from datetime import datetime
+    from typing import TextIO
+
+    from countersign.runtime.record import Outgoing
+
+NAME = "publish-example"
+HELP = "publish an example event with fresh ids, and print the record"
+# What programs outside Countersign write.
+_MODELS: dict[str, type[Event]] = {
+    "access.requested": AccessRequested,
+    "account.member_set": MemberSet,
+    "account.member_removed": MemberRemoved,
+}
+_SECONDS = 10
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own."""
+    parser.add_argument("event", choices=sorted(_MODELS), help="which event")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field, e.g. client.ip=198.51.100.9"
+    )
+    parser.add_argument("--bootstrap", metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")
+    parser.add_argument("--source", default="example", help="the last part of ce_source (default: example)")
+    parser.add_argument("--dry-run", action="store_true", help="print the record and publish nothing")
+    parser.add_argument("--anyway", action="store_true", help="publish it even if it does not fit the contract")
+    parser.add_argument(
+        "--wait", type=float, default=0, metavar="SECONDS", help="ask the verifier what became of the request"
+    )
+
+
+def run(chosen: argparse.Namespace, around: Surroundings, out: TextIO) -> int:
+    """Print, publish, print where it lies."""
+    now = system_clock()
+    fields = _with_set(_fresh(chosen.event, around, now), chosen.set)
+    authorises = _digested(fields) if chosen.event == "access.requested" else None
+    outgoing = _outgoing(_MODELS[chosen.event], fields, chosen.source, now, anyway=chosen.anyway)
+    _show(outgoing, authorises, out)
+    if chosen.dry_run:
+        return 0
+    bootstrap = around.need("KAFKA_BOOTSTRAP_SERVERS", chosen.bootstrap, "--bootstrap")
+    partition, offset = asyncio.run(_publish(bootstrap, outgoing))
+    out.write(f"\npublished to partition {partition}, offset {offset}\n")
+    out.write(f"refused?  countersign why --topic {outgoing.topic} --partition {partition} --offset {offset}\n")
+    if chosen.wait and authorises is not None:
+        out.write(asyncio.run(what_became_of(str(fields.get("request_id")), chosen.wait, around)) + "\n")
+    return 0
+
+
+async def what_became_of(request_id: str, seconds: float, around: Surroundings) -> str:
+    """Return in a sentence what the verifier says of a request."""
+    url, token = around.get("VERIFIER_URL"), around.get("SERVICE_TOKEN")
+    if url is None or token is None:
+        return "What became of it the verifier says: set VERIFIER_URL and SERVICE_TOKEN."
+    try:
+        async with client.Decisions(url, token) as decisions:
+            state = await decisions.wait(UUID(request_id), seconds)
+    except (client.VerifierAway, client.CallRefused, ValueError) as error:
+        return f"The verifier does not say what became of it: {error}"
+    if state.challenge is not None:
+        return f"challenged: a code to {state.challenge.number_hint}, text {state.challenge.text}"
+    if state.state == "undecided":
+        return "undecided: no assessment of it came yet"
+    return f"{state.state}{f': {state.reason}' if state.reason else ''}"
+
+
+def _fresh(event: str, around: Surroundings, now: datetime) -> dict[str, Any]:
+    """Return an example's fields with ids of now, and the demonstration's account and owner where there is one."""
+    example = next(each for each in examples.all_examples() if type(each.event) is _MODELS[event])
+    fields: dict[str, Any] = json.loads(example.event.model_dump_json())
+    fields["account_id"] = around.get("DEMO_ACCOUNT_ID") or fields["account_id"]
+    if event == "access.requested":
+        fields |= {"request_id": str(new_id(now)), "user_id": around.get("DEMO_OWNER_ID") or fields["user_id"]}
+        del fields["digest"]
+    else:
+        fields["user_id"] = str(new_id(now))
+    return fields
+
+
+def _with_set(fields: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not (path and equals):
+            raise Failed("--set: expected FIELD=VALUE")
+        *parents, last = path.split(".")
+        place = fields
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise Failed(f"--set {path}: {parent} has no fields")
+        place[last] = _value(text)
+    return fields
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _digested(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Put the digest in, unless it was set; return what it is the digest of."""
+    if "digest" in fields:
+        return {}
+    summary = fields.get("summary")
+    shown = {name: value for name, value in summary.items() if value is not None} if isinstance(summary, dict) else {}
+    authorises = {
+        "request_id": fields.get("request_id"),
+        "user_id": fields.get("user_id"),
+        "session": digest_of({"secret": str(uuid4())}),
+        "summary": shown,
+    }
+    try:
+        fields["digest"] = digest_of(authorises)
+    except ValueError as error:
+        raise Failed(f"no digest of this: {error}") from None
+    return authorises
+
+
+def _outgoing(model: type[Event], fields: dict[str, Any], source: str, now: datetime, *, anyway: bool) -> Outgoing:
+    value = json.dumps(fields).encode()
+    try:
+        return write(model.model_validate_json(value), source=source, time=now)
+    except ValidationError as error:
+        if not anyway:
+            told = "; ".join(findings(error))
+            raise Failed(
+                f"{told}\n(--anyway publishes it all the same: its readers make a dead letter of it)"
+            ) from None
+    good = next(each.event for each in examples.all_examples() if type(each.event) is model)
+    unfit = good.model_copy(update=fields)  # for key and ce_id alone
+    return write_raw(unfit, value, source=source, time=now)
+
+
+def _show(outgoing: Outgoing, authorises: dict[str, Any] | None, out: TextIO) -> None:
+    out.write(f"topic   {outgoing.topic}\nkey     {outgoing.key.decode()}\n")
+    out.writelines(f"header  {name}: {value.decode()}\n" for name, value in outgoing.headers)
+    out.write(f"value   {json.dumps(json.loads(outgoing.value), indent=2, ensure_ascii=False)}\n")
+    if authorises:
+        out.write(f"digest  of {json.dumps(authorises, ensure_ascii=False)}\n")
+
+
+async def _publish(bootstrap: str, outgoing: Outgoing) -> tuple[int, int]:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await producer.start()
+            sent = await producer.send_and_wait(
+                outgoing.topic, outgoing.value, key=outgoing.key, headers=list(outgoing.headers)
+            )
+    except (KafkaError, OSError, TimeoutError) as error:
+        kind = type(error).__name__
+        raise Failed(f"Kafka at {bootstrap} did not take it within {_SECONDS} s ({kind}): is it running?") from error
+    finally:
+        await producer.stop()
+    return sent.partition, sent.offset

@@ -1,0 +1,44 @@
+"""Where the servers are: an option, then the environment, then what a running local stack wrote down."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Failed(Exception):  # noqa: N818 - it is told to a person in its own words
+    """What kept a command from doing its work, in a sentence that says what helps."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Named addresses, ids and secrets; `get` gives None for what nobody named."""
+
+    named: Mapping[str, str]
+
+    @classmethod
+    def found(cls) -> Surroundings:
+        """Return those of this process."""
+        file = Path(os.environ.get("DATA", ".local")) / "stack.env"
+        try:
+            lines = file.read_text("utf-8").splitlines()
+        except OSError:
+            lines = []
+        written = {name: value for name, _, value in (line.partition("=") for line in lines)}
+        return cls(written | os.environ)
+
+    def get(self, name: str) -> str | None:
+        """Return a value, None for one that nobody named or that is empty."""
+        return self.named.get(name) or None
+
+    def need(self, name: str, given: str | None, option: str) -> str:
+        """Return what an option gave, or else the named value. Raises Failed."""
+        value = given or self.get(name)
+        if value is None:
+            raise Failed(f"no address: give {option}, set {name}, or start the local stack with `make run`")
+        return value

@@ -1,0 +1,106 @@
+"""Show why a message was refused: the dead letters of every service whose tables the given role may read.
+
+Says topic, partition, offset and the cause, which names the field and quotes no value. A request that was read is not
+refused as a message; then the verifier is asked what it decided.
+
+try:
+  countersign why                                            the ten newest
+  countersign why --topic access.requests.v1 --partition 3 --offset 17
+  countersign why --request-id 019cadf4-6e80-7c01-8000-000000000001
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, get_args
+from uuid import UUID
+
+import asyncpg
+
+from countersign.cli.publish_example import what_became_of
+from countersign.cli.surroundings import Failed, Surroundings
+from countersign.contract.topic_files import Service
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from typing import TextIO
+
+NAME = "why"
+HELP = "show why a message was refused"
+_NEWEST = 10
+_SECONDS = 10
+
+READABLE = """
+SELECT n.nspname FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'dead_letter'
+ WHERE n.nspname = ANY($1::text[]) AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+ ORDER BY n.nspname
+"""
+# An id is looked for in the bytes: a value that cannot be parsed has no fields.
+LETTERS = """
+SELECT topic, partition, "offset", kind, cause, state, kept_at, value_bytes, encode(value_sha256, 'hex') AS sha256
+  FROM {schema}.dead_letter
+ WHERE ($1::text IS NULL OR topic = $1) AND ($2::int IS NULL OR partition = $2)
+   AND ($3::bigint IS NULL OR "offset" = $3)
+   AND ($4::text IS NULL OR position(convert_to(lower($4), 'UTF8') IN value) > 0
+                         OR position(convert_to(upper($4), 'UTF8') IN value) > 0)
+ ORDER BY kept_at DESC LIMIT $5
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own."""
+    parser.add_argument("--topic", help="as publish-example prints it")
+    parser.add_argument("--partition", type=int)
+    parser.add_argument("--offset", type=int)
+    parser.add_argument("--request-id", type=UUID, metavar="UUID", help="any id that stands in the message does")
+    parser.add_argument(
+        "--newest", type=int, default=_NEWEST, metavar="N", help=f"at most this many (default: {_NEWEST})"
+    )
+    parser.add_argument("--dsn", metavar="URL", help="PostgreSQL (else POSTGRES_DSN)")
+
+
+def run(chosen: argparse.Namespace, around: Surroundings, out: TextIO) -> int:
+    """Print the dead letters, newest first; 1 if there is none."""
+    if chosen.topic is None and (chosen.partition is not None or chosen.offset is not None):
+        raise Failed("which topic? A partition and an offset are of a --topic")
+    dsn = around.need("POSTGRES_DSN", chosen.dsn, "--dsn")
+    schemas, letters = asyncio.run(_letters(dsn, chosen))
+    for schema, letter in letters:
+        _show(schema, letter, out)
+    if letters:
+        return 0
+    out.write(f"No dead letter of {', '.join(schemas)} is that.\n")
+    if chosen.request_id is not None:
+        out.write(asyncio.run(what_became_of(str(chosen.request_id), 0, around)) + "\n")
+    return 1
+
+
+async def _letters(dsn: str, chosen: argparse.Namespace) -> tuple[Sequence[str], list[tuple[str, Any]]]:
+    wanted = str(chosen.request_id) if chosen.request_id is not None else None
+    try:
+        async with asyncio.timeout(_SECONDS):
+            db = await asyncpg.connect(dsn)
+            try:
+                schemas = [row["nspname"] for row in await db.fetch(READABLE, list(get_args(Service)))]
+                found = []
+                for schema in schemas:  # names from our own list above, so that they can stand in the statement
+                    text = LETTERS.format(schema=schema)
+                    rows = await db.fetch(text, chosen.topic, chosen.partition, chosen.offset, wanted, chosen.newest)
+                    found += [(schema, row) for row in rows]
+            finally:
+                await db.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Failed(f"PostgreSQL does not say: {type(error).__name__}: {error}") from error
+    if not schemas:
+        raise Failed("this role may read no dead letters: give --dsn of a service's role or an administrator's")
+    return schemas, sorted(found, key=lambda each: each[1]["kept_at"], reverse=True)[: chosen.newest]
+
+
+def _show(schema: str, letter: Any, out: TextIO) -> None:
+    out.write(
+        f"{letter['topic']}  partition {letter['partition']}  offset {letter['offset']}\n"
+        f"  refused by {schema} at {letter['kept_at']:%Y-%m-%d %H:%M:%S} UTC ({letter['kind']}, {letter['state']})\n"
+        f"  cause  {letter['cause']}\n"
+        f"  value  {letter['value_bytes']} bytes, SHA-256 {letter['sha256']}\n"
+    )
