@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
+    from prometheus_client import Counter
+
     from countersign.runtime.postgres import Connection, Pool
     from countersign.runtime.record import Outgoing
     from services.exports.model import Export
@@ -37,10 +39,11 @@ class Writing:
     every = 2.0
     parallel = 2  # a file of the largest size lies in memory twice
 
-    def __init__(self, pool: Pool, offered: timedelta) -> None:
+    def __init__(self, pool: Pool, offered: timedelta, counter: Counter) -> None:
         self.waker = Waker()
         self._pool = pool
         self._offered = offered
+        self._counter = counter
 
     async def take(self, db: Connection, limit: int) -> Sequence[Export]:
         return await store.take_granted(db, limit)
@@ -56,7 +59,8 @@ class Writing:
         return Written(item.export_id, await asyncio.to_thread(write_file, item.format, frozen))
 
     async def settle(self, db: Connection, done: Sequence[Written | None]) -> list[Outgoing]:
-        await store.keep_files(db, {file.export_id: file.content for file in done if file is not None}, self._offered)
+        files = {file.export_id: file.content for file in done if file is not None}
+        self._counter.labels("ready").inc(await store.keep_files(db, files, self._offered))
         return []
 
 
@@ -67,18 +71,20 @@ class Ending:
     every = 2.0
     parallel = 100
 
-    def __init__(self) -> None:
+    def __init__(self, counter: Counter) -> None:
         self.waker = Waker()
+        self._counter = counter
 
     async def take(self, db: Connection, limit: int) -> Sequence[Export]:
-        return await store.over(db, limit)
+        return await store.take_over(db, limit)
 
     async def act(self, item: Export) -> Export:
         """Do nothing: ending is settling, and people see the end by the clock, whenever it is noted."""
         return item
 
     async def settle(self, db: Connection, done: Sequence[Export]) -> list[Outgoing]:
-        await store.expire(db, {export.export_id: reason_of_end(export) for export in done})
+        ended = await store.expire(db, {export.export_id: reason_of_end(export) for export in done})
+        self._counter.labels("expired").inc(ended)
         return []
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     import structlog
+    from prometheus_client import Counter
 
     from countersign.client import Grants
     from countersign.runtime.due import Waker
@@ -30,11 +31,17 @@ class ObeyDecisions:
     dedupes_by_key = True
 
     def __init__(
-        self, grants: Grants, written_within: timedelta, writing: Waker, log: structlog.typing.FilteringBoundLogger
+        self,
+        grants: Grants,
+        written_within: timedelta,
+        writing: Waker,
+        counter: Counter,
+        log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._grants = grants
         self._written_within = written_within
         self._writing = writing
+        self._counter = counter
         self._log = log
 
     def parse(self, record: Record) -> Incoming[AccessGranted | AccessDenied] | None:
@@ -65,11 +72,13 @@ class ObeyDecisions:
 
     def committed(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
+            told = type(outcome).__name__.lower()
+            self._counter.labels(told).inc()
             self._log.info(
                 "export_decided",
                 export_id=str(outcome.export.export_id),
                 account_id=str(outcome.export.account_id),
-                outcome=type(outcome).__name__.lower(),
+                outcome=told,
                 reason=outcome.reason if isinstance(outcome, Denied) else None,
             )
         if any(isinstance(outcome, Granted) for outcome in outcomes):

@@ -92,9 +92,13 @@ FROZEN = """
 SELECT contact_id, email, name, attributes FROM frozen_contact WHERE export_id = $1 ORDER BY position
 """
 
+# The rows of a batch are locked in one order, whoever locks them.
 READY = """
 UPDATE export SET state = 'ready', expires_at = now() + $2::interval
- WHERE export_id = ANY($1::uuid[]) AND state = 'granted' AND expires_at > now()
+ WHERE export_id IN (
+       SELECT export_id FROM export
+        WHERE export_id = ANY($1::uuid[]) AND state = 'granted' AND expires_at > now()
+        ORDER BY export_id FOR UPDATE)
 RETURNING export_id
 """
 
@@ -104,13 +108,23 @@ SELECT * FROM unnest($1::uuid[], $2::bytea[]) AS f (export_id, content) ORDER BY
     ON CONFLICT DO NOTHING
 """
 
-OVER = f"SELECT {_COLUMNS} FROM export WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED"
+TAKE_OVER = f"""
+UPDATE export SET leased_until = now() + interval '{LEASE}'
+ WHERE export_id IN (
+       SELECT export_id FROM export
+        WHERE expires_at <= now() AND leased_until < now()
+        ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+RETURNING {_COLUMNS}
+"""
 
 # Guarded again: between the look and this, a decision or a file may have come.
 EXPIRE = """
 UPDATE export e SET state = 'expired', reason = o.reason, expires_at = NULL
-  FROM unnest($1::uuid[], $2::text[]) AS o (export_id, reason)
- WHERE e.export_id = o.export_id AND e.expires_at <= now()
+  FROM (SELECT u.export_id, u.reason
+          FROM unnest($1::uuid[], $2::text[]) AS u (export_id, reason) JOIN export x USING (export_id)
+         WHERE x.expires_at <= now()
+         ORDER BY export_id FOR UPDATE OF x) AS o
+ WHERE e.export_id = o.export_id
 RETURNING e.export_id
 """
 
@@ -228,23 +242,25 @@ async def frozen(db: Connection, export_id: UUID) -> list[Contact]:
     return [contact_of(row) for row in await db.fetch(FROZEN, export_id)]
 
 
-async def keep_files(db: Connection, files: Mapping[UUID, bytes], offered: timedelta) -> None:
-    """Offer files; one whose export has ended meanwhile, or has its file already, is let go."""
+async def keep_files(db: Connection, files: Mapping[UUID, bytes], offered: timedelta) -> int:
+    """Offer files and return how many; one whose export has ended, or has its file already, is let go."""
     ready = [row["export_id"] for row in await db.fetch(READY, sorted(files), offered)]
     await db.execute(KEEP_FILE, ready, [files[export_id] for export_id in ready])
     await db.execute(THAW, ready)
+    return len(ready)
 
 
-async def over(db: Connection, limit: int) -> list[Export]:
-    """Return exports whose time is over."""
-    return [_export(row) for row in await db.fetch(OVER, limit)]
+async def take_over(db: Connection, limit: int) -> list[Export]:
+    """Lease exports whose time is over."""
+    return [_export(row) for row in await db.fetch(TAKE_OVER, limit)]
 
 
-async def expire(db: Connection, reasons: Mapping[UUID, str]) -> None:
-    """End exports, with the reason of each, and forget their contacts and files."""
+async def expire(db: Connection, reasons: Mapping[UUID, str]) -> int:
+    """End exports, with the reason of each, forget their contacts and files, and return how many."""
     ended = [row["export_id"] for row in await db.fetch(EXPIRE, list(reasons), list(reasons.values()))]
     await db.execute(THAW, ended)
     await db.execute(DROP_FILES, ended)
+    return len(ended)
 
 
 async def sweep(db: Connection) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter
+
 from countersign.client import AccessRequests, Grants
 from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
@@ -27,11 +29,17 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     requests = AccessRequests("exports")
     routes = Routes(frame.pool, frame.publisher, requests, settings, frame.log, frame.checkpoint)
     app = application(routes.routes(), settings.http.callers, metrics=frame.metrics, log=frame.log)
-    writing = Writing(frame.pool, settings.files.offered)
+    counter = Counter(
+        "countersign_exports_total",
+        "Exports by what became of them: granted, denied, late, ready, expired.",
+        ("outcome",),
+        registry=frame.metrics.registry,
+    )
+    writing = Writing(frame.pool, settings.files.offered, counter)
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(
-            folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, frame.log),),
-            dues=(writing, Ending(), Forgetting()),
+            folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
+            dues=(writing, Ending(counter), Forgetting()),
             sites=(Site(app, settings.http.host, settings.http.port),),
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 
 from services.exports import contacts, store
 from services.exports.due import Ending, Forgetting, Writing
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers
 
 TEN = timedelta(minutes=10)
+
+
+def a_counter() -> Counter:
+    return Counter("exports", "For a test.", ("outcome",), registry=CollectorRegistry())
 
 
 async def a_granted_export(exports: Exporting) -> Export:
@@ -62,7 +67,7 @@ async def row(pool: Pool, export_id: UUID) -> dict[str, Any]:
 async def test_a_writer_that_dies_leaves_the_file_to_the_next(exports: Exporting) -> None:
     """Taken, died; taken again after the lease; two who both wrote offer one file."""
     export = await a_granted_export(exports)
-    writing = Writing(exports.pool, timedelta(minutes=15))
+    writing = Writing(exports.pool, timedelta(minutes=15), a_counter())
     async with exports.pool.acquire() as db:
         first = await writing.act(export)  # and it dies here: nothing is settled
         assert (await row(exports.pool, export.export_id))["state"] == "granted"
@@ -98,7 +103,7 @@ async def test_contacts_that_are_not_those_approved_are_never_written(exports: E
         "UPDATE frozen_contact SET contact_id = $2 WHERE export_id = $1 AND position = 1", export.export_id, uuid4()
     )
     with pytest.raises(RuntimeError, match="not those that were approved"):
-        await Writing(exports.pool, TEN).act(export)
+        await Writing(exports.pool, TEN, a_counter()).act(export)
     await over(exports.pool, export.export_id)
 
     async def ended() -> bool:
@@ -111,7 +116,10 @@ async def test_contacts_that_are_not_those_approved_are_never_written(exports: E
 
 async def over(pool: Pool, export_id: UUID) -> None:
     """Let the time of an export be over, by the clock that counts."""
-    await pool.execute("UPDATE export SET expires_at = now() - interval '1 second' WHERE export_id = $1", export_id)
+    await pool.execute(
+        "UPDATE export SET expires_at = now() - interval '1 second', leased_until = now() WHERE export_id = $1",
+        export_id,
+    )
 
 
 async def test_without_a_decision_an_export_expires(exports: Exporting) -> None:
@@ -160,7 +168,7 @@ async def test_an_end_that_was_overtaken_ends_nothing(exports: Exporting) -> Non
     """Seen as over, and granted before it was noted."""
     export = await a_granted_export(exports)
     async with exports.pool.acquire() as db, db.transaction():
-        await Ending().settle(db, [export])
+        await Ending(a_counter()).settle(db, [export])
     assert (await row(exports.pool, export.export_id))["state"] == "granted"
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, Counter
 
 from countersign.client import Grants
 from countersign.contract import AccessGranted
@@ -49,7 +50,8 @@ async def state_of(exports: Exporting, export_ids: list[UUID]) -> State:
 
 
 def a_fold(grants: Grants) -> Obeying:
-    return ObeyDecisions(grants, TEN, Waker(), structlog.get_logger())
+    counter = Counter("exports", "For a test.", ("outcome",), registry=CollectorRegistry())
+    return ObeyDecisions(grants, TEN, Waker(), counter, structlog.get_logger())
 
 
 async def decisions_on(exports: Exporting, fold: Obeying, ids: set[UUID]) -> list[Incoming[Decision]]:
