@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from deploy.local import secret_files
@@ -68,9 +68,9 @@ def _lists() -> list[dict[str, object]]:
     return lists
 
 
-def seed_of(layout: Layout) -> dict[str, object]:
+def seed_of(layout: Layout) -> dict[str, Any]:
     """Return this stack's demonstration, drawn and written on the first start and never changed."""
     if not layout.seed.exists():
         secret_files.write(layout.data, layout.seed.stem, draw())
-    seed: dict[str, object] = json.loads(layout.seed.read_text())
+    seed: dict[str, Any] = json.loads(layout.seed.read_text())
     return seed
