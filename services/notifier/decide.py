@@ -95,6 +95,13 @@ def plan(candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, no
     return steps
 
 
+def with_room(steps: Sequence[Step], sends_max: int) -> list[Step]:
+    """Return the steps with at most `sends_max` texts that leave; the others stay due as they are."""
+    leaving = [step for step in steps if isinstance(step, Send)]
+    held_back = {id(step) for step in leaving[sends_max:]}
+    return [step for step in steps if id(step) not in held_back]
+
+
 def _judge(
     candidate: Candidate,
     left_number: Sequence[datetime],

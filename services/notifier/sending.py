@@ -15,7 +15,7 @@ from countersign.runtime.errors import KeyUnknown
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose
-from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, withheld
+from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, with_room, withheld
 from services.notifier.deliveries import delivery_of
 from services.notifier.model import Answer, Receipt, Send, Withhold
 from services.notifier.words import choose
@@ -117,11 +117,11 @@ class Texts:
         """Claim texts that may leave, and lease those that never will; delayed ones stay due."""
         started = _seconds()
         room = self._provider.room(limit, started)
-        candidates = await store.due(db, room or limit, sending=room > 0)
+        candidates = await store.due(db, limit, sending=room > 0)
         if not candidates:
             return ()
         recent, now = await store.recent(db, candidates, self._limits)
-        steps = plan(candidates, recent, self._limits, now)
+        steps = with_room(plan(candidates, recent, self._limits, now), room)
         await store.mark(db, steps, now)
         items: list[Claim | Withhold] = []
         for step in steps:

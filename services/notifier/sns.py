@@ -17,8 +17,10 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
+    PartialCredentialsError,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
@@ -105,7 +107,7 @@ def answer_of_failure(error: BotoCoreError) -> Receipt:
             if isinstance(cause, aiohttp.ClientConnectorError) or not isinstance(cause, aiohttp.ClientError):
                 return Receipt(Answer.NOT_SENT, "provider.unreachable")
             return Receipt(Answer.IN_DOUBT, "provider.reset")
-        case NoCredentialsError():
+        case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
             return Receipt(Answer.STOPPED, "provider.authorization")
         case ReadTimeoutError():
             return Receipt(Answer.IN_DOUBT, "provider.timeout")

@@ -55,15 +55,29 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
 def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
     """Return every limit of the running configuration."""
     own = [
-        Limit("text.life_left_min", f"{LIFE_LEFT_MIN.total_seconds():.0f} s", "design, invariant 6"),
-        Limit("text.septets_max", str(PART_SEPTETS_MAX), "3GPP TS 23.038 and 23.040: one part"),
-        Limit("claim.good_for", f"{CLAIM_GOOD_SECONDS:.0f} s", "design, section 2"),
-        Limit("claim.settled_within", f"{store.CLAIM_SECONDS_MAX} s", "design, section 2: in doubt from then on"),
-        Limit("dispatch.kept", f"{store.KEPT_DAYS} days", "design, section 2: longer than any topic"),
-        Limit("sns.parallel_max", str(settings.sns.parallel_max), "design, section 2; bound 256"),
+        Limit("text.life_left_min", f"{LIFE_LEFT_MIN.total_seconds():.0f} s", "chosen: a later code would arrive dead"),
+        Limit("text.septets_max", str(PART_SEPTETS_MAX), "3GPP TS 23.038 and 23.040, 9.2.3.24.1: one part"),
+        Limit(
+            "claim.good_for",
+            f"{CLAIM_GOOD_SECONDS:.0f} s",
+            "chosen: with sns.publish_max it ends well before the doubt",
+        ),
+        Limit(
+            "claim.settled_within",
+            f"{store.CLAIM_SECONDS_MAX} s",
+            "chosen: an unsettled claim is unknown from then on, for ever",
+        ),
+        Limit("dispatch.kept", f"{store.KEPT_DAYS} days", "chosen: longer than any topic could bring a challenge back"),
+        Limit(
+            "sns.parallel_max",
+            str(settings.sns.parallel_max),
+            "chosen: in flight at once, a process; SNS takes 20/s by default, at about 0.1 s each",
+        ),
         Limit("sns.attempts_max", "1", "SNS has no idempotency token: a retry is a second text"),
-        Limit("sns.connect_max", f"{sns.CONNECT_SECONDS_MAX:.0f} s", "standards, SMS on AWS"),
-        Limit("sns.read_max", f"{sns.READ_SECONDS_MAX:.0f} s", "standards, SMS on AWS"),
+        Limit(
+            "sns.connect_max", f"{sns.CONNECT_SECONDS_MAX:.0f} s", "chosen: nobody waits for a host that is not there"
+        ),
+        Limit("sns.read_max", f"{sns.READ_SECONDS_MAX:.0f} s", "chosen: from then on the text is in doubt"),
         Limit(
             "sns.publish_max", f"{sns.PUBLISH_SECONDS_MAX:.0f} s", "chosen: claim and send end before the doubt begins"
         ),

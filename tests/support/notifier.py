@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from countersign.contract.number import NONCE_BYTES, PhoneNumber, seal_number
+from countersign.runtime.checkpoint import Checkpoint, nothing
 from services.notifier.settings import NotifierSettings
 from services.notifier.wiring import SERVICE
 from services.verifier.codes import sealed
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from countersign.contract import ChallengeIssued
-    from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.machine import Machine
     from tests.support.servers import Servers
     from tests.support.sns_stand_in import SnsStandIn
@@ -99,11 +99,10 @@ class Neighbourhood:
         return NotifierSettings(**(fields | over))
 
     def notifier(
-        self, instance: str = "t0", *, checkpoint: Checkpoint | None = None, **over: Any
+        self, instance: str = "t0", *, checkpoint: Checkpoint = nothing, **over: Any
     ) -> AbstractAsyncContextManager[Machine]:
         """Run a notifier in this process."""
-        given = {} if checkpoint is None else {"checkpoint": checkpoint}
-        return running(SERVICE, self.settings(instance, **over), **given)
+        return running(SERVICE, self.settings(instance, **over), checkpoint=checkpoint)
 
     async def person(self, *, account_id: UUID | None = None, fingerprint: bytes | None = None, **over: Any) -> Person:
         """Put somebody with a confirmed number into enrolment's tables; their number counts as no other's does."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -143,7 +143,7 @@ async def test_a_terminated_notifier_settles_what_is_in_flight(near: Neighbourho
     ],
 )
 async def test_a_number_that_does_not_open_is_no_text(
-    near: Neighbourhood, sns: SnsStandIn, over: dict[str, object], state: str, reason: str
+    near: Neighbourhood, sns: SnsStandIn, over: dict[str, Any], state: str, reason: str
 ) -> None:
     """Sealed under a key that may still come: it waits as long as its challenge. Broken: refused."""
     challenge = near.challenge(await near.person(**over), life=9)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countersign.policy import TextLimits
-from services.notifier.decide import attempted, doubted, free_at, pause_of, plan, withheld
+from services.notifier.decide import attempted, doubted, free_at, pause_of, plan, with_room, withheld
 from services.notifier.model import Answer, Candidate, Delay, Receipt, Recent, SealedNumber, Send, State, Withhold
 
 if TYPE_CHECKING:
@@ -199,6 +199,16 @@ def test_no_order_of_batches_breaks_a_limit(arrivals: list[tuple[int, int, int]]
         assert all(a - b >= timedelta(hours=1) for a, b in zip(times, times[3:], strict=False))
     for times in left.values():
         assert all(a - b >= timedelta(hours=1) for a, b in zip(times, times[4 + members :], strict=False))
+
+
+def test_without_room_nothing_leaves_but_ends_are_told() -> None:
+    """A stopped provider is tried by one text; what never leaves is settled all the same."""
+    late = a_candidate(expires_at=NOON)
+    batch = [a_candidate(a_number(fingerprint=bytes([n]))) for n in range(3)]
+    steps = plan([batch[0], late, *batch[1:]], Recent({}, {}), LIMITS, NOON)
+    assert [step.candidate for step in with_room(steps, 3)] == [batch[0], late, batch[1], batch[2]]
+    assert [step.candidate for step in with_room(steps, 1)] == [batch[0], late]
+    assert [step.candidate for step in with_room(steps, 0)] == [late]
 
 
 def test_a_limit_of_one_is_a_limit() -> None:
