@@ -23,14 +23,16 @@ async def verifier(servers: Servers) -> AsyncIterator[VerifierUnderTest]:
     ending = asyncio.Event()
 
     async def live() -> None:
-        async with a_verifier(servers) as verifier:
-            started.set_result(verifier)
-            await ending.wait()
+        try:
+            async with a_verifier(servers) as verifier:
+                started.set_result(verifier)
+                await ending.wait()
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
 
     task = loop.create_task(live())
-    await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        task.result()
-    yield started.result()
+    yield await started
     ending.set()
     await task

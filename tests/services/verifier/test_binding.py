@@ -13,10 +13,10 @@ from tests.support.kafka import eventually, publish_raw
 
 if TYPE_CHECKING:
     from countersign.contract import AccessAssessed
-    from tests.support.verifier import VerifierUnderTest
+    from tests.support.verifier import Member, VerifierUnderTest
 
 pytestmark = pytest.mark.servers
-ALLOW = {"outcome": "allow", "reasons": ["ip.known"], "place_known": True}
+ALLOW: dict[str, Any] = {"outcome": "allow", "reasons": ["ip.known"], "place_known": True}
 
 
 async def test_a_code_of_another_challenge_is_wrong(verifier: VerifierUnderTest) -> None:
@@ -79,7 +79,7 @@ async def test_the_floor_knows_managers_holds_and_strangers(verifier: VerifierUn
     await verifier.db.execute(
         "UPDATE enrolment.member SET role = NULL, name = NULL, removed_at = now() WHERE user_id = $1", nobody.user_id
     )
-    cases = [
+    cases: list[tuple[Member, dict[str, Any], str]] = [
         (manager, {"reasons": ["two_factor.off"]}, "challenged"),
         (held, {"action": "export", "reasons": ["two_factor.off"]}, "number.recent"),
         (free, {"action": "export", "reasons": ["two_factor.off"]}, "granted"),

@@ -272,7 +272,7 @@ async def test_a_replay_of_the_topic_changes_nothing(verifier: VerifierUnderTest
     await verifier.publish(event, event, last)
 
     async def folded() -> bool:
-        return (await verifier.state(last.request_id))["status"] == 200
+        return bool((await verifier.state(last.request_id))["status"] == 200)
 
     await eventually(folded)
     assert len(verifier.phones.decisions[event.request_id]) == 1
