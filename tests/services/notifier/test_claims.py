@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import secrets
 import signal
+from base64 import b64encode
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -166,3 +169,30 @@ async def test_a_number_that_is_gone_is_refused(near: Neighbourhood, sns: SnsSta
         ("countersign.sms.refused.v1", "number.unknown")
     ] * 2
     assert near.sent(sns, gone, foreign) == []
+
+
+async def test_a_code_key_that_is_installed_late_is_waited_for(
+    near: Neighbourhood, sns: SnsStandIn, tmp_path: Path
+) -> None:
+    """Sealed under a key that this process does not hold: sent once, as soon as its secrets file has it."""
+    held = near.servers.secrets["notifier"]
+    new = {**held["code_keys"][0], "key_id": "code-new", "secret": b64encode(secrets.token_bytes(32)).decode()}
+    challenge = near.challenge(await near.person(), key=new)
+    async with a_process(near, tmp_path) as (_, log):
+        await near.issue(challenge)
+
+        async def is_kept() -> bool:
+            return bool(
+                await near.db.fetchval(
+                    "SELECT count(*) FROM notifier.dead_letter WHERE kind = 'key_unknown' AND value = $1",
+                    challenge.event.model_dump_json().encode(),
+                )
+            )
+
+        await eventually(is_kept, within=40)
+        assert near.sent(sns, challenge) == []
+        file = tmp_path / "notifier.json"
+        file.write_text(json.dumps({**held, "code_keys": [*held["code_keys"], new]}))
+        (row,) = await near.settled(challenge)
+    assert row["state"] == "accepted", log.read_text()
+    assert near.sent(sns, challenge) == [challenge.code]
