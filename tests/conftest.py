@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import pytest
 import pytest_asyncio
 
 from tests.support.servers import Servers, origin
@@ -23,6 +25,19 @@ _WORDS = {
 def pytest_report_header() -> str:
     """Say which servers the run takes."""
     return f"servers: {_WORDS[origin()]}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped where nothing may be."""
+    if os.environ.get("CI") and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("skipped under CI, where nothing may be: the run has failed", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a run under CI fail that skipped a test."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aiohttp import ClientError
+
 from deploy.local import programs, secret_files, stack_env
 from deploy.local.layout import PORTS, Layout, UnfitError, from_environment, held, refuse_taken_ports
 from deploy.local.postgres import ROLES
@@ -88,7 +90,10 @@ def _demo(layout: Layout) -> int:
     env = stack_env.read(layout.stack_env)
     if env is None or "GATEWAY_URL" not in env:
         raise UnfitError(f"No stack runs with {layout.data}: make run")
-    asyncio.run(perform(stage_of(env), _say))
+    try:
+        asyncio.run(perform(stage_of(env), _say))
+    except (OSError, ClientError) as error:
+        raise UnfitError(f"The stack of {layout.stack_env} does not answer ({error}): make run") from error
     return 0
 
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+from deploy.local import needs
 from deploy.local.checkout import CHECKOUT, virtual_environment
 from deploy.local.jars import fetch_jars, jars_are_there
 
-_JAVA_MIN = 17  # Kafka 4 runs on nothing older
 _STAMP = "countersign-lock"
 
 
@@ -27,9 +25,9 @@ def main(what: str, arguments: list[str]) -> None:
     os.umask(0o022)  # PostgreSQL's user must be able to read what is installed
     os.chdir(CHECKOUT)
     began = time.monotonic()
-    for needed in (_needs_python_venv(), _needs_java(), _needs_maven(), _needs_chromium() if what == "dev" else None):
+    for needed in (needs.python_venv(), needs.java(), needs.maven(), needs.chromium() if what == "dev" else None):
         if needed is not None:
-            _install_or_refuse(*needed)
+            needs.install_or_refuse(*needed)
     jars = _Fetch()
     jars.start()
     python = _environment(what)
@@ -93,60 +91,12 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-# Each finding is: what is missing, in words, and the Debian packages that bring it.
-_Needed = tuple[str, list[str]]
-
-
-def _needs_python_venv() -> _Needed | None:
-    probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], check=False, capture_output=True)
-    if probe.returncode == 0:
-        return None
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"Python {version} has no venv module", [f"python{version}-venv"]
-
-
-def _needs_java() -> _Needed | None:
-    packages = ["default-jre-headless"]
-    if shutil.which("java") is None:
-        return f"Java {_JAVA_MIN} or newer is missing, which Kafka runs on", packages
-    said = subprocess.run(["java", "-version"], check=False, capture_output=True, text=True)
-    found = re.search(r'version "(\d+)', said.stderr + said.stdout)
-    if found is not None and int(found[1]) >= _JAVA_MIN:
-        return None
-    return f"Java {_JAVA_MIN} or newer is needed, and `java` is {found[1] if found else 'something else'}", packages
-
-
-def _needs_maven() -> _Needed | None:
-    if jars_are_there() or shutil.which("mvn") is not None:
-        return None
-    return "Maven is missing, which brings Kafka", ["maven"]
-
-
-def _needs_chromium() -> _Needed | None:
-    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
-        return None
-    return "Chromium is missing, which the tests drive", ["chromium"]
-
-
-def _install_or_refuse(missing: str, packages: list[str]) -> None:
-    """As root on Debian or Ubuntu install it; else end with one sentence that has the command that helps."""
-    command = f"apt-get install -y {' '.join(packages)}"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise SystemExit(f"{missing}: sudo {command}")
-    _say(f"{missing}: installing {' '.join(packages)} ...")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for argv in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
-    ):
-        done = subprocess.run(argv, check=False, capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        raise SystemExit(f"{missing}, and `{command}` failed:\n{done.stderr[-2000:]}")
-
-
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    try:
+        main(sys.argv[1], sys.argv[2:])
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells say of a program that Ctrl-C ended
