@@ -17,7 +17,6 @@ Needed = tuple[str, list[str]]
 
 
 def python_venv() -> Needed | None:
-    """Debian cuts the module off."""
     probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], check=False, capture_output=True)
     if probe.returncode == 0:
         return None
@@ -26,7 +25,6 @@ def python_venv() -> Needed | None:
 
 
 def java() -> Needed | None:
-    """Kafka runs on it."""
     packages = ["default-jre-headless"]
     if shutil.which("java") is None:
         return f"Java {_JAVA_MIN} or newer is missing, which Kafka runs on", packages
@@ -38,14 +36,12 @@ def java() -> Needed | None:
 
 
 def maven() -> Needed | None:
-    """It brings Kafka, once."""
     if jars_are_there() or shutil.which("mvn") is not None:
         return None
     return "Maven is missing, which brings Kafka", ["maven"]
 
 
 def chromium() -> Needed | None:
-    """The tests drive it."""
     if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
         return None
     return "Chromium is missing, which the tests drive", ["chromium"]
