@@ -165,13 +165,15 @@ def _services() -> list[str]:
 
 
 def _topics_read_by(service: str) -> set[str]:
-    """Return the topics of the events that the service's source gives to `reader(...)`."""
+    """Return the topics that the service's folds name: by events given to `reader(...)`, or by an event's `.topic`."""
     models = {model.__name__: model.topic for model in EVENTS}
     read = set()
-    for path in (ROOT / "services" / service).rglob("*.py"):
+    for path in (ROOT / "services" / service).glob("fold*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "reader":
+            if isinstance(node, ast.Call) and _name(node.func) == "reader":
                 read |= {models[name] for name in map(_name, node.args) if name in models}
+            elif isinstance(node, ast.Attribute) and node.attr == "topic" and _name(node.value) in models:
+                read.add(models[_name(node.value)])
     return read
 
 
