@@ -165,10 +165,10 @@ def _services() -> list[str]:
 
 
 def _topics_read_by(service: str) -> set[str]:
-    """Return the topics that the service's folds name: by events given to `reader(...)`, or by an event's `.topic`."""
+    """Return the topics that the service reads: by events given to `reader(...)`, or by an event's `.topic`."""
     models = {model.__name__: model.topic for model in EVENTS}
     read = set()
-    for path in (ROOT / "services" / service).glob("fold*.py"):
+    for path in (ROOT / "services" / service).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and _name(node.func) == "reader":
                 read |= {models[name] for name in map(_name, node.args) if name in models}
