@@ -43,7 +43,7 @@ def dsn_of(role: str, superuser_dsn: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{role}:{_password(role, superuser_dsn)}{at or '@'}{where}"))
 
 
-def program(folder: Path, *, port: int, password: str, durable: bool = True) -> Program:
+def program(folder: Path, *, port: int, password: str, log: Path | None = None, durable: bool = True) -> Program:
     """Return PostgreSQL on the loopback address, its data in `folder`, made on first use.
 
     `durable=False` leaves out fsync: for tests, whose data die with them.
@@ -68,7 +68,7 @@ def program(folder: Path, *, port: int, password: str, durable: bool = True) -> 
         options |= {"fsync": "off", "full_page_writes": "off"}
     argv = [str(binaries / "postgres"), "-D", str(folder)]
     argv += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    log = folder.with_name(f"{folder.name}.log")
+    log = log or folder.with_name(f"{folder.name}.log")
     return Program(name="PostgreSQL", argv=argv, log=log, ready=ready, user=user, cwd=folder, stop=signal.SIGINT)
 
 

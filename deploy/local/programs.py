@@ -62,7 +62,8 @@ def server(name: str, layout: Layout, superuser_password: str) -> Program:
             port, controller = layout.port("kafka"), layout.port("kafka controller")
             return kafka.program(layout.data / "kafka", port=port, controller_port=controller)
         case "postgres":
-            return postgres.program(layout.postgres, port=layout.port("postgres"), password=superuser_password)
+            port, log = layout.port("postgres"), layout.logs / "postgres.log"
+            return postgres.program(layout.postgres, port=port, password=superuser_password, log=log)
         case "sns":
             return sns.program(layout.logs, port=layout.port("sns"))
         case _:

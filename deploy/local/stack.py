@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import ClientError
@@ -123,9 +124,12 @@ def forget(layout: Layout) -> bool:
     if not _password_file(layout).exists():
         return False
     shutil.rmtree(layout.postgres, ignore_errors=True)
+    if layout.postgres.parent != layout.data:  # it was moved: see `reachable`
+        with suppress(OSError):  # its database was never made
+            layout.postgres.parent.rmdir()
     for name in ("kafka", "logs", "secrets"):
         shutil.rmtree(layout.data / name, ignore_errors=True)
-    for name in ("seed.json", "seeded", "stack.env", "postgres.log"):
+    for name in ("seed.json", "seeded", "stack.env"):
         (layout.data / name).unlink(missing_ok=True)
     return True
 
