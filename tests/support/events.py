@@ -215,7 +215,7 @@ def _request(over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest_for(request_id: UUID, user_id: UUID, summary: contract.Summary) -> str:
-    shown = summary.model_dump(mode="json")
+    shown = summary.model_dump(mode="json", exclude_none=True)
     return a_digest({"request_id": str(request_id), "user_id": str(user_id), "summary": shown})
 
 
