@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
 from countersign.runtime import http
 from countersign.runtime.frame import Limit, Parts, Service
+from countersign.runtime.sweep import Sweep
 from services.gateway import decide, fold, store, words
 from services.gateway.gate import Gate
 from services.gateway.guard import FORM_BYTES_MAX
@@ -17,7 +18,6 @@ from services.gateway.render import Pages
 from services.gateway.seed import seed
 from services.gateway.settings import GatewaySettings
 from services.gateway.site import application
-from services.gateway.sweep import Sweep
 from services.gateway.upstream import Enrolment, Exports
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.frame import Frame
 
+SWEPT_EVERY_SECONDS = 300.0  # chosen: a session that is over opens nothing meanwhile
 SUBMIT_SECONDS = 5.0  # chosen: somebody looks at an empty page meanwhile
 
 
@@ -74,7 +75,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
 
         yield Parts(
             folds=(fold.members(), fold.settings()),
-            dues=(Sweep(),),
+            dues=(Sweep(store.sweep, SWEPT_EVERY_SECONDS),),
             sites=(site(Site.PAGES), site(Site.CONSOLE)),
         )
 

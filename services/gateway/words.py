@@ -23,8 +23,8 @@ class Words:
         self.language = language
         self._flat = dict(_flatten(table))
 
-    def keys(self) -> frozenset[str]:
-        """Return all keys, plural forms apart."""
+    def names(self) -> frozenset[str]:
+        """Return the keys of all that is said, plural forms apart."""
         return frozenset(self._flat)
 
     def __call__(self, key: str, **fill: object) -> str:

@@ -33,13 +33,13 @@ _ARGUMENTS = [
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def whole(stack: RunningStack) -> WholeStack:
-    """The run's stack, as its pages' visitors see it."""
+    """Return the run's stack, as its pages' visitors see it."""
     return WholeStack(stack.env)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """One Chromium for all tests; each computer is a context of its own."""
+    """Start one Chromium for all tests; each computer is a context of its own."""
     path = next(filter(None, map(shutil.which, _CHROMIUM)), None)
     if path is None:
         pytest.fail("no Chromium: apt-get install chromium")
@@ -51,19 +51,19 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def household(whole: WholeStack) -> Household:
-    """An account of the test's own, two-factor on."""
+    """Make an account of the test's own, two-factor on."""
     return await whole.household()
 
 
 @pytest.fixture(params=[True, False], ids=["script", "no-script"])
 def script(request: pytest.FixtureRequest) -> bool:
-    """Whether the browser runs scripts."""
+    """Say whether the browser runs scripts."""
     return bool(request.param)
 
 
 @pytest.fixture
 def computer(chromium: Browser, whole: WholeStack, script: bool) -> Callable[..., Any]:
-    """Return how to sit down at a computer: `async with computer(address=...) as me`."""
+    """Return how a person sits down at a computer; scripts or none as the test's turn says."""
 
     @asynccontextmanager
     async def sit_down(*, address: str | None = None, width: int = 1100, **options: Any) -> AsyncIterator[Computer]:

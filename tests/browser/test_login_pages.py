@@ -83,7 +83,9 @@ async def test_the_code_box_comes_after_the_password(computer: Computers, whole:
     assert await whole.texts(unprotected.owner.number, me.address) == []
 
 
-async def test_the_code_goes_to_the_registered_number(computer: Computers, whole: WholeStack, household: Household) -> None:
+async def test_the_code_goes_to_the_registered_number(
+    computer: Computers, whole: WholeStack, household: Household
+) -> None:
     """M6: the code goes to that number and nowhere else; the page shows its last two digits only."""
     async with computer() as me:
         await me.give_password(household.managed[1])

@@ -1,0 +1,79 @@
+"""What the pages say while a part of the system is slow or away. Parts are frozen, so nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.whole_stack import Household, WholeStack
+
+    Computers = Callable[..., Any]
+
+pytestmark = [pytest.mark.servers, pytest.mark.browser]
+
+
+@contextmanager
+def frozen(whole: WholeStack, name: str) -> Iterator[None]:
+    """Freeze a process of the stack."""
+    pid = int(whole[f"PID_{name}"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_one_moment(computer: Computers, whole: WholeStack, household: Household) -> None:
+    """M5: undecided means one moment, not in; the code box comes by itself, with a script or a refresh."""
+    async with computer() as me:
+        with frozen(whole, "RISK_EVALUATOR"):
+            await me.give_password(household.owner)
+            await me.reads("We are checking whether a code is needed")
+            assert not await me.is_let_in()
+            await me.open("/login/code")
+        await me.asked_for_code()
+
+
+async def test_verifier_away(computer: Computers, whole: WholeStack, household: Household) -> None:
+    """M1: with the verifier gone nobody is in, the page says so, and it goes on where it was."""
+    async with computer() as me:
+        with frozen(whole, "VERIFIER"):
+            await me.give_password(household.owner)
+            await me.reads("A part of our service does not answer")
+            await me.not_asked_for_code()
+        await me.open("/login/code")
+        await me.asked_for_code()
+
+
+async def test_text_in_doubt(computer: Computers, whole: WholeStack, household: Household) -> None:
+    """M6: a text whose sending is in doubt is shown as that."""
+    async with computer() as me:
+        with frozen(whole, "SNS"):
+            await me.give_password(household.owner)
+            await me.asked_for_code()
+            if await me.page.evaluate("1") and "sending" in await me.page.inner_text("#text"):
+                await me.page.wait_for_timeout(8_000)
+                await me.page.goto(me.page.url)
+            await me.reads("may not have left")
+
+
+async def test_locked(computer: Computers, household: Household) -> None:
+    """M7: after ten wrong codes no code is sent for a while, and the page says how long."""
+    async with computer() as me:
+        for _ in range(2):
+            await me.give_password(household.managed[0])
+            await me.asked_for_code()
+            for _ in range(5):
+                await me.give_code("not it".replace("not it", "999999"))
+            await me.reads("can no longer be used")
+        await me.give_password(household.managed[0])
+        await me.reads("Too many wrong codes")
+        await me.reads("Try again in")
+        await me.not_asked_for_code()

@@ -1,0 +1,40 @@
+"""Argon2id in threads, with a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.gateway.passwords import Busy, Passwords
+from services.gateway.settings import PasswordSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    """Make a checker with one thread and room for one more."""
+    checker = Passwords(PasswordSettings(threads=1, waiting_max=1))
+    yield checker
+    checker.close()
+
+
+async def test_right_wrong_and_nobody(passwords: Passwords) -> None:
+    """What nobody's password is, nobody has."""
+    kept = passwords.hash("correct horse")
+    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert await passwords.right(kept, "correct horse")
+    assert not await passwords.right(kept, "Correct horse")
+    assert not await passwords.right(None, "nobody has this password")
+    assert not await passwords.right("$argon2id$broken", "x")
+
+
+async def test_a_full_queue_says_so(passwords: Passwords) -> None:
+    """One at work, one waiting, the third is told to come back; then there is room again."""
+    kept = passwords.hash("x")
+    results = await asyncio.gather(*(passwords.right(kept, "x") for _ in range(3)), return_exceptions=True)
+    assert [isinstance(result, Busy) for result in results] == [False, False, True]
+    assert await passwords.right(kept, "x")
