@@ -19,30 +19,11 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection, Link
     from countersign.runtime.publisher import Publisher
     from countersign.runtime.record import Outgoing
+    from countersign.runtime.waker import Waker
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 Item_contra = TypeVar("Item_contra", contravariant=True)
-
-
-class Waker:
-    """Wakes due work at once, instead of at its next look."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def wake(self) -> None:
-        """Say that something became due."""
-        self._event.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Return when woken, or after that many seconds."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            pass
-        self._event.clear()
 
 
 class Due(Protocol[Item, Done]):

@@ -164,3 +164,8 @@ async def reachable(dsn: str, service: str) -> str | None:
             return f"PostgreSQL does not answer: {type(error).__name__}"
         raise
     return None
+
+
+def rows_of(told: str) -> int:
+    """Return how many rows a statement says it changed: `DELETE 5` is five."""
+    return int(told.rpartition(" ")[2])

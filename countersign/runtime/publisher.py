@@ -18,7 +18,7 @@ from aiokafka.errors import (
 
 from countersign.runtime import outbox
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.due import Waker
+from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

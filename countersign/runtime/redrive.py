@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from countersign.runtime import dead_letter
 from countersign.runtime.dead_letter import DeadLetter, Redrive
-from countersign.runtime.due import Waker
 from countersign.runtime.errors import Kind, OffContract, kind_of
 from countersign.runtime.fold import absorb
+from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

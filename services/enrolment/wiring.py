@@ -11,6 +11,7 @@ from countersign import policy
 from countersign.client import Grants
 from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.http import Site, application
+from countersign.runtime.sweep import Sweep
 from services.enrolment import decide, retention
 from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.http import Routes
@@ -40,7 +41,7 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants)),
-            dues=(retention.Retention(),),
+            dues=(Sweep(retention.erase),),
             sites=(Site(app, settings.http.host, settings.http.port),),
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from countersign.client.digests import contacts_digest
-from countersign.runtime.due import Waker
+from countersign.runtime.waker import Waker
 from services.exports import contacts, store
 from services.exports.decide import reason_of_end
 from services.exports.files import write_file
@@ -88,26 +88,7 @@ class Ending:
         return []
 
 
-class Forgetting:
-    """Deletes what is older than anything that could ask for it, some rows at a time."""
-
-    name = "export_sweep"
-    every = 600.0
-    parallel = 2  # one more than ever in flight, so that it pauses after each
-
-    def __init__(self) -> None:
-        self.waker = Waker()
-
-    async def take(self, db: Connection, limit: int) -> Sequence[None]:
-        del db, limit
-        return [None]
-
-    async def act(self, item: None) -> None:
-        """Do nothing: forgetting is settling."""
-
-    async def settle(self, db: Connection, done: Sequence[None]) -> list[Outgoing]:
-        del done
-        await contacts.forget_pages(db)
-        if await store.sweep(db):
-            self.waker.wake()
-        return []
+async def forget(db: Connection) -> int:
+    """Forget what nobody can ask for any more, some rows at a time; return how many."""
+    await contacts.forget_pages(db)
+    return await store.sweep(db)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.client import Grants
-    from countersign.runtime.due import Waker
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.waker import Waker
 
 _read: Callable[[Record], Incoming[AccessGranted | AccessDenied] | None] = reader(AccessGranted, AccessDenied)
 

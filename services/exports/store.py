@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.postgres import rows_of
 from services.exports.contacts import contact_of
 from services.exports.model import Denied, Export, Granted, Late, Outcome
 
@@ -265,8 +266,7 @@ async def expire(db: Connection, reasons: Mapping[UUID, str]) -> int:
 
 async def sweep(db: Connection) -> int:
     """Forget what no topic could ask for any more; return how many rows."""
-    swept = [await db.execute(statement) for statement in (SWEEP_EXPORTS, SWEEP_SPENT)]
-    return sum(int(told.rpartition(" ")[2]) for told in swept)
+    return sum([rows_of(await db.execute(statement)) for statement in (SWEEP_EXPORTS, SWEEP_SPENT)])
 
 
 def _export(row: Mapping[str, Any]) -> Export:

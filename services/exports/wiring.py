@@ -10,8 +10,9 @@ from prometheus_client import Counter
 from countersign.client import AccessRequests, Grants
 from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
+from countersign.runtime.sweep import Sweep
 from services.exports.contacts import seed
-from services.exports.due import Ending, Forgetting, Writing
+from services.exports.due import Ending, Writing, forget
 from services.exports.fold import ObeyDecisions
 from services.exports.http import Routes
 from services.exports.settings import ExportsSettings, limits
@@ -39,7 +40,7 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(
             folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
-            dues=(writing, Ending(counter), Forgetting()),
+            dues=(writing, Ending(counter), Sweep(forget)),
             sites=(Site(app, settings.http.host, settings.http.port),),
         )
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from datetime import datetime
 
-    from countersign.runtime.due import Waker
     from countersign.runtime.keys import KeyRing
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.waker import Waker
     from services.notifier.model import Dispatch, Known
 
 _parse = reader(ChallengeIssued)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from countersign.contract import ChallengeIssued
 from countersign.contract.number import SealBroken as NumberBroken
 from countersign.contract.number import open_number
-from countersign.runtime.due import Waker
 from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.waker import Waker
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from countersign.runtime.postgres import rows_of
 from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, State
 
 if TYPE_CHECKING:
@@ -266,7 +267,6 @@ def is_end(row: asyncpg.Record) -> bool:
     return State(row["state"]) is not State.DUE
 
 
-async def forget(db: Connection) -> bool:
-    """Delete some of what is past its days; tell whether there may be more."""
-    deleted: str = await db.execute(FORGET, KEPT_DAYS)
-    return deleted != "DELETE 0"
+async def sweep(db: Connection) -> int:
+    """Delete some texts that are past their days; return how many."""
+    return rows_of(await db.execute(FORGET, KEPT_DAYS))

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from countersign import policy
-from countersign.runtime.due import Waker
 from countersign.runtime.frame import Frame, Limit, Parts, Service
 from countersign.runtime.keys import KeyRing
+from countersign.runtime.sweep import Sweep
+from countersign.runtime.waker import Waker
 from services.notifier import sns, store, words
 from services.notifier.counters import Counters
 from services.notifier.decide import LIFE_LEFT_MIN, PAUSE_SECONDS_MAX
@@ -17,7 +18,6 @@ from services.notifier.gsm7 import PART_SEPTETS_MAX
 from services.notifier.provider import PROBE_EVERY_SECONDS, Provider
 from services.notifier.sending import CLAIM_GOOD_SECONDS, Doubts, Rings, Texts, Wording
 from services.notifier.settings import NotifierSettings
-from services.notifier.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -48,7 +48,7 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
         )
         yield Parts(
             folds=[Challenges(rings.codes, waker)],
-            dues=[texts, Doubts(counters, frame.log), Sweep()],
+            dues=[texts, Doubts(counters, frame.log), Sweep(store.sweep)],
         )
 
 

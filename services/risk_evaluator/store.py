@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from countersign.runtime.postgres import rows_of
 from services.risk_evaluator.model import Assessed, Beliefs, Fingerprint
 
 if TYPE_CHECKING:
@@ -204,13 +205,13 @@ async def forget(db: Connection, forgettings: Sequence[Forgetting]) -> None:
     await db.execute(DROP_FORGOTTEN, *columns)
 
 
-async def sweep(db: Connection, forget_after: timedelta) -> bool:
-    """Delete old assessments and idle places; tell whether more are left."""
-    counts = (
+async def sweep(db: Connection, *, forget_after: timedelta) -> int:
+    """Delete some old assessments and idle places; return how many rows."""
+    told = (
         await db.execute(SWEEP_ASSESSMENTS, KEPT, SWEPT_ROWS_MAX),
         await db.execute(SWEEP_PLACES, forget_after, SWEPT_ROWS_MAX),
     )
-    return f"DELETE {SWEPT_ROWS_MAX}" in counts
+    return sum(rows_of(one) for one in told)
 
 
 def _beliefs(row: Row) -> Beliefs:

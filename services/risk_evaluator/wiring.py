@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -14,10 +15,10 @@ from countersign.policy import PolicyFile
 from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.settings import ServiceSettings
+from countersign.runtime.sweep import Sweep
 from services.risk_evaluator import store
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
-from services.risk_evaluator.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -58,7 +59,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
                 LearnPlaces(grants, rules.places.forget_after),
                 ForgetPlaces(),
             ),
-            dues=(Sweep(rules.places.forget_after),),
+            dues=(Sweep(partial(store.sweep, forget_after=rules.places.forget_after)),),
         )
 
 

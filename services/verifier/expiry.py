@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.runtime.due import Waker
+from countersign.runtime.postgres import rows_of
+from countersign.runtime.waker import Waker
 from services.verifier import store_decisions
 from services.verifier.model import Denied
 
@@ -31,10 +32,12 @@ RETURNING challenge_id
 
 NOW = "SELECT clock_timestamp()"
 
-OUTLIVED = "SELECT request_id FROM request WHERE taken_at < now() - $1::interval ORDER BY taken_at LIMIT 1000"
-
 # Challenges, texts, answers and decisions go with their request.
-FORGET = "DELETE FROM request WHERE request_id = ANY($1::uuid[])"
+FORGET = """
+DELETE FROM request WHERE request_id IN (
+       SELECT request_id FROM request WHERE taken_at < now() - $1::interval ORDER BY taken_at LIMIT 1000
+          FOR UPDATE SKIP LOCKED)
+"""
 
 
 class Expiry:
@@ -66,27 +69,6 @@ class Expiry:
         return decided.events
 
 
-class Retention:
-    """Forgets requests, and all that hangs on them, after 40 days. Counters stay."""
-
-    name = "retention"
-    every = 600.0
-    parallel = 1
-
-    def __init__(self) -> None:
-        self.waker = Waker()
-
-    async def take(self, db: Connection, limit: int) -> Sequence[Sequence[UUID]]:
-        """Return one helping of requests older than 40 days: forgetting twice is forgetting once."""
-        del limit
-        rows = await db.fetch(OUTLIVED, KEPT)
-        return [[row["request_id"] for row in rows]] if rows else []
-
-    async def act(self, item: Sequence[UUID]) -> Sequence[UUID]:
-        """Nothing outside: the deletion is the transaction."""
-        return item
-
-    async def settle(self, db: Connection, done: Sequence[Sequence[UUID]]) -> list[Outgoing]:
-        """Delete."""
-        await db.execute(FORGET, [request_id for helping in done for request_id in helping])
-        return []
+async def forget(db: Connection) -> int:
+    """Forget some requests that are older than 40 days, and all that hangs on them; return how many. Counters stay."""
+    return rows_of(await db.execute(FORGET, KEPT))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
+from countersign.runtime.sweep import Sweep
 from services.verifier.challenges import Challenges
 from services.verifier.crowd import Crowd
 from services.verifier.desk import Desk
-from services.verifier.expiry import Expiry, Retention
+from services.verifier.expiry import Expiry, forget
 from services.verifier.fold_assessments import AssessmentFold, CodeLimits
 from services.verifier.fold_deliveries import DeliveryFold
 from services.verifier.grants import Signer
@@ -48,7 +49,7 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     )
     yield Parts(
         folds=(assessments, DeliveryFold(desk)),
-        dues=(Expiry(desk), Retention()),
+        dues=(Expiry(desk), Sweep(forget)),
         sites=(_site(frame, desk),),
         background=(desk.waiters.run,),
     )

@@ -16,7 +16,7 @@ from countersign.runtime.postgres import open_pool
 from deploy.local.seeds import draw
 from services.enrolment import changes, overview
 from services.enrolment.chain import broken_at
-from services.enrolment.retention import Retention
+from services.enrolment.retention import erase
 from services.enrolment.seed import seed
 from tests.support.enrolment import Desk, settings_of
 from tests.support.events import a_member_removed, a_member_set
@@ -94,8 +94,7 @@ async def test_ended_numbers_are_erased_after_two_days(desk: Desk) -> None:
     confirmed = await desk.add_number(user_id, "confirmed", provided=timedelta(days=9))
     visible = "SELECT array_agg(number_id) FROM sealed_number WHERE user_id = $1"
     assert set(await desk.db.fetchval(visible, user_id)) == {ended["recent"], confirmed}
-    retention = Retention()
-    await retention.settle(desk.db, [None])
+    await erase(desk.db)
     assert set(await desk.db.fetchval(visible, user_id)) == {ended["recent"], confirmed}
     rows = await desk.db.fetch(
         "SELECT number_id, sealed IS NULL AND fingerprint IS NULL AS erased FROM phone_number WHERE user_id = $1",
@@ -127,7 +126,7 @@ async def test_spent_grants_and_closed_requests_are_kept_forty_days(desk: Desk) 
         await desk.db.execute(
             "INSERT INTO spent_grant VALUES ($1, 'test', now() - make_interval(days => $2))", request_id, days
         )
-    await Retention().settle(desk.db, [None])
+    await erase(desk.db)
     left = await desk.db.fetch("SELECT request_id FROM request WHERE account_id = $1", account_id)
     assert {row["request_id"] for row in left} == {ids["open"], ids["recent"]}
     kept = await desk.db.fetch("SELECT request_id FROM spent_grant WHERE request_id = ANY($1)", list(spent.values()))

@@ -21,7 +21,6 @@ from services.risk_evaluator import store
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Forgetting, Lesson
 from services.risk_evaluator.places import ForgetPlaces
-from services.risk_evaluator.sweep import Sweep
 from tests.support.events import a_places_forgotten, an_access_requested, clock, incoming
 from tests.support.members import Member, a_member
 
@@ -267,11 +266,11 @@ async def test_old_rows_are_swept(servers: Servers, db: Db) -> None:
     )
     idle = a_lesson(granted_at=clock() - YEAR)
     await store.learn(db, [idle])
-    await Sweep(timedelta(0)).settle(db, [None])
+    await store.sweep(db, forget_after=timedelta(0))
     left = await db.fetch("SELECT request_id FROM assessment WHERE account_id = $1", member.account_id)
     assert [row["request_id"] for row in left] == [young.event.request_id]
     assert len(await uses(db, idle.account_id)) == 1
-    await Sweep(YEAR).settle(db, [None])
+    await store.sweep(db, forget_after=YEAR)
     assert not await uses(db, idle.account_id)
 
 

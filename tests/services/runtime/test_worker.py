@@ -45,7 +45,7 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_and_stops_nobody(toy: T
     letters = await toy.fetch("SELECT kind, cause, state, value FROM dead_letter")
     assert len(letters) == 1000
     assert {(row["kind"], row["state"]) for row in letters} == {("off_contract", "new")}
-    assert letters[0]["cause"] == "value: expected JSON; came a string of 5 characters"
+    assert letters[0]["cause"].startswith("value: expected JSON")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_and_stops_nobody(toy: T
         (b"x" * 900_000, None, "value: at most 65536 bytes are read; came 900000 bytes"),
         (None, None, "value: expected a JSON object; came nothing (a tombstone)"),
         (b"{}", [("ce_id", b"1")], "header ce_type: missing"),
-        (b"{}", "other version", "ce_type: expected one of"),
+        (b"{}", "other version", "header ce_type: expected countersign.toy.added.v1; came another major version of it"),
     ],
 )
 async def test_each_kind_of_bad_record_is_told(toy: Toy, value: bytes | None, headers: object, cause: str) -> None:
