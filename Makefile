@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` and `make test`. `make help` lists the rest.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo stack clean limits test check schemas lock
+.PHONY: help run demo example why stack clean limits test check schemas lock
 
 DATA ?= .local
 PORTS ?= 8080
@@ -22,6 +22,12 @@ demo: ## show the login and the export again, on the stack that runs
 
 stack: ## start only the servers (Kafka, PostgreSQL, SNS) and keep them up for `make test ONLY=path`
 	@$(BOOTSTRAP) local -m deploy.local stack
+
+example: ## publish an example request on the stack that runs, and tell what became of it
+	@$(BOOTSTRAP) local -m countersign.cli publish-example access.requested --wait 5
+
+why: ## show which messages were refused last, and why
+	@$(BOOTSTRAP) local -m countersign.cli why
 
 clean: ## forget the data of the stack
 	@$(BOOTSTRAP) local -m deploy.local clean
