@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` and `make test`. `make help` lists the rest.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo example why stack clean limits test check schemas lock
+.PHONY: help run demo example why stack clean limits test faults check schemas lock
 
 DATA ?= .local
 PORTS ?= 8080
@@ -37,6 +37,9 @@ limits: ## print every limit of the running configuration with its source
 
 test: ## run all tests on real servers, or those of ONLY=path
 	@$(BOOTSTRAP) dev -m deploy.local.tests $(ONLY)
+
+faults: ## run all fault tests, also those that `make test` leaves out (half an hour)
+	@$(BOOTSTRAP) dev -m deploy.local.tests faults
 
 check: ## format, lint, types and architecture
 	@$(BOOTSTRAP) dev -m deploy.local.checks
