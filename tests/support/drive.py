@@ -60,6 +60,7 @@ class Driver:
     db: asyncpg.Pool[asyncpg.Record]
     http: aiohttp.ClientSession
     upstream: Upstream
+    patience: float = TEXT_PATIENCE
     told: list[Told] = field(default_factory=list)
     requests: list[UUID] = field(default_factory=list)
     files: dict[UUID, int] = field(default_factory=dict)
@@ -218,7 +219,7 @@ class Driver:
             await asyncio.sleep(0.03)
             if _seconds() - looked > 1.0:
                 looked = _seconds()
-                if looked - began > TEXT_PATIENCE or (await self.state(request_id))["state"] != "challenged":
+                if looked - began > self.patience or (await self.state(request_id))["state"] != "challenged":
                     return None
         return self.texts(number)[-1].code
 

@@ -68,15 +68,20 @@ class Fleet:
         self._staff_account_id = str(uuid4())
         self._ports: dict[tuple[str, str], int] = {}
         self._processes: dict[tuple[str, str], Process] = {}
+        self._routes: dict[str, str] = {}
         for site in SITES:
             self._port(site, "0")
         self.bearer = str(servers.secrets["gateway"]["services"]["token"])
 
     # addresses
 
-    def url(self, site: str, instance: str = "0") -> str:
-        """Return the address of a service's routes."""
-        return f"http://127.0.0.1:{self._port(site, instance)}"
+    def url(self, site: str) -> str:
+        """Return the address of a service's routes: of the first process, or of that which calls are routed to."""
+        return f"http://127.0.0.1:{self._port(site, self._routes.get(site, '0'))}"
+
+    def route(self, site: str, instance: str) -> None:
+        """Have calls from now on go to that process, as a balancer does."""
+        self._routes[site] = instance
 
     def health_url(self, service: str, instance: str = "0") -> str:
         """Return the address of /livez, /readyz and /metrics."""
