@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from services.notifier.model import Receipt
 
 PROBE_EVERY_SECONDS = 10.0  # a mended account is used again within that time
+UNANSWERED_MAX = 3  # in a row: one lost answer is no outage
+# Texts that wait for SNS try it at least every 8 s; when none has tried for so long, nothing is known any more.
+UNANSWERED_SECONDS_MAX = 30.0
+# What tells that nobody is there, whatever it means for the text.
+_UNANSWERED = frozenset({"provider.unreachable", "provider.timeout", "provider.reset", "provider.error"})
 _WORDS = {
     "provider.authorization": "SNS refuses our credentials or rights",
     "provider.clock": "SNS refuses our clock",
@@ -22,7 +27,10 @@ _WORDS = {
 
 
 class Provider:
-    """Stopped by an answer that is ours to mend; then one text at a time tries whether it was."""
+    """Stopped by an answer that is ours to mend; then one text at a time tries whether it was.
+
+    An SNS that does not answer stops nothing, as each text waits for itself; but the process says that it is not ready.
+    """
 
     def __init__(self, health: Health, stopped: Gauge, log: structlog.typing.FilteringBoundLogger) -> None:
         self._health = health
@@ -30,15 +38,23 @@ class Provider:
         self._log = log
         self._reason: str | None = None
         self._probe_at = 0.0
+        self._unanswered = 0
+        self._unanswered_at = 0.0
 
     def room(self, free: int, seconds: float) -> int:
         """Return how many of `free` texts may be claimed at this monotonic time."""
+        if self._unanswered and seconds - self._unanswered_at > UNANSWERED_SECONDS_MAX:
+            self._answered()
         if self._reason is None:
             return free
         return 1 if seconds >= self._probe_at else 0
 
     def heard(self, receipt: Receipt, seconds: float) -> None:
-        """Learn from an answer."""
+        """Learn from an answer, or from there being none."""
+        if receipt.reason in _UNANSWERED:
+            self._missed(seconds)
+        elif receipt.answer is not Answer.NOT_SENT or receipt.reason == "provider.throttled":
+            self._answered()
         match receipt.answer:
             case Answer.STOPPED:
                 self._stop(receipt.reason or "provider.authorization", seconds)
@@ -62,3 +78,17 @@ class Provider:
         self._reason = None
         self._gauge.set(0)
         self._health.tell("sns", None)
+
+    def _missed(self, seconds: float) -> None:
+        self._unanswered += 1
+        self._unanswered_at = seconds
+        if self._unanswered == UNANSWERED_MAX:
+            self._log.error("provider_away")
+        if self._unanswered >= UNANSWERED_MAX:
+            self._health.tell("sns.answers", "SNS does not answer: texts wait, or are in doubt")
+
+    def _answered(self) -> None:
+        if self._unanswered >= UNANSWERED_MAX:
+            self._log.info("provider_answers")
+        self._unanswered = 0
+        self._health.tell("sns.answers", None)

@@ -67,6 +67,23 @@ class SnsStandIn:
     in_flight_max: int = 0
     _replies: dict[str, list[Reply]] = field(default_factory=dict)
     _hold: asyncio.Event = field(default_factory=asyncio.Event)
+    _runner: web.AppRunner | None = None
+
+    async def come(self, port: int = 0) -> None:
+        """Listen on that port, or where it listened before, or on a free one."""
+        port = port or int(self.url.rpartition(":")[2] or 0)
+        app = web.Application()
+        app.router.add_post("/", self.handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def go(self) -> None:
+        """Take no connections any more, and end those that are open."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
     def will_answer(self, number: str, *replies: Reply) -> None:
         """Answer the next publishes to a number so."""
@@ -163,14 +180,9 @@ async def _half(request: web.Request) -> web.StreamResponse:
 async def sns_stand_in(port: int = 0) -> AsyncIterator[SnsStandIn]:
     """Listen on that port of the loopback address, or on a free one."""
     stand_in = SnsStandIn()
-    app = web.Application()
-    app.router.add_post("/", stand_in.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await stand_in.come(port)
     try:
         yield stand_in
     finally:
         stand_in.let_go()
-        await runner.cleanup()
+        await stand_in.go()

@@ -76,9 +76,9 @@ async def test_a_text_that_stays_throttled_is_suppressed_when_its_challenge_is_o
 
 
 async def test_a_text_waits_for_an_sns_that_is_not_there(servers: Servers) -> None:
-    """Connection refused: nothing left. It is sent once somebody listens."""
+    """Connection refused: nothing left, and /readyz says so. It is sent once somebody listens."""
     (port,) = free_ports(1)
-    async with a_neighbourhood(servers, f"http://127.0.0.1:{port}") as near, near.notifier():
+    async with a_neighbourhood(servers, f"http://127.0.0.1:{port}") as near, near.notifier() as machine:
         challenge = near.challenge(await near.person())
         await near.issue(challenge)
 
@@ -86,9 +86,14 @@ async def test_a_text_waits_for_an_sns_that_is_not_there(servers: Servers) -> No
             row = await near.dispatch(challenge)
             return row is not None and row["state"] == "due" and row["reason"] == "provider.unreachable"
 
+        async def is_told() -> bool:
+            return "sns.answers" in machine.health.reasons
+
         await eventually(waits)
+        await eventually(is_told)
         async with sns_stand_in(port) as sns:
             (row,) = await near.settled(challenge)
+            assert not machine.health.reasons
             assert row["state"] == ACCEPTED
             assert len(sns.with_code(challenge.code)) == 1
 
