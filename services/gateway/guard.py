@@ -97,7 +97,9 @@ def _problems(gate: Gate) -> Any:
             return _problem(gate, request, error.status, kind, dict(error.headers))
         except Exception as error:
             if kind_of(error) is Kind.INFRASTRUCTURE:
-                gate.log.warning("page_server_away", error=type(error).__name__)
+                # What a client says of a service that is away names addresses and no secrets; other errors might.
+                said = str(error)[:200] if isinstance(error, ConnectionError) else None
+                gate.log.warning("page_server_away", error=type(error).__name__, reason=said)
                 return _problem(gate, request, 503, "away", {"Retry-After": "2"})
             gate.log.exception("page_bug", error=type(error).__name__)
             return _problem(gate, request, 500, "broken")
@@ -110,8 +112,10 @@ def _problem(
 ) -> web.Response:
     if VISITOR not in request:
         request[VISITOR] = Visitor(new_secret(), None, None, _words(gate, request))
-    again = request.path if kind in {"away", "broken"} and _is_page(request) else gate.front
-    response = gate.pages.page(request, "problem.html", status, kind=kind, again=again)
+    there = _is_page(request)
+    again = request.path if kind in {"away", "broken"} and there else gate.front
+    waits = {"state": "away", "poll": 3, "refresh": 5} if kind == "away" and there else {}
+    response = gate.pages.page(request, "problem.html", status, kind=kind, again=again, **waits)
     for name in ("Allow", "Retry-After"):
         if headers and name in headers:
             response.headers[name] = headers[name]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.person import Computer
 from tests.support.whole_stack import Household, WholeStack, new_address
@@ -29,6 +29,8 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+expect.set_options(timeout=15_000)  # a text in doubt takes the notifier its 5 s, and machines of tests are busy
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     Computers = Callable[..., Any]
 
-pytestmark = [pytest.mark.servers, pytest.mark.browser]
+# axe is a script itself; what the pages are without scripts is the other files' matter.
+with_scripts = pytest.mark.parametrize("script", [True], ids=["script"])
+pytestmark = [pytest.mark.servers, pytest.mark.browser, with_scripts]
 
 # WCAG 2.0 to 2.2, levels A and AA, and what axe's makers call best practice.
 _RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
