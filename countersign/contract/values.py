@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from countersign.runtime.cloudevents import Text, rfc3339
 
@@ -15,6 +24,14 @@ if TYPE_CHECKING:
 
 def _from_text(value: object) -> object:
     return rfc3339(value) if isinstance(value, str) else value
+
+
+def _network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError:
+        raise ValueError("expected a network, such as 203.0.113.7/32") from None
+    return value
 
 
 Time = Annotated[AwareDatetime, BeforeValidator(_from_text)]
@@ -57,7 +74,7 @@ ShortText = Annotated[Text, StringConstraints(max_length=60)]
 Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|001)$")]
 # A place is a network: the address cut by the policy, as text (`203.0.113.7/32`, `2001:db8:1:2::/64`).
-Place = Annotated[str, StringConstraints(pattern=r"^[0-9a-f.:]{2,45}/[0-9]{1,3}$")]
+Place = Annotated[str, StringConstraints(pattern=r"^[0-9a-f.:]{2,45}/[0-9]{1,3}$"), AfterValidator(_network)]
 Version = Annotated[int, Field(ge=1, le=2**62)]
 Send = Annotated[int, Field(ge=1, le=100)]
 

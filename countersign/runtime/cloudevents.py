@@ -39,6 +39,7 @@ Text = Annotated[
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]{1,60}$")]
 
 
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?=-|\Z)")  # W3C Trace Context, 3.2
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -112,6 +113,9 @@ def read(
     """
     if record.value is not None and len(record.value) > VALUE_BYTES_MAX:
         raise OffContract(f"value: at most {VALUE_BYTES_MAX} bytes are read; came {len(record.value)} bytes")
+    around = sum(len(name) + len(value) for name, value in record.headers) + len(record.key or b"")
+    if around > VALUE_BYTES_MAX:
+        raise OffContract(f"headers and key: at most {VALUE_BYTES_MAX} bytes are read; came {around} bytes")
     name = _type(record, listed)
     _expect(record, "ce_specversion", "1.0")
     _expect(record, "content-type", "application/json")
@@ -127,9 +131,13 @@ def read(
         event = model.model_validate_json(record.value)
     except ValidationError as error:
         raise OffContract("; ".join(findings(error))) from None
-    traceparent = record.header("traceparent")
-    trace = traceparent.decode("ascii", "ignore")[:55] if traceparent else None
-    return Incoming(event, record, ce_id, ce_time, trace)
+    return Incoming(event, record, ce_id, ce_time, _trace(record))
+
+
+def _trace(record: Record) -> str | None:
+    """Return the trace if it is one: it goes into columns and on to the next topic. Later versions may be longer."""
+    found = _TRACEPARENT.match(record.header("traceparent") or b"")
+    return found[0].decode() if found else None
 
 
 def _header(record: Record, name: str) -> str:

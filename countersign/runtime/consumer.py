@@ -278,6 +278,6 @@ def record_of(message: ConsumerRecord) -> Record:
         message.offset,
         message.key,
         message.value,
-        tuple(message.headers),
+        tuple((name, value or b"") for name, value in message.headers),  # Kafka lets a value be null
         datetime.fromtimestamp(message.timestamp / 1000, UTC),
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Headers
 
 Kind = Literal["off_contract", "key_unknown", "bug"]
 
@@ -84,12 +85,23 @@ async def keep(db: Connection, letters: Sequence[DeadLetter]) -> None:
         [value[:VALUE_BYTES_MAX] for value in values],
         [len(value) for value in values],
         [hashlib.sha256(value).digest() for value in values],
-        [headers_to_text(record.headers)[:VALUE_BYTES_MAX] for record in records],
+        [headers_to_text(_within(record.headers)) for record in records],
         [record.appended_at for record in records],
         [letter.kind for letter in letters],
         [letter.cause for letter in letters],
         RETRY_EVERY,
     )
+
+
+def _within(headers: Headers) -> Headers:
+    """Return headers that are readable when the letter is folded again; cut ones are a byte too long to be folded."""
+    room, kept = VALUE_BYTES_MAX + 1, []
+    for name, value in headers:
+        kept.append((name[:room], value[: max(0, room - len(name))]))
+        room -= len(name) + len(value)
+        if room <= 0:
+            break
+    return tuple(kept)
 
 
 async def take(db: Connection, limit: int, topics: Sequence[str]) -> list[Redrive]:

@@ -1,0 +1,89 @@
+"""Records that somebody made in order to stop a service: each is read or becomes a dead letter, and nobody waits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from countersign.contract import AccessRequested, PlacesForgotten, reader
+from countersign.runtime.errors import OffContract
+from tests.support.events import a_places_forgotten, an_access_requested, incoming
+from tests.support.frame import running
+from tests.support.kafka import eventually, publish, publish_raw
+from tests.support.toy import Toy, a_toy
+
+if TYPE_CHECKING:
+    from tests.support.servers import Servers
+
+TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+async def toy(servers: Servers) -> Toy:
+    return await a_toy(servers)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["ce_type", "content-type", "traceparent", "x-anything"])
+async def test_a_header_without_a_value_stops_nobody(toy: Toy, name: str) -> None:
+    """Kafka allows a header's value to be null; the record behind it is folded all the same."""
+    good = toy.added(account="same")
+    bare = [pair for pair in good.headers if pair[0] != name]
+    await publish_raw(toy.servers.kafka, toy.topic, b"same", b"{}", [*bare, (name, None)])  # type: ignore[list-item]
+    await publish(toy.servers.kafka, good)
+    async with running(toy.service(), toy.settings()):
+        await eventually(lambda: _counted(toy, "addition", 1))
+        await eventually(lambda: _counted(toy, "dead_letter", 1))
+
+
+@pytest.mark.servers
+async def test_headers_without_end_are_a_dead_letter_that_can_be_taken_up_again(toy: Toy) -> None:
+    """100 KB of headers on a record whose key is missing; the one beside it, which waits for a key too, gets it."""
+    waits = toy.added(account="same", trouble="key")
+    swollen = toy.added(account="same", trouble="key")
+    swollen = dataclasses.replace(swollen, headers=(*swollen.headers, ("x", b"x" * 50_000), ("y", b"y" * 50_000)))
+    async with running(toy.service(), toy.settings()):
+        await publish(toy.servers.kafka, swollen, waits)
+        await eventually(lambda: _counted(toy, "dead_letter", 2))
+        await toy.fetch("UPDATE dead_letter SET state = 'redrive' RETURNING 1")
+        toy.fold.keys_held.add("k1")
+        await eventually(lambda: _counted(toy, "addition", 1), within=15)
+    letter = (await toy.fetch("SELECT kind, cause FROM dead_letter WHERE kind = 'off_contract'"))[0]
+    assert letter["cause"].startswith("headers and key: at most 65536 bytes are read; came ")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (TRACEPARENT, TRACEPARENT.decode()),
+        (TRACEPARENT + b"-from-the-future", TRACEPARENT.decode()),
+        (b"00-\x00\x00", None),
+        (TRACEPARENT[:-2] + b"\x00\n", None),
+        (b"\xff\xfe", None),
+        (b"", None),
+        (b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01", None),
+    ],
+)
+def test_a_trace_is_taken_only_in_its_form(given: bytes, taken: str | None) -> None:
+    """W3C Trace Context, section 3.2: anything else would reach a column and the next topic as it came."""
+    record = incoming(an_access_requested()).record
+    headers = (*(pair for pair in record.headers if pair[0] != "traceparent"), ("traceparent", given))
+    found = reader(AccessRequested)(dataclasses.replace(record, headers=headers))
+    assert found is not None
+    assert found.traceparent == taken
+
+
+@pytest.mark.parametrize("place", ["10.0.0.1/8", "1.2.3.4/99", "999.1.1.1/32", "::1::/64", "1:2/64"])
+def test_a_place_that_is_no_network_is_off_contract(place: str) -> None:
+    """It would otherwise be found out by the database, as a bug of ours, and brake the partition."""
+    record = incoming(a_places_forgotten()).record
+    value = (record.value or b"").replace(b'"place":null', f'"place":"{place}"'.encode())
+    assert place.encode() in value
+    with pytest.raises(OffContract, match="place"):
+        reader(PlacesForgotten)(dataclasses.replace(record, value=value))
+
+
+async def _counted(toy: Toy, table: str, count: int) -> bool:
+    return await toy.count(table) == count
