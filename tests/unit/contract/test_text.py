@@ -76,8 +76,8 @@ def test_a_time_with_an_offset_is_read_as_it_was_written(time: datetime) -> None
     """Whatever the offset, as far as RFC 3339 can write it."""
     offset = time.utcoffset()
     assume(offset is not None and offset.total_seconds() % 60 == 0)
-    assert rfc3339(time.isoformat()) == time
-    assert rfc3339(time.astimezone(UTC).isoformat().replace("+00:00", "Z")) == time
+    assert rfc3339(time.isoformat()).astimezone(UTC) == time.astimezone(UTC)  # an hour that a zone skips equals nothing
+    assert rfc3339(time.astimezone(UTC).isoformat().replace("+00:00", "Z")) == time.astimezone(UTC)
 
 
 @pytest.mark.parametrize(
