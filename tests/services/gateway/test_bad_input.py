@@ -1,0 +1,240 @@
+"""What every address of the gateway answers to what it does not ask for. Nothing of it is a failure of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.whole_stack import Household, WholeStack
+
+    Visit = Callable[..., Any]
+
+pytestmark = pytest.mark.servers
+
+POSTS = ("/login", "/login/code", "/logout", "/exports", f"/exports/{uuid4()}", "/phone")
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize(
+    ("kind", "body", "statuses"),
+    [
+        ("application/json", b'{"email": "a"}', {415}),
+        ("multipart/form-data", b"x", {415}),
+        ("text/plain", b"csrf=x", {415}),
+        (FORM, b"", {403}),
+        (FORM, b"csrf=wrong&email=a&password=b", {403}),
+        (FORM, b"\xff\xfe\x00=%zz&&&=", {400, 403}),
+        (f"{FORM}; charset=no-such", b"csrf=x", {400}),
+        (FORM, b"a=" + b"x" * 20_000, {413}),
+        (FORM, b"&".join(b"a%d=b" % n for n in range(1_500)), {413}),
+    ],
+)
+async def test_bodies_that_are_no_form_of_ours(
+    visit: Visit, path: str, kind: str, body: bytes, statuses: set[int]
+) -> None:
+    """Refused before anything is looked up, in a page with words."""
+    async with visit() as me:
+        answer = await me.ask("POST", path, data=body, headers={"Content-Type": kind})
+        assert answer.status in statuses
+        assert "<h1>" in answer.text
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+async def test_forms_sent_from_elsewhere(visit: Visit, path: str, headers: dict[str, str]) -> None:
+    """Cross-site forms are refused even with the right token, and bring no cookie that would replace a session's."""
+    async with visit() as me:
+        token = (await me.get("/login")).hidden("csrf")
+        answer = await me.ask("POST", path, data={"csrf": token}, headers=headers)
+        assert answer.status == 403
+        assert "Set-Cookie" not in answer.headers
+
+
+async def test_the_token_is_the_browsers_own(visit: Visit, household: Household) -> None:
+    """Another browser's token is worth nothing; a form that was open for too long says so."""
+    async with visit() as me, visit() as other:
+        token = (await other.get("/login")).hidden("csrf")
+        await me.get("/login")
+        form = {"csrf": token, "email": household.owner.email, "password": household.owner.password}
+        answer = await me.ask("POST", "/login", data=form)
+        assert answer.status == 403
+        assert "open for too long" in answer.alert()
+        assert not (await me.get("/login")).text.count("may be waiting")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "own"}, {"Origin": "null", "Sec-Fetch-Site": "same-origin"}])
+async def test_our_own_forms(visit: Visit, whole: WholeStack, headers: dict[str, str]) -> None:
+    """What browsers send under our Referrer-Policy, older and newer ones."""
+    sent = {name: whole.gateway if value == "own" else value for name, value in headers.items()}
+    async with visit() as me:
+        answer = await me.post("/login", {"email": "nobody@example.com", "password": "x"}, headers=sent)
+        assert answer.status == 422
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/exports/not-an-id",
+        "/exports/%00",
+        "/exports/../login/code/x",
+        f"/exports/{uuid4()}",
+        "/contacts?list=x",
+        f"/contacts?list={uuid4()}",
+        "/static/../store.py",
+        "/static/%2e%2e/store.py",
+        "/manager",
+    ],
+)
+async def test_addresses_that_are_none(visit: Visit, household: Household, path: str) -> None:
+    """Unknown ids and paths, signed in: there is no such page, whatever it is."""
+    async with visit() as me:
+        await me.log_in(household.owner)
+        answer = await me.get(path)
+        assert answer.status == 404
+        assert "There is no such page" in answer.text
+
+
+async def test_methods_that_are_none(visit: Visit) -> None:
+    """405 with Allow."""
+    async with visit() as me:
+        answer = await me.ask("DELETE", "/login")
+        assert answer.status == 405
+        assert set(answer.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
+
+
+async def test_signed_out_every_page_leads_to_the_login(visit: Visit) -> None:
+    """Also with a cookie that is none."""
+    for cookie in ("", "x", "A" * 43, "A" * 5_000, "é"):
+        async with visit(Cookie=f"session={cookie}".encode().decode("latin-1")) as me:
+            for path in ("/", "/account", "/contacts", f"/exports/{uuid4()}", f"/exports/{uuid4()}/file"):
+                answer = await me.get(path)
+                assert (answer.status, answer.goes_to) == (303, "/login"), (cookie[:5], path)
+
+
+@pytest.mark.parametrize(
+    ("typed", "judged"),
+    [
+        ("letter", False),
+        ("12345", False),
+        ("1234567", False),
+        ("", False),
+        ("12345\u0661", False),
+        ("123456; DROP TABLE", False),
+        ("9" * 10_000, False),
+        ("{spaced}", True),
+        ("{hyphens}", True),
+        ("{wide}", True),
+    ],
+)
+async def test_codes_as_they_are_typed(
+    visit: Visit, whole: WholeStack, household: Household, typed: str, judged: bool
+) -> None:
+    """Spaces, hyphens and full-width digits are the code; anything else is no code and costs no try."""
+    async with visit() as me:
+        await me.give_password(household.owner)
+        await me.asked()
+        code = await whole.code(household.owner.number, me.address)
+        wide = "".join(chr(ord(digit) - ord("0") + 0xFF10) for digit in code)
+        answer = await me.give_code(
+            typed.format(spaced=f" {code[:3]} {code[3:]}\t", hyphens=f"{code[:3]}-{code[3:]}", wide=wide)
+        )
+        if judged:
+            assert answer.goes_to == "/"
+        else:
+            assert answer.status == 422
+            assert "did not cost you a try" in answer.alert()
+            assert "5 tries left" in answer.text
+
+
+async def test_one_form_sent_twice(visit: Visit, household: Household) -> None:
+    """A double click on a wrong code costs one try; a double click on an export makes one."""
+    async with visit() as me:
+        await me.give_password(household.owner)
+        page = await me.asked()
+        code = await me.whole.code(household.owner.number, me.address)
+        wrong = "000000" if code != "000000" else "111111"
+        form = {"csrf": page.hidden("csrf"), "once": page.hidden("once"), "code": wrong, "do": "answer"}
+        twice = [await me.ask("POST", "/login/code", data=form) for _ in range(2)]
+        assert ["4 tries left" in answer.text for answer in twice] == [True, True]
+        await me.give_code(code)
+        page = await me.get(f"/contacts?list={household.list_id}")
+        ask = {"csrf": page.hidden("csrf"), "once": page.hidden("once"), "list": str(household.list_id)}
+        answers = [await me.ask("POST", "/exports", data={**ask, "format": "csv"}) for _ in range(2)]
+        assert len({answer.goes_to for answer in answers}) == 1
+        assert answers[0].goes_to.startswith("/exports/")
+
+
+@pytest.mark.parametrize("form", [{"format": "xlsx"}, {"format": "csv", "list": str(uuid4())}, {"list": "x"}])
+async def test_exports_of_what_is_not_there(visit: Visit, household: Household, form: dict[str, str]) -> None:
+    """No such list, no such format."""
+    async with visit() as me:
+        await me.log_in(household.owner)
+        page = f"/contacts?list={household.list_id}"
+        answer = await me.post("/exports", {"list": str(household.list_id), "once": "x", **form}, page=page)
+        assert answer.status in {404, 422}
+
+
+async def test_headers_of_every_answer(visit: Visit) -> None:
+    """Pages, problems, redirects and files carry the policy; pages are not kept, files are."""
+    async with visit() as me:
+        for path in ("/login", "/nowhere", "/", "/static/app.css", "/static/app.js"):
+            answer = await me.get(path)
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
+            kept = "immutable" if path.startswith("/static") else "no-store"
+            assert kept in answer.headers["Cache-Control"], path
+        cookie = (await me.get("/login")).headers.get("Set-Cookie", "") or str(me.http.cookie_jar)
+        assert "secret" not in cookie
+
+
+async def test_the_cookie(visit: Visit) -> None:
+    """HttpOnly, Lax, for this host's every path; on plain http of this machine without Secure."""
+    async with visit() as me:
+        answer = await me.get("/login")
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith("session=")
+        assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
+        assert "Domain" not in cookie
+
+
+async def test_another_host_is_led_here(visit: Visit, whole: WholeStack) -> None:
+    """A name that is not ours shows no page and takes no form."""
+    async with visit(Host="evil.example") as me:
+        assert (await me.get("/login?x=1")).goes_to == f"{whole.gateway}/login?x=1"
+        assert (await me.ask("POST", "/login", data={"email": "a"})).status == 421
+
+
+async def test_the_phone_page_takes_only_addresses(visit: Visit) -> None:
+    """Acting as another computer is an address or nothing."""
+    async with visit() as me:
+        for computer, status in (("203.0.113.9", 303), ("2001:db8::1", 303), ("here", 422), ("1.2.3.4; x", 422)):
+            assert (await me.post("/phone", {"computer": computer})).status == status
+        assert "203.0.113.9" not in (await me.get("/phone")).headers.get("Set-Cookie", "")
+
+
+async def test_a_forged_chain_is_not_believed(visit: Visit, whole: WholeStack, household: Household) -> None:
+    """X-Forwarded-For counts from the right: what the visitor writes to the left of it is air."""
+    async with visit() as known:
+        await known.log_in(household.owner)
+    async with visit(f"{known.address}, 10.99.99.99") as stranger:
+        assert (await stranger.give_password(household.owner)).goes_to == "/login/code"
+        assert (await stranger.asked()).state == "code"
+    assert await whole.texts(household.owner.number, "10.99.99.99")

@@ -1,0 +1,137 @@
+"""Who exists, whose password it was, and how often anybody may try."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from services.gateway.decide import EMAIL_RATE, PLACE_RATE
+from tests.support.whole_stack import Household, WholeStack, new_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Visit = Callable[..., Any]
+
+pytestmark = pytest.mark.servers
+
+
+def _without_tokens(page: str, email: str) -> str:
+    lines = [line for line in page.splitlines() if 'type="hidden"' not in line]
+    return "\n".join(lines).replace(email, "")
+
+
+async def test_who_exists_is_told_by_nothing(visit: Visit, whole: WholeStack, household: Household) -> None:
+    """Unknown address, wrong password, an account manager's address at the wrong site: one status, one page."""
+    tried = [
+        (household.owner.email, "not it"),
+        ("nobody@example.com", "not it"),
+        (whole["DEMO_MANAGER_EMAIL"], whole["DEMO_MANAGER_PASSWORD"]),
+        ("x" * 5_000, "not it"),
+        ("not an address", "not it"),
+        (household.owner.email, household.owner.password + "x" * 2_000),
+    ]
+    async with visit() as me:
+        answers = [(email, await me.post("/login", {"email": email, "password": word})) for email, word in tried]
+        assert {answer.status for _, answer in answers} == {422}
+        assert len({_without_tokens(answer.text, email[:254]) for email, answer in answers}) == 1
+
+
+async def test_an_unknown_address_costs_the_same(visit: Visit, household: Household) -> None:
+    """The medians of both are within a third of each other; a hash is what takes the time."""
+    spent: dict[str, list[float]] = {household.owner.email: [], f"nobody.{household.owner.email}": []}
+    async with visit() as me:
+        token = (await me.get("/login")).hidden("csrf")
+        for _ in range(EMAIL_RATE.burst - 1):
+            for email, times in spent.items():  # by turns, so that a busy machine slows both
+                began = time.perf_counter()
+                answer = await me.ask("POST", "/login", data={"csrf": token, "email": email, "password": "not it"})
+                times.append(time.perf_counter() - began)
+                assert answer.status == 422
+    known, unknown = (statistics.median(times) for times in spent.values())
+    assert 0.67 < known / unknown < 1.5, (known, unknown)
+
+
+async def test_tries_are_limited_for_an_address_from_strange_places(visit: Visit, household: Household) -> None:
+    """Ten at once, from wherever; then the right password has to wait as well, and is told how long."""
+    for _ in range(EMAIL_RATE.burst):
+        async with visit() as stranger:
+            assert (await stranger.give_password(household.owner, "guess")).status == 422
+    async with visit() as stranger:
+        answer = await stranger.give_password(household.owner)
+        assert answer.status == 429
+        assert "Try again in" in answer.alert()
+
+
+async def test_nobody_outside_locks_the_owner_out(visit: Visit, household: Household) -> None:
+    """The computer that the account knows has tries of its own."""
+    home = new_address()
+    async with visit(home) as me:
+        await me.log_in(household.owner)
+    for _ in range(EMAIL_RATE.burst + 1):
+        async with visit() as stranger:
+            answer = await stranger.give_password(household.owner, "guess")
+    assert answer.status == 429
+    async with visit(home) as me:
+        assert (await me.give_password(household.owner)).goes_to == "/login/code"
+        assert (await me.get("/login/code")).goes_to == "/"
+
+
+async def test_an_address_that_nobody_has_is_limited_alike(visit: Visit) -> None:
+    """From one place nobody learns from the limit who exists."""
+    async with visit() as stranger:
+        form = {"email": f"nobody.{stranger.address}@example.com", "password": "guess"}
+        statuses = [(await stranger.post("/login", form)).status for _ in range(EMAIL_RATE.burst + 1)]
+    assert statuses == [422] * EMAIL_RATE.burst + [429]
+
+
+async def test_a_place_is_limited(visit: Visit) -> None:
+    """Whoever tries many addresses from one place is stopped, also when all come at once."""
+    async with visit() as stranger:
+        token = (await stranger.get("/login")).hidden("csrf")
+
+        async def guess(n: int) -> int:
+            form = {"csrf": token, "email": f"{n}.{stranger.address}@example.com", "password": "guess"}
+            return int((await stranger.ask("POST", "/login", data=form)).status)
+
+        statuses = await asyncio.gather(*(guess(n) for n in range(PLACE_RATE.burst + 5)))
+        # 503: more at once than may wait for a hash; their tries are counted all the same.
+        assert statuses.count(422) + statuses.count(503) <= PLACE_RATE.burst
+        assert statuses.count(429) >= 5
+
+
+async def test_right_passwords_use_nothing_up(visit: Visit, whole: WholeStack) -> None:
+    """Logging in often is no guessing."""
+    household = await whole.household(two_factor=False)
+    home = new_address()
+    for _ in range(EMAIL_RATE.burst + 2):
+        async with visit(home) as me:
+            assert (await me.give_password(household.owner)).goes_to == "/login/code"
+
+
+async def test_one_open_request_for_one_browser(visit: Visit, whole: WholeStack, household: Household) -> None:
+    """The password given again publishes nothing; another person's ends the first and its challenge."""
+    async with visit() as me:
+        await me.give_password(household.owner)
+        await me.asked()
+        held = me.cookie()
+        assert (await me.give_password(household.owner)).goes_to == "/login/code"
+        assert me.cookie() == held
+        await me.give_password(household.managed[0])
+        assert me.cookie() != held
+        page = await me.asked()
+        assert household.managed[0].number[-2:] in page.text
+        assert len(await whole.texts(household.owner.number, me.address)) == 1
+        me.hold(held)
+        assert (await me.get("/login/code")).goes_to == "/"
+        async with whole.database() as db:
+            reasons = await db.fetch(
+                "SELECT d.reason FROM verifier.decision d JOIN verifier.challenge c USING (request_id)"
+                " WHERE c.user_id = $1",
+                household.owner.user_id,
+            )
+        assert [row["reason"] for row in reasons] == ["cancelled"]
