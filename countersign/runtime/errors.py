@@ -37,9 +37,9 @@ class Kind(Enum):
 
 
 # Classes of SQLSTATE that tell of the server and not of the statement: connection, transaction rollback, resources,
-# operator intervention, system error, limits; 25006 is a server that has become a standby.
-_SERVER_TROUBLE = ("08", "40", "53", "55", "57", "58")
-_READ_ONLY = "25006"
+# operator intervention, system error, limits; 25006 is a server that has become a standby, 25P03 one that has waited for
+# us too long inside a transaction.
+_SERVER_TROUBLE = ("08", "40", "53", "55", "57", "58", "25006", "25P03")
 
 
 def kind_of(error: BaseException) -> Kind:
@@ -49,8 +49,7 @@ def kind_of(error: BaseException) -> Kind:
         return Kind.BUG if Kind.BUG in kinds else Kind.INFRASTRUCTURE
     if isinstance(error, asyncpg.PostgresError):
         state = str(getattr(error, "sqlstate", None) or "")
-        trouble = state.startswith(_SERVER_TROUBLE) or state == _READ_ONLY
-        return Kind.INFRASTRUCTURE if trouble else Kind.BUG
+        return Kind.INFRASTRUCTURE if state.startswith(_SERVER_TROUBLE) else Kind.BUG
     if isinstance(error, asyncpg.InterfaceError):
         # "connection is closed" is the server's end; anything else is a misuse of asyncpg by us.
         text = str(error).lower()

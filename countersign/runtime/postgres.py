@@ -40,13 +40,14 @@ async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
 
 
 def _server_settings(service: str) -> dict[str, str]:
-    # A server that waits for us inside a transaction gives up, so that a stopped process holds no locks for long.
+    # A server that waits for us inside a transaction gives up: a stopped process holds no locks for longer than it holds
+    # its partitions, and whoever waits for one of them gets it before the wait is over.
     return {
         "application_name": f"countersign.{service}",
         "search_path": service,
         "timezone": "UTC",
         "jit": "off",
-        "idle_in_transaction_session_timeout": "30000",
+        "idle_in_transaction_session_timeout": "8000",
         "lock_timeout": "10000",
     }
 

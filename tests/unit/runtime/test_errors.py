@@ -20,6 +20,8 @@ from countersign.runtime.errors import Kind, kind_of
         (asyncpg.TooManyConnectionsError("x"), Kind.INFRASTRUCTURE),
         (asyncpg.LockNotAvailableError("x"), Kind.INFRASTRUCTURE),
         (asyncpg.ReadOnlySQLTransactionError("x"), Kind.INFRASTRUCTURE),
+        (asyncpg.IdleInTransactionSessionTimeoutError("x"), Kind.INFRASTRUCTURE),
+        (asyncpg.InFailedSQLTransactionError("x"), Kind.BUG),
         (asyncpg.InternalClientError("x"), Kind.INFRASTRUCTURE),
         (asyncpg.InterfaceError("connection is closed"), Kind.INFRASTRUCTURE),
         (asyncpg.InterfaceError("cannot perform operation: another operation is in progress"), Kind.BUG),
