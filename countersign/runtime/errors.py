@@ -37,8 +37,8 @@ class Kind(Enum):
 
 
 # Classes of SQLSTATE that tell of the server and not of the statement: connection, transaction rollback, resources,
-# operator intervention, system error, limits; 25006 is a server that has become a standby, 25P03 one that has waited for
-# us too long inside a transaction.
+# operator intervention, system error, limits; 25006 is a server that has become a standby, 25P03 one that has waited
+# for us too long inside a transaction.
 _SERVER_TROUBLE = ("08", "40", "53", "55", "57", "58", "25006", "25P03")
 
 

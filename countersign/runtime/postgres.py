@@ -40,8 +40,8 @@ async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
 
 
 def _server_settings(service: str) -> dict[str, str]:
-    # A server that waits for us inside a transaction gives up: a stopped process holds no locks for longer than it holds
-    # its partitions, and whoever waits for one of them gets it before the wait is over.
+    # A server that waits for us inside a transaction gives up: a stopped process holds no locks for longer than it
+    # holds its partitions, and whoever waits for one of them gets it before the wait is over.
     return {
         "application_name": f"countersign.{service}",
         "search_path": service,
