@@ -39,7 +39,7 @@ def draw() -> dict[str, object]:
             "role": role,
             "name": name,
             "email": email,
-            "password": secrets.token_urlsafe(12),
+            "password": _password(),
             "number": number,
             "number_id": str(uuid4()),
             "locale": locale,
@@ -53,6 +53,12 @@ def draw() -> dict[str, object]:
         "people": people,
         "lists": _lists(),
     }
+
+
+def _password() -> str:
+    """Draw 59 bits that are easily typed from one screen into another."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
+    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(3))
 
 
 def _lists() -> list[dict[str, object]]:
