@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 from pydantic import SecretBytes, SecretStr
 
 if TYPE_CHECKING:
@@ -62,8 +64,25 @@ def configure(service: str, instance: str, level: str) -> structlog.typing.Filte
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").filters[:] = [unquoted]
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(service=service, instance=instance)
     return log
+
+
+def unquoted(record: logging.LogRecord) -> bool:
+    """Let the record pass without the bytes that could not be read, which aiohttp puts into its errors.
+
+    A cookie, a bearer or a password may stand there, in no form that a mask would know.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    while error is not None:
+        if isinstance(error, HttpProcessingError | RequestPayloadError):
+            record.msg, record.args = "a request could not be read: %s", (type(error).__name__,)
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            break
+        error = error.__cause__ or error.__context__
+    return True
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -83,7 +83,11 @@ async def listening(sites: Sequence[Site], log: structlog.typing.FilteringBoundL
     async with AsyncExitStack() as stack:
         for site in sites:
             runner = web.AppRunner(
-                site.app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS_MAX
+                site.app,
+                access_log=None,
+                handle_signals=False,
+                shutdown_timeout=SHUTDOWN_SECONDS_MAX,
+                auto_decompress=False,  # nobody packs bodies for us, and 300 KB would become 300 MB to be looked at
             )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
