@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # OWASP, CSV Injection: cells that begin so are formulas to a spreadsheet; the last four are the full-width forms.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# Where numbers have a decimal comma, spreadsheets part cells at semicolons, tabs and line ends, quoted or not.
+_INNER_FORMULA = re.compile("(?<=[;\t\r\n])(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 CONTENT_TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8; header=present",  # RFC 4180, section 3
     "jsonl": "application/jsonl; charset=utf-8",
@@ -31,7 +34,8 @@ def write_file(file_format: Format, contacts: Sequence[Contact]) -> bytes:
 
 def cell(text: str) -> str:
     """Return the text as a cell: what would be a formula gets an apostrophe, which makes it text (OWASP)."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    safe = _INNER_FORMULA.sub("'", text)
+    return f"'{safe}" if safe.startswith(FORMULA_STARTS) else safe
 
 
 def _csv(contacts: Sequence[Contact]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +27,13 @@ ID = UUID(int=7)
         ("+491701234567", "'+491701234567"),
         ("-2", "'-2"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
-        ("\n=1", "'\n=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("\n=1", "'\n'=1"),
+        ("\t1", "'\t1"),
+        ("x;=1", "x;'=1"),
+        ("x\r\n=1;@A", "x\r\n'=1;'@A"),
+        ("Street 1\r\nTown", "Street 1\r\nTown"),
         ("\uff1d1", "'\uff1d1"),
         ("\uff0b1", "'\uff0b1"),
         ("\uff0d1", "'\uff0d1"),
@@ -76,6 +81,16 @@ def test_no_cell_of_any_list_is_a_formula_and_none_is_lost(contacts: list[Contac
         assert row[:3] == [str(contact.contact_id), cell(contact.email), cell(contact.name)]
         more = dict(zip(header[3:], row[3:], strict=True))
         assert all(more[cell(name)] == cell(text) for name, text in contact.attributes.items())
+
+
+@given(CONTACTS)
+def test_no_cell_is_a_formula_to_a_reader_of_semicolons(contacts: list[Contact]) -> None:
+    """Where numbers have a decimal comma, spreadsheets part at semicolons and line ends, and heed no inner quotes."""
+    file = write_file("csv", contacts).decode()
+    assert not any(part.startswith(FORMULAS) for part in re.split("[;\t\r\n]", file))
+
+
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @given(CONTACTS)
