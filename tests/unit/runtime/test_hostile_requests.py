@@ -107,7 +107,7 @@ async def test_bodies_are_not_unpacked(port: int, encoding: str) -> None:
     assert b"urn:countersign:problem:not_json" in answer
 
 
-async def test_a_route_whose_handler_is_wrapped_asks_for_its_bearer_too() -> None:
+async def test_a_wrapped_route_asks_for_its_bearer_too() -> None:
     """Aiohttp may put another function in the place of a handler; only what has no route at all needs no bearer."""
     caller = Caller(name="gateway", token=SecretStr("t" * 32), routes=["things.put"])
     app = application(
