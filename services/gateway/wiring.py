@@ -11,7 +11,7 @@ from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.sweep import Sweep
 from services.gateway import decide, fold, store, words
 from services.gateway.gate import Gate
-from services.gateway.guard import FORM_BYTES_MAX
+from services.gateway.guard import FORM_BYTES_MAX, FORM_SECONDS_MAX
 from services.gateway.model import Site
 from services.gateway.passwords import Passwords
 from services.gateway.render import Pages
@@ -99,6 +99,7 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         Limit(
             "passwords.characters_max", str(decide.PASSWORD_CHARACTERS_MAX), "NIST SP 800-63B-4, 3.1.1.2: 64 or more"
         ),
+        Limit("forms.seconds_max", f"{FORM_SECONDS_MAX:.0f} s", "chosen: a form over a bad line, and no longer"),
         Limit("forms.bytes_max", str(FORM_BYTES_MAX), "chosen: the longest form has two fields of text"),
         Limit("exports.remembered", str(store.KEPT_EXPORTS), "longer than an export waits and its file is offered"),
     ]
