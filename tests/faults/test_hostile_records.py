@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import MessageSizeTooLargeError
 
 from countersign.contract import AccessRequested, PlacesForgotten, reader
 from countersign.runtime.errors import OffContract
+from deploy.local.topics import topics
 from tests.support.events import a_places_forgotten, an_access_requested, incoming
 from tests.support.frame import running
-from tests.support.kafka import eventually, publish, publish_raw
+from tests.support.kafka import eventually, publish, publish_raw, read_topic
 from tests.support.toy import Toy, a_toy
 
 if TYPE_CHECKING:
@@ -87,3 +92,26 @@ def test_a_place_that_is_no_network_is_off_contract(place: str) -> None:
 
 async def _counted(toy: Toy, table: str, count: int) -> bool:
     return await toy.count(table) == count
+
+
+@pytest.mark.servers
+async def test_brokers_unpack_before_we_do(servers: Servers) -> None:
+    """On a topic as its file describes it, a packed batch is judged by its real size, and any producer may pack."""
+    described = next(topic for topic in topics() if topic.name == AccessRequested.topic)
+    topic = f"unpacked.{uuid4().hex}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=dict(described.config))])
+    await admin.close()
+    big = 4_000_000
+    producer = AIOKafkaProducer(
+        bootstrap_servers=servers.kafka, compression_type="gzip", max_request_size=2 * big, max_batch_size=2 * big
+    )
+    await producer.start()
+    try:
+        with pytest.raises(MessageSizeTooLargeError):
+            await producer.send_and_wait(topic, bytes(big))
+        await producer.send_and_wait(topic, b"packed" * 100)
+    finally:
+        await producer.stop()
+    assert [record.value for record in await read_topic(servers.kafka, topic)] == [b"packed" * 100]

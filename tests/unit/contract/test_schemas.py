@@ -78,7 +78,7 @@ def test_a_records_key_is_what_its_topics_file_says(topic: TopicFile) -> None:
 
 
 def test_topics_are_kept_as_long_as_designed() -> None:
-    """LogAppendTime everywhere: how old a request is must not be the producer's word alone."""
+    """LogAppendTime and unpacked everywhere: a request's age and size must not be the producer's word alone."""
     kept = {topic.topic: topic.config.get("retention.ms") for topic in topic_files()}
     assert kept == {
         "access.requests.v1": str(7 * DAY),
@@ -90,6 +90,7 @@ def test_topics_are_kept_as_long_as_designed() -> None:
         "account.settings.v1": str(365 * DAY),
     }
     assert {topic.config["message.timestamp.type"] for topic in topic_files()} == {"LogAppendTime"}
+    assert {topic.config["compression.type"] for topic in topic_files()} == {"uncompressed"}
     assert {topic.partitions for topic in topic_files()} == {12}
     members = next(topic for topic in topic_files() if topic.topic == "account.members.v1")
     assert members.config["cleanup.policy"] == "compact"
