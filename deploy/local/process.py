@@ -36,7 +36,7 @@ class Program:
     cwd: Path | None = None
     user: str | None = None  # root starts PostgreSQL as somebody else: it refuses to run as root
     stop: signal.Signals = signal.SIGTERM
-    ready_within: float = 60.0
+    ready_within: float = 120.0  # two cores with much else to do start six services slowly
     stop_within: float = 15.0
 
 

@@ -24,7 +24,7 @@ from deploy.local.stack import forget
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_UP_WITHIN = 150  # seconds, on two busy cores
+_UP_WITHIN = 170  # seconds, on two busy cores; pytest gives a test 180
 
 
 @dataclass
