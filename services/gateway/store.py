@@ -71,7 +71,7 @@ KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file
 KEPT_KEYS = timedelta(days=1)  # a grant opens a session within its 5 minutes; an event ends sessions for 13 hours
 PLACES = """
 SELECT place, min(first_used_at) AS first_used_at, max(last_used_at) AS last_used_at
-  FROM risk_evaluator.known_place WHERE account_id = $1 GROUP BY place ORDER BY last_used_at DESC LIMIT 20
+  FROM risk_evaluator.known_place WHERE account_id = $1 GROUP BY place ORDER BY last_used_at DESC LIMIT 10
 """
 
 

@@ -36,7 +36,7 @@ expect.set_options(timeout=15_000)  # a text in doubt takes the notifier its 5 s
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def whole(stack: RunningStack) -> WholeStack:
     """Return the run's stack, as its pages' visitors see it."""
-    return WholeStack(stack.env)
+    return WholeStack(stack)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

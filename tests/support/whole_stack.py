@@ -25,6 +25,9 @@ from services.gateway.settings import GatewaySettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from countersign.runtime.settings import ServiceSettings
+    from tests.support.stack import RunningStack
+
 # Kept free for fiction by Australia's regulator.
 NUMBERS = ("+61491570006", "+61491570156", "+61491570157")
 
@@ -59,7 +62,12 @@ class Household:
 class WholeStack:
     """A running stack, as its stack.env describes it."""
 
-    env: Mapping[str, str]
+    running: RunningStack
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """What stack.env says now: processes that were started again have other ids."""
+        return self.running.env
 
     def __getitem__(self, name: str) -> str:
         return self.env[name]
@@ -137,29 +145,42 @@ class WholeStack:
         return Household(account_id, people[0], tuple(people[1:]), list_id, f"List {mark}", emails)
 
     async def _sow(self, content: Mapping[str, Any]) -> None:
-        common = {"kafka": {"bootstrap_servers": self.env["KAFKA_BOOTSTRAP_SERVERS"]}}
-        jwks = f"{self.env['VERIFIER_URL']}/.well-known/jwks.json"
-        enrolment = EnrolmentSettings(**self._secrets("enrolment"), **common, policy_file=POLICY, jwks_url=jwks)
-        exports = EXPORTS.settings(**self._secrets("exports"), **common, jwks_url=jwks)
+        common = {"kafka": {"bootstrap_servers": self.env["KAFKA_BOOTSTRAP_SERVERS"]}, "jwks_url": self._jwks}
+        enrolment = EnrolmentSettings(**self._secrets("enrolment"), **common, policy_file=POLICY)
+        exports = EXPORTS.settings(**self._secrets("exports"), **common)
+        assert EXPORTS.seed is not None
+        async with _pool(enrolment, "enrolment") as pool:
+            await seed_enrolment(pool, enrolment, content)
+        async with _pool(exports, "exports") as pool:
+            await EXPORTS.seed(pool, exports, content)
+        await self.sow_gateway(content)
+
+    async def sow_gateway(self, content: Mapping[str, Any]) -> None:
+        """Let the gateway put people in."""
         held = self._secrets("gateway")
         held["services"] |= {f"{name}_url": "http://127.0.0.1:1" for name in ("verifier", "enrolment", "exports")}
-        urls = {"public_url": self.gateway, "console_url": self.console}
-        gateway = GatewaySettings(**held, **common, **urls, jwks_url=jwks)
-        assert EXPORTS.seed is not None
-        for name, settings, seed in (
-            ("enrolment", enrolment, seed_enrolment),
-            ("exports", exports, EXPORTS.seed),
-            ("gateway", gateway, seed_gateway),
-        ):
-            pool = await open_pool(settings.postgres.dsn.get_secret_value(), name)
-            try:
-                await seed(pool, settings, content)  # type: ignore[operator] # each with its own settings
-            finally:
-                await pool.close()
+        kafka = {"bootstrap_servers": self.env["KAFKA_BOOTSTRAP_SERVERS"]}
+        urls = {"public_url": self.gateway, "console_url": self.console, "jwks_url": self._jwks}
+        settings = GatewaySettings(**held, **urls, kafka=kafka)
+        async with _pool(settings, "gateway") as pool:
+            await seed_gateway(pool, settings, content)
+
+    @property
+    def _jwks(self) -> str:
+        return f"{self.env['VERIFIER_URL']}/.well-known/jwks.json"
 
     def _secrets(self, service: str) -> dict[str, Any]:
         held: dict[str, Any] = json.loads((Path(self.env["SECRETS_DIR"]) / f"{service}.json").read_text())
         return held
+
+
+@asynccontextmanager
+async def _pool(settings: ServiceSettings, name: str) -> AsyncIterator[Any]:
+    pool = await open_pool(settings.postgres.dsn.get_secret_value(), name)
+    try:
+        yield pool
+    finally:
+        await pool.close()
 
 
 def _plain(value: object) -> object:

@@ -119,7 +119,7 @@ def _url(text: str) -> Any:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def whole(stack: RunningStack) -> WholeStack:
     """Return the run's stack, as its pages' visitors see it."""
-    return WholeStack(stack.env)
+    return WholeStack(stack)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,0 +1,75 @@
+"""Seeding, resending, and what is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from services.gateway import store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.whole_stack import Household, WholeStack
+
+    Visit = Callable[..., Any]
+
+pytestmark = pytest.mark.servers
+
+
+async def test_a_second_seed_changes_nothing(visit: Visit, whole: WholeStack, household: Household) -> None:
+    """Neither the password nor the name of people who are there."""
+    owner = household.owner
+    content = {
+        "people": [{**vars(owner), "password": "another", "name": "Another", "email": owner.email.upper()}],
+    }
+    await whole.sow_gateway(content)
+    async with visit() as me:
+        assert (await me.give_password(owner, "another")).status == 422
+        await me.log_in(owner)
+        assert owner.name in (await me.get("/")).text
+
+
+async def test_both_codes_of_two_texts_open(visit: Visit, whole: WholeStack, household: Household) -> None:
+    """A resend has to wait 30 s; then the first text's code is still good, as texts overtake each other."""
+    async with visit() as me:
+        await me.give_password(household.owner)
+        page = await me.asked()
+        first = await whole.code(household.owner.number, me.address)
+        early = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
+        assert early.status == 429
+        assert "too early for another text" in early.alert()
+        await asyncio.sleep(31)
+        sent = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
+        assert sent.goes_to == "/login/code"
+        second = await whole.code(household.owner.number, me.address, nth=2)
+        assert first != second
+        assert "You can ask for another in" in (await me.get("/login/code")).text
+        assert (await me.give_code(first)).goes_to == "/"
+
+
+async def test_what_no_longer_counts_is_deleted(whole: WholeStack, household: Household) -> None:
+    """And what counts is kept: each from both sides of its limit."""
+    user_id, old, new = household.owner.user_id, uuid4(), uuid4()
+    async with whole.database() as db, db.transaction():
+        await db.execute("SET LOCAL search_path = gateway")
+        for jti, age in ((old, store.KEPT_KEYS + timedelta(minutes=1)), (new, store.KEPT_KEYS - timedelta(minutes=1))):
+            await db.execute("INSERT INTO spent_grant VALUES ($1, now() - $2::interval)", jti, age)
+            await db.execute(
+                "INSERT INTO session (id, site, stage, user_id, request_id, method, begun_at, used_at)"
+                " VALUES ($1, 'pages', 'signed_in', $2, $3, 'sms', now(), now() - $4::interval)",
+                jti.bytes * 2,
+                user_id,
+                jti,
+                timedelta(minutes=31 if jti == old else 29),
+            )
+        assert await store.sweep(db) >= 1
+        assert [
+            row["jti"] for row in await db.fetch("SELECT jti FROM spent_grant WHERE jti = ANY($1)", [old, new])
+        ] == [new]
+        left = await db.fetch("SELECT request_id FROM session WHERE user_id = $1", user_id)
+        assert [row["request_id"] for row in left] == [new]
