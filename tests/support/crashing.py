@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -71,8 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _serve(service: Service[Any], settings: Any, trap: Trap, log: structlog.typing.FilteringBoundLogger) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks)
     async with serving(service, settings, log=log, checkpoint=trap):
         await stop.wait()
+
+
+def _tell_tasks() -> None:
+    """Write down where every task stands: for whoever looks into a process that does not move."""
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=6, file=sys.stderr)
 
 
 def die_with_parent() -> None:

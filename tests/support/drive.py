@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.people import Person
     from tests.support.sns_stand_in import Publish, SnsStandIn
 
-Ending = Literal["answer", "exhaust", "cancel", "expire"]
+Ending = Literal["answer", "exhaust", "resend", "cancel", "expire"]
 DECIDED_WITHIN = 120.0  # seconds; whatever was killed is up again by then, and whatever hung has let go
 TEXT_PATIENCE = 6.0  # how long a person looks at the phone before they ask for another text or give up
 
@@ -34,6 +34,8 @@ LET_EXPIRE = """
 UPDATE verifier.challenge SET expires_at = clock_timestamp() WHERE challenge_id = $1 AND closed_at IS NULL
    AND expires_at > clock_timestamp()
 """
+
+LET_WAIT = "UPDATE verifier.send SET issued_at = issued_at - interval '30 seconds' WHERE challenge_id = $1"
 
 
 class Undecided(AssertionError):  # noqa: N818 - what is the matter
@@ -246,6 +248,11 @@ class Driver:
         match ending:
             case "expire":
                 await self.let_expire(challenge_id)
+            case "resend":
+                await self.db.execute(LET_WAIT, challenge_id)  # 30 s pass before a second text may be asked for
+                if await self.resend(challenge_id):
+                    code = await self.next_text(person.number, seen + 1, request_id) or code
+                await self.answer(challenge_id, code)
             case "exhaust":
                 while await self.answer(challenge_id, other_than(code)) == "wrong":
                     pass

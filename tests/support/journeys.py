@@ -52,7 +52,7 @@ class Journeys:
         """Log in from a new place, from the known one, export, have it forgotten, and so on, as the number says."""
         driver = self.driver
         person = await a_person(driver.db, driver.fleet.servers, confirmed=nth % 2 == 0)
-        endings: tuple[Ending, ...] = ("answer", "exhaust", "answer", "cancel", "answer", "expire")
+        endings: tuple[Ending, ...] = ("answer", "exhaust", "resend", "cancel", "answer", "expire")
         await self._login(person, person.computer, ending=endings[nth % 6], wrong=nth % 3, twice=nth % 4 == 0)
         await self._login(person, person.computer)
         if nth % 2 and not self._stopping.is_set():
