@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from tests.support.checks import access, leaks, texts, work
 from tests.support.checks.view import View
-from tests.support.checks.work import changes
+from tests.support.checks.work import changes, rows_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.support.world import World
 
-__all__ = ["CHECKS", "changes", "violations"]
+__all__ = ["CHECKS", "changes", "rows_gone", "violations"]
 
 # 9 and 10 take two worlds (`changes`), or the same traffic in another order; 15 takes a server away.
 CHECKS: Mapping[int, Callable[[View], Iterator[str]]] = {

@@ -169,5 +169,11 @@ def changes(before: World, after: World) -> list[str]:
     return found
 
 
+def rows_gone(before: World, after: World) -> list[str]:
+    """10. What reading again has changed of what there was, while others add to it."""
+    gone = {name: (_rows(before.table(name)) - _rows(after.table(name))).total() for name in before.tables}
+    return [f"10: {name}: {count} rows are gone or changed" for name, count in gone.items() if count]
+
+
 def _rows(rows: list[Row]) -> Counter[str]:
     return Counter(repr(sorted((k, v) for k, v in row.items() if k not in _VOLATILE)) for row in rows)
