@@ -104,6 +104,17 @@ def facts_of(incoming: Incoming[AccessRequested], beliefs: Beliefs, now: datetim
     )
 
 
+def clock_error(incoming: Incoming[AccessRequested], policy: Policy, now: datetime) -> timedelta | None:
+    """Return how far the producer's clock is ahead (or behind, below zero), if that alone makes the request impossible.
+
+    The broker's append time is the judge: what is old by it, too, has only waited.
+    """
+    error = incoming.ce_time - incoming.record.appended_at
+    waited = now - incoming.record.appended_at > policy.requests.age_max
+    stale = now - incoming.ce_time > policy.requests.age_max and not waited
+    return error if stale or incoming.ce_time - now > policy.requests.future_max else None
+
+
 def is_repeated(request: AccessRequested, beliefs: Beliefs) -> bool:
     """Tell whether the request was assessed before: the first assessment stands."""
     return beliefs.assessed == fingerprint_of(request)

@@ -11,11 +11,11 @@ from countersign.places import place_of
 from countersign.runtime.cloudevents import write
 from countersign.runtime.errors import OffContract
 from services.risk_evaluator import store
-from services.risk_evaluator.decide import assess, is_conflict, is_repeated
+from services.risk_evaluator.decide import assess, clock_error, is_conflict, is_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     import structlog
@@ -36,6 +36,8 @@ class Answer:
 
     event: AccessAssessed
     traceparent: str | None
+    source: str
+    clock_error: timedelta | None
 
 
 class AssessRequests:
@@ -75,7 +77,12 @@ class AssessRequests:
             raise OffContract("request_id: assessed before with another account, user, action or digest")
         assessment = assess(incoming, beliefs, self._policy, now)
         event = assessed_event(incoming, beliefs, assessment, self._policy_version)
-        return Answer(signed(event, self._keys.current(now)), incoming.traceparent)
+        return Answer(
+            signed(event, self._keys.current(now)),
+            incoming.traceparent,
+            source=(incoming.record.header("ce_source") or b"").decode(errors="replace"),
+            clock_error=clock_error(incoming, self._policy, now),
+        )
 
     async def save(self, db: Connection, outcomes: Sequence[Answer], now: datetime) -> list[Outgoing]:
         first = await store.save_assessments(db, [answer.event for answer in outcomes])
@@ -97,6 +104,19 @@ class AssessRequests:
                 outcome=event.outcome,
                 reasons=event.reasons,
             )
+            if answer.clock_error is not None:
+                self._warn_of_clock(answer, answer.clock_error.total_seconds())
+
+    def _warn_of_clock(self, answer: Answer, seconds_ahead: float) -> None:
+        fast = "the producer's clock is ahead of the broker's"
+        slow = "the producer's clock is behind the broker's, or it held the request back"
+        self._log.warning(
+            "producer_clock_wrong",
+            source=answer.source,
+            request_id=str(answer.event.request_id),
+            seconds_ahead=round(seconds_ahead, 1),
+            words=fast if seconds_ahead > 0 else slow,
+        )
 
 
 def assessed_event(

@@ -10,7 +10,7 @@ import pytest
 
 from countersign.contract import Action, Role
 from countersign.policy import Policy
-from services.risk_evaluator.decide import RULES, assess
+from services.risk_evaluator.decide import RULES, assess, clock_error
 from services.risk_evaluator.model import Beliefs
 from tests.support.events import an_access_requested, incoming
 
@@ -131,6 +131,26 @@ def test_a_request_is_acted_on_for_two_minutes(ce_time: timedelta, appended_at: 
     """Each limit from both sides."""
     asked = incoming(an_access_requested(), at=NOON + ce_time, appended_at=NOON + appended_at)
     assert told(assess(asked, beliefs(place_known=True), POLICY, NOON)) == says
+
+
+@pytest.mark.parametrize(
+    ("ce_time", "appended_at", "error"),
+    [
+        (timedelta(minutes=-2), timedelta(0), None),
+        (timedelta(minutes=-2, microseconds=-1), timedelta(0), timedelta(minutes=-2, microseconds=-1)),
+        (timedelta(seconds=30), timedelta(0), None),
+        (timedelta(seconds=30, microseconds=1), timedelta(0), timedelta(seconds=30, microseconds=1)),
+        # What lay on the topic for long is old, and nobody's clock is to blame.
+        (timedelta(minutes=-5), timedelta(minutes=-5), None),
+        (timedelta(minutes=-9), timedelta(minutes=-5), None),
+    ],
+)
+def test_a_producer_whose_clock_is_wrong_is_told_from_a_request_that_waited(
+    ce_time: timedelta, appended_at: timedelta, error: timedelta | None
+) -> None:
+    """Each limit from both sides."""
+    asked = incoming(an_access_requested(), at=NOON + ce_time, appended_at=NOON + appended_at)
+    assert clock_error(asked, POLICY, NOON) == error
 
 
 def oracle(action: str, row: dict[str, Any], age: timedelta) -> str:  # noqa: C901, PLR0912 - plain on purpose
