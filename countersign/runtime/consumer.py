@@ -157,7 +157,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             if partition in self._braked:
                 self._rewind(consumer, partition, messages[0].offset)
                 continue
-            self.done.setdefault(partition, messages[0].offset)
+            if epoch == self._epoch:  # else others have gone on from here, and nothing more may come
+                self.done.setdefault(partition, messages[0].offset)
             by_topic.setdefault(partition.topic, []).extend(record_of(message) for message in messages)
         for topic, records in by_topic.items():
             batch = Batch(self._folds[topic], records)
