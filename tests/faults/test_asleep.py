@@ -62,7 +62,7 @@ async def test_three_sleep_at_once(tmp_path: Path, figures: Callable[[str], Figu
 @pytest.mark.parametrize("service", SERVICES)
 async def test_asleep_at_every_point(tmp_path: Path, figures: Callable[[str], Figures], service: str) -> None:
     """Each point of a service; texts also for longer than their claim is in doubt."""
-    points = [point for point in dict.fromkeys(POINTS[service]) if not point.startswith(ONCE)]
+    points = [point for point in POINTS[service] if not point.startswith(ONCE)]
     naps = [Nap(point) for point in points]
     naps += [Nap(point, BEYOND_DOUBT) for point in points if point.startswith("texts.")]
     await _asleep(tmp_path, {service: naps}, figures(f"asleep: {service}"))
