@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# The monotonic clock stays as it is: no machine's jumps.
+LIBFAKETIME = "libfaketime"
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 
 
@@ -23,6 +23,7 @@ class Clock:
         found = _library()
         if found is None:
             return {}
+        # The monotonic clock stays right: it belongs to the machine, and nobody sets it.
         return {"LD_PRELOAD": found, "FAKETIME": f"{self.seconds:+d}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
     @property
@@ -33,7 +34,7 @@ class Clock:
 
 def how() -> str:
     """Say in which way clocks are made wrong here."""
-    return "libfaketime" if _library() else "time.time() of the process, as no libfaketime is installed"
+    return LIBFAKETIME if _library() else "time.time() of the process, as no libfaketime is installed"
 
 
 @cache

@@ -18,9 +18,10 @@ from tests.support.sns_stand_in import SnsStandIn, sns_stand_in
 from tests.support.world import seen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from tests.support.clocks import Clock
     from tests.support.world import World
 
 # As shipped, but for two: nobody waits 20 s for the next text, and computers of this machine's networks are places.
@@ -60,15 +61,15 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path) -> AsyncIterator[Stage]:
-    """Set a stage; at the end nothing of it is left."""
+async def a_stage(folder: Path, clocks: Mapping[str, Clock] | None = None) -> AsyncIterator[Stage]:
+    """Set a stage, some services' clocks wrong; at the end nothing of it is left."""
     policy = folder / "policy.yaml"
     policy.write_text(json.dumps(_POLICY))
     async with AsyncExitStack() as stack:
         broken = await stack.enter_async_context(breakable())
         sns = await stack.enter_async_context(sns_stand_in())
         db = await stack.enter_async_context(asyncpg.create_pool(broken.servers.postgres_dsn, min_size=1, max_size=4))
-        fleet = Fleet(broken.servers, folder, sns.url, policy=policy, settings=_SETTINGS)
+        fleet = Fleet(broken.servers, folder, sns.url, policy=policy, settings=_SETTINGS, clocks=clocks)
         await stack.enter_async_context(fleet_of(fleet))
         driver = await stack.enter_async_context(driver_of(fleet, sns, db))
         yield Stage(broken, fleet, driver, sns, db, policy)
