@@ -54,7 +54,8 @@ async def read_topic(bootstrap: str, topic: str, from_start: bool = True) -> lis
         for partition, end in ends.items():
             while await consumer.position(partition) < end:
                 records += [
-                    _record(message) for message in (await consumer.getmany(partition, timeout_ms=200))[partition]
+                    _record(message)
+                    for message in (await consumer.getmany(partition, timeout_ms=200)).get(partition, ())
                 ]
     finally:
         await consumer.stop()
