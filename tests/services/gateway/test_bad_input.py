@@ -30,7 +30,7 @@ FORM = "application/x-www-form-urlencoded"
         (FORM, b"", {403}),
         (FORM, b"csrf=wrong&email=a&password=b", {403}),
         (FORM, b"\xff\xfe\x00=%zz&&&=", {400, 403}),
-        (f"{FORM}; charset=no-such", b"csrf=x", {400}),
+        (f"{FORM}; charset=no-such", b"csrf=x", {415}),
         (FORM, b"a=" + b"x" * 20_000, {413}),
         (FORM, b"&".join(b"a%d=b" % n for n in range(1_500)), {413}),
     ],
