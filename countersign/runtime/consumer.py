@@ -138,8 +138,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             committing = group.create_task(self._commit_forever(consumer))
             try:
                 while not self._stopping.is_set():
-                    epoch = self._epoch
                     got = await consumer.getmany(timeout_ms=FETCH_MS, max_records=self._settings.batch_records_max)
+                    epoch = self._epoch  # of what was got: a rebalance may have come while this waited for records
                     await self._know_brakes(consumer)
                     if got:
                         await self._fold(consumer, got, epoch)
@@ -246,6 +246,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         """Commit the offsets of folded records. Losing them only means reading again what is known."""
         if not self._to_commit:
             return
+        epoch = self._epoch
         offsets, self._to_commit = self._to_commit, {}
         assigned = consumer.assignment()
         offsets = {partition: offset for partition, offset in offsets.items() if partition in assigned}
@@ -255,6 +256,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
                 await self._checkpoint("offsets_committed")
         except (KafkaError, IllegalStateError) as error:
             self._log.info("offsets_not_committed", error=type(error).__name__)
+            if epoch == self._epoch:  # a quiet partition would show a lag that is none until its next record
+                self._to_commit = {**offsets, **self._to_commit}
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Commit what is folded; a batch in hand goes on and is known again by whoever reads it next."""
