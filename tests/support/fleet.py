@@ -19,6 +19,7 @@ import aiohttp
 from deploy.local import programs
 from deploy.local.checkout import CHECKOUT
 from deploy.local.process import Process, Program, free_ports
+from tests.support.balancer import Balancer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -69,6 +70,7 @@ class Fleet:
         self._ports: dict[tuple[str, str], int] = {}
         self._processes: dict[tuple[str, str], Process] = {}
         self._routes: dict[str, str] = {}
+        self.front = Balancer(lambda: self._port("verifier", self._routes.get("verifier", "0")))
         for site in SITES:
             self._port(site, "0")
         self.bearer = str(servers.secrets["gateway"]["services"]["token"])
@@ -225,6 +227,8 @@ class Fleet:
         for site in SITES:  # a second process has routes of its own, and calls the first of the others
             own = instance if site in {service, "console"} and service in SITES else "0"
             words |= {site: self.url(site), f"{site} port": str(self._port(site, own))}
+        if self.front.port:  # others find the verifier's keys there, whichever of its processes is awake
+            words["verifier"] = f"http://127.0.0.1:{self.front.port}"
         settings = {
             **programs.settings_of(service, words),
             "KAFKA__BOOTSTRAP_SERVERS": self.servers.kafka,
@@ -247,8 +251,10 @@ class Fleet:
 @asynccontextmanager
 async def fleet_of(fleet: Fleet) -> AsyncIterator[Fleet]:
     """Start all six services; at the end whatever runs is ended."""
+    await fleet.front.open()
     try:
         await fleet.start_all()
         yield fleet
     finally:
         await fleet.end_all()
+        await fleet.front.close()
