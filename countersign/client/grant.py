@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ALGORITHM = "EdDSA"
 TYP = "countersign-grant+jwt"
-LEEWAY = timedelta(seconds=30)  # design, section 4: clocks of two databases
+LEEWAY = timedelta(seconds=30)  # chosen: the clocks of two databases differ by less
 GRANT_CHARACTERS_MAX = 4096  # the contract's limit of the field
 
 

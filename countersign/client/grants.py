@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-# A key is published 10 minutes before it signs (design, section 4), so older keys are looked at again by then.
+# A key is published 10 minutes before it signs by rule, so older keys are looked at again by then.
 KEYS_AGE_MAX = 600.0
 # A forged key id must not turn every grant into a request to the verifier.
 REFRESH_PAUSE = 5.0

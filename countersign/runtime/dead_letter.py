@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["off_contract", "key_unknown", "bug"]
 
-# An unknown key is waited for 60 s (design, section 2): keys are installed everywhere before they are used, so a
+# An unknown key is waited for 60 s (decision 6): keys are installed everywhere before they are used, so a
 # longer wait would only hide a forgery.
 KEY_WAIT = timedelta(seconds=60)
 RETRY_EVERY = timedelta(seconds=2)

@@ -28,7 +28,7 @@ _NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
 async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
-    """Return a pool for routes: at most 8 connections a process (design, section 7)."""
+    """Return a pool for routes: at most 8 connections a process, as all services share one server."""
     return await asyncpg.create_pool(
         dsn,
         min_size=1,

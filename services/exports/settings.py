@@ -13,8 +13,8 @@ from countersign.runtime.settings import HttpSettings, Part, ServiceSettings
 class PageSettings(Part):
     """How many contacts can be read on pages, which ask for no code."""
 
-    rows_max: int = Field(50, ge=1, le=50, description="design, section 8")
-    hourly_max: int = Field(20, ge=1, le=20, description="design, section 8: 1,000 contacts an hour a user at most")
+    rows_max: int = Field(50, ge=1, le=50, description="chosen: a page to read, not a way to copy a list")
+    hourly_max: int = Field(20, ge=1, le=20, description="chosen: 1,000 contacts an hour a user at most")
 
 
 class FileSettings(Part):
@@ -25,7 +25,7 @@ class FileSettings(Part):
         timedelta(minutes=10),
         gt=timedelta(minutes=5),
         le=timedelta(hours=1),
-        description="issue 3: without a decision for 10 minutes an export is expired; bound: the life of a code",
+        description="chosen: by then every challenge has ended; bound: the life of a code",
     )
     written_within: timedelta = Field(
         timedelta(minutes=10),
@@ -37,7 +37,7 @@ class FileSettings(Part):
         timedelta(minutes=15),
         ge=timedelta(minutes=1),
         le=timedelta(hours=1),
-        description="design, section 8: the file for 15 minutes, to that user",
+        description="chosen: time to fetch a file, to that user only",
     )
     waiting_max: int = Field(
         20, ge=1, le=100, description="chosen: frozen contacts are copies, and a user needs few at a time"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
     from services.exports.model import Contact, Format
 
-# Longer than any topic could bring a decision back (design, section 2).
+# Longer than any topic could bring a decision back (decision 2).
 KEPT_DAYS = 40
 SWEPT_ROWS_MAX = 1_000
 # A file of the largest size is written in seconds; a process that died is replaced by then.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IDLE_MAX = timedelta(minutes=30)  # NIST SP 800-63B-3, 4.2.3: again after 30 minutes without activity,
 LIFE_MAX = timedelta(hours=12)  # and after 12 hours in all
 TOUCH_EVERY = timedelta(minutes=1)  # chosen: a row is written at most once a minute for being looked at
-DECIDED_WITHIN = timedelta(seconds=150)  # design, section 8: callers give up after 150 s
+DECIDED_WITHIN = timedelta(seconds=150)  # chosen: a request older than 2 minutes is denied anyway
 EMAIL_CHARACTERS_MAX = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
 PASSWORD_CHARACTERS_MAX = 1_024  # chosen: NIST SP 800-63B-4, 3.1.1.2 wants at least 64 taken
 

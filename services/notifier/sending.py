@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from services.notifier.settings import TextSettings
     from services.notifier.words import Words
 
-CLAIM_GOOD_SECONDS = 10.0  # design, section 2: a sender that comes later than that leaves the text alone
+CLAIM_GOOD_SECONDS = 10.0  # decision 8: a sender that comes later than that leaves the text alone
 
 
 class SmsSender(Protocol):

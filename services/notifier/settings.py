@@ -29,7 +29,7 @@ class SnsSettings(Part):
     price_usd_max: Decimal | None = Field(
         None, gt=0, le=1, description="SNS developer guide, MaxPrice: a text that costs more is not delivered"
     )
-    parallel_max: int = Field(64, ge=1, le=256, description="design, section 2: texts in flight at once, a process")
+    parallel_max: int = Field(64, ge=1, le=256, description="chosen: texts in flight at once, a process")
 
 
 class TextSettings(Part):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from services.notifier.model import Dispatch, Settlement, Step, TextKey
 
 LEASE_SECONDS = 30  # how long a verdict without a text may take to be settled before it is judged again
-CLAIM_SECONDS_MAX = 30  # design, section 2: after it an unsettled claim is in doubt for ever
-KEPT_DAYS = 40  # design, section 2: longer than any topic could bring a challenge back
+CLAIM_SECONDS_MAX = 30  # decision 8: after it an unsettled claim is in doubt for ever
+KEPT_DAYS = 40  # decision 2: longer than any topic could bring a challenge back
 _LOCKS = 0x534D53  # our class of advisory locks: "SMS"
 
 KNOWN = """

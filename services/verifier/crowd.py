@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from uuid import UUID
 
-WAITING_MAX = 8  # design, section 4: no flood on one challenge takes the pool
+WAITING_MAX = 8  # decision 15: no flood on one challenge takes the pool
 
 
 class Crowded(Exception):  # noqa: N818 - a limit, not a failure

@@ -24,7 +24,7 @@ SEVERITY: tuple[Outcome, ...] = ("allow", "challenge", "deny")
 ALWAYS = frozenset({"confirm_number", "change_number", "manage_member", "manager_act"})
 # A number that somebody merely typed must not approve what the owner of the number in force has to approve.
 NEEDS_CONFIRMED = frozenset({"change_number", "manage_member", "manager_act"})
-OPEN_MAX = 3  # open challenges a user and place (design, section 6): a fourth cancels the oldest
+OPEN_MAX = 3  # open challenges a user and place (ours): a fourth cancels the oldest
 _DENIALS = frozenset(get_args(DenialReason))
 
 
@@ -92,7 +92,7 @@ class _Rule:
     fires: Callable[[_Facts], bool]
 
 
-# The floor: what holds whatever an assessment says, as the verifier itself reads enrolment's views (design, section 5).
+# The floor: what holds whatever an assessment says, as the verifier itself reads enrolment's views.
 FLOOR = (
     _Rule("request.stale", "deny", lambda f: is_stale(f.event.requested_at, f.made_at, f.now, f.limits.age_max)),
     _Rule("request.future", "deny", lambda f: f.event.requested_at - f.now > f.limits.ahead_max),

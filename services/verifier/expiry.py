@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from countersign.runtime.record import Outgoing
     from services.verifier.desk import Desk
 
-# Longer than any topic could bring a request back (design, section 2).
+# Longer than any topic could bring a request back (decision 2).
 KEPT = timedelta(days=40)
 
 EXPIRED = """

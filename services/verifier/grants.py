@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ALGORITHM = "EdDSA"
 TYP = "countersign-grant+jwt"
-# A retired key is published as long as a topic could bring back what it signed (design, section 4).
+# A retired key is published as long as a topic could bring back what it signed.
 PUBLISHED_AFTER_RETIREMENT = timedelta(days=40)
 
 

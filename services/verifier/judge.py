@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from services.verifier.model import Challenge, Circumstances, Decision, Resend
 
-SENDS_MAX = 4  # design, section 4: a text is money and a nuisance
+SENDS_MAX = 4  # chosen: a text is money and a nuisance
 SEND_WAITS = (timedelta(seconds=30), timedelta(seconds=60), timedelta(seconds=120))  # after text 1, 2, 3
 LIFE_LEFT_MIN = timedelta(seconds=60)  # a text that may come too late to be typed is not sent
 GOOD_SENDS = 2  # texts overtake each other: 2 codes x 5 tries is 1 in 100,000

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Pool
     from services.verifier.store_requests import RequestState
 
-LOOK_EVERY_SECONDS_MIN = 0.02  # design, section 8: one query every 20-50 ms, whoever waits
+LOOK_EVERY_SECONDS_MIN = 0.02  # chosen: one query every 20-50 ms, whoever waits
 LOOK_EVERY_SECONDS_MAX = 0.05
 WAITING_MAX = 10_000  # ours: beyond, callers come back a little later
 

@@ -48,7 +48,7 @@ LAYERS = {
 }
 LAYOUT = ("__init__.py", "__main__.py", "wiring.py", "model*.py", "decide*.py", "fold*.py", "store*.py")
 CARD = ("decides", "reads", "writes", "owns")
-# style.md, section 4: the words that name nothing here.
+# The words that name nothing here.
 WORDS = frozenset({"validate", "validator", "sync", "info", "helper", "util", "utils", "handler", "manage"})
 UNFINISHED = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b|/(work|home|Users)/[a-z]")
 

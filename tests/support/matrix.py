@@ -35,7 +35,7 @@ POINTS: Mapping[str, Sequence[str]] = {
     "notifier": (
         *_FOLDS,
         *_PUBLISHES,
-        "texts.claimed",  # issue 4: dispatch claimed
+        "texts.claimed",
         "texts.acted",  # sent
         "texts.settled",
         "texts_in_doubt.claimed",
@@ -98,6 +98,23 @@ class Figures:
 HEADER = f"{'killed':<28}{'points':>8}" + "".join(
     f"{name:>11}" for name in ("kills", "requests", "decisions", "texts", "unknown", "violations")
 )
+
+
+def troubles(world: World) -> list[str]:
+    """Return what no death may leave behind: dead letters, and errors in our own logs."""
+    letters = [
+        f"{name}: {row['topic']}/{row['partition']}/{row['offset']}: {row['cause']}"
+        for name, rows in world.tables.items()
+        if name.endswith(".dead_letter")
+        for row in rows
+    ]
+    errors = [
+        f"{name}: {line[:300]}"
+        for name, text in world.written.items()
+        for line in text.splitlines()
+        if '"service": ' in line and '"level": "error"' in line
+    ]
+    return letters + errors
 
 
 async def kill(fleet: Fleet, service: str, stops: Sequence[Stop], figures: Figures) -> list[str]:

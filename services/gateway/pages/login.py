@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from services.gateway.model import Person
     from services.gateway.visitor import Visitor
 
-WAIT_IN_POST_SECONDS = 2.0  # design, section 8: then the browser is sent on and waits there
+WAIT_IN_POST_SECONDS = 2.0  # chosen: then the browser is sent on and waits there
 # Which addresses are worth remembering is the risk-evaluator's policy; to count tries every one is a place.
 _EVERY_ADDRESS = PlaceRules(unusable=())
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.servers
 
-GOES_ON_WITHIN = 10.0  # issue 4
+GOES_ON_WITHIN = 10.0
 TOLD_WITHIN = 15.0  # the slowest look at a server is every 5 s, and waits 5 s for its answer
 TAKEN_IN = "SELECT count(*) FROM verifier.request WHERE request_id = ANY($1::uuid[])"
 
