@@ -87,7 +87,7 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
     return [
         Limit("sessions.idle_max", str(decide.IDLE_MAX), "NIST SP 800-63B-3, 4.2.3: 30 minutes without activity"),
         Limit("sessions.life_max", str(decide.LIFE_MAX), "NIST SP 800-63B-3, 4.2.3: 12 hours in all"),
-        Limit("logins.decided_within", str(decide.DECIDED_WITHIN), "chosen: a request older than 2 minutes is denied anyway"),
+        Limit("logins.decided_within", str(decide.DECIDED_WITHIN), "chosen: an older request is denied anyway"),
         *(
             Limit(f"password_tries.{name}", f"{rate.burst} at once, then one per {rate.every}", rate.source)
             for name, rate in (("place", decide.PLACE_RATE), ("email", decide.EMAIL_RATE))
