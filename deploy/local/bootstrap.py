@@ -77,7 +77,7 @@ def _environment(what: str) -> Path:
     # What is imported is compiled then; compiling everything beforehand takes longer than the rest of the start.
     done = subprocess.run([*pip, "--require-hashes", "--no-deps", "--no-compile", "-r", str(lock)], check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{lock.name} could not be installed (pip's words are above): try again, or see its network.")
+        raise SystemExit(f"{lock.name} could not be installed (pip says why above): check the network and try again.")
     _put_checkout_on_path(python)
     stamp.write_text(_digest(lock))
     return python
