@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import asynccontextmanager
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from time import process_time
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
+from countersign.runtime import logs
 from tests.support.frame import running
 from tests.support.kafka import eventually, publish
 from tests.support.toy import a_toy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
+    from countersign.runtime.consumer import Worker
     from countersign.runtime.record import Outgoing
     from tests.support.servers import Servers
     from tests.support.toy import Toy
@@ -26,43 +33,61 @@ EVERY = 20  # one in so many is off contract: 5 %
 @pytest.mark.timeout(180)
 async def test_five_per_cent_off_contract(servers: Servers, say: Callable[[str], None]) -> None:
     """All that can be read is folded, all else is a dead letter."""
-    await _compare(servers, say, records=2_000, rounds=2)
+    await _compare(servers, say, records=4_000, rounds=2)
 
 
 @pytest.mark.faults_whole
 @pytest.mark.timeout(900)
 async def test_five_per_cent_off_contract_at_speed(servers: Servers, say: Callable[[str], None]) -> None:
     """Throughput stays at nine tenths of clean, at least."""
-    assert await _compare(servers, say, records=20_000, rounds=5) >= 0.9
+    assert await _compare(servers, say, records=10_000, rounds=7) >= 0.9
 
 
 async def _compare(servers: Servers, say: Callable[[str], None], *, records: int, rounds: int) -> float:
-    """Let readers catch up with the same number of records, clean and sloppy in turn; return the ratio of medians."""
+    """Let readers catch up with the same number of records, clean and sloppy in turn; return the ratio of medians.
+
+    Throughput is told by the reader's own CPU, as it is a core that a saturated reader is short of: what else runs on
+    the machine does not count.
+    """
     clean, sloppy = [], []
     await _seconds_for(servers, 200, sloppy=False)  # nobody pays for what is done for the first time
     for _ in range(rounds):
         clean.append(await _seconds_for(servers, records, sloppy=False))
         sloppy.append(await _seconds_for(servers, records, sloppy=True))
     ratio = median(clean) / median(sloppy)
-    rates = f"{records / median(clean):.0f}/s clean, {records / median(sloppy):.0f}/s with 5 % off contract"
+    rates = f"{records / median(clean):.0f}/s of a core clean, {records / median(sloppy):.0f}/s with 5 % off contract"
     say(f"sloppy producer: {rates} ({ratio:.2f})")
     return ratio
 
 
 async def _seconds_for(servers: Servers, records: int, *, sloppy: bool) -> float:
-    """Return how long the folding of that many records takes, from each fetched batch to its commit."""
+    """Return the seconds of CPU from the first batch until all of them are folded or dead letters."""
     toy = await a_toy(servers)
     rows = [toy.added() for _ in range(records)]
     if sloppy:
         rows[::EVERY] = [_off_contract(row) for row in rows[::EVERY]]
     await publish(servers.kafka, *rows)
     wanted = records - len(rows[::EVERY]) if sloppy else records
-    async with running(toy.service(), toy.settings(), ready=False) as machine:
+    async with _logged_as_shipped() as log, running(toy.service(), toy.settings(), ready=False, log=log) as machine:
+        assert machine.worker is not None
+        await eventually(lambda: _has_begun(machine.worker), within=60)
+        began = process_time()
         await eventually(lambda: _is(toy, "addition", wanted), within=120)
         await eventually(lambda: _is(toy, "dead_letter", records - wanted), within=120)
-        took = machine.metrics.registry.get_sample_value("countersign_batch_seconds_sum", {"topic": toy.topic})
-        assert took is not None
-        return took
+        return process_time() - began
+
+
+@asynccontextmanager
+async def _logged_as_shipped() -> AsyncIterator[Any]:
+    """Log as JSON, to where nobody reads it."""
+    with Path(os.devnull).open("w") as nowhere:  # noqa: ASYNC230 - it never blocks
+        yield structlog.wrap_logger(
+            structlog.WriteLogger(nowhere), processors=[logs.redact, structlog.processors.JSONRenderer()]
+        )
+
+
+async def _has_begun(worker: Worker | None) -> bool:
+    return worker is not None and bool(worker.done)
 
 
 async def _is(toy: Toy, table: str, wanted: int) -> bool:
