@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fleet import SERVICES, SESSION_MS, Stop
 from tests.support.journeys import Journeys
-from tests.support.matrix import ONCE, POINTS, REACHED_WITHIN
+from tests.support.matrix import ONCE, POINTS, REACHED_WITHIN, troubles
 from tests.support.people import a_person
 from tests.support.stage import a_stage
 
@@ -84,8 +84,7 @@ async def _asleep(folder: Path, naps: Mapping[str, Sequence[Nap]], figures: Figu
         assert not found, "\n".join(found[:50])
         assert not missed
         assert not journeys.failures
-        dead = [row for name, rows in world.tables.items() if name.endswith(".dead_letter") for row in rows]
-        assert not dead, dead
+        assert not troubles(world)
 
 
 async def _sleep(stage: Stage, service: str, naps: Sequence[Nap], figures: Figures) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid4
 
 import aiohttp
+import asyncpg
 
 from countersign.contract import challenge_id_of
 from tests.support.events import a_client, a_member_set, an_access_requested, outgoing
@@ -18,8 +19,6 @@ from tests.support.upstream import Upstream, upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-
-    import asyncpg
 
     from countersign.runtime.cloudevents import Event
     from tests.support.fleet import Fleet
@@ -237,11 +236,18 @@ class Driver:
             state = await self.state(request_id, past=True)
         return str(state["reason"] or state["state"])
 
+    async def _another_text(self, person: Person, request_id: UUID, seen: int) -> str | None:
+        """Let the 30 s pass before which no further text may be asked for, and ask; return its code."""
+        challenge_id = challenge_id_of(request_id)
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # while it is away, they pass by waiting
+            await self.db.execute(LET_WAIT, challenge_id)
+        return await self.next_text(person.number, seen, request_id) if await self.resend(challenge_id) else None
+
     async def _end(self, person: Person, request_id: UUID, seen: int, ending: Ending, wrong: int) -> None:
         challenge_id = challenge_id_of(request_id)
         code = await self.next_text(person.number, seen, request_id)
-        if code is None and ending == "answer" and await self.resend(challenge_id):
-            code = await self.next_text(person.number, seen, request_id)
+        if code is None and ending == "answer":
+            code = await self._another_text(person, request_id, seen)
         if code is None or ending == "cancel":
             await self.cancel(challenge_id)
             return
@@ -249,10 +255,7 @@ class Driver:
             case "expire":
                 await self.let_expire(challenge_id)
             case "resend":
-                await self.db.execute(LET_WAIT, challenge_id)  # 30 s pass before a second text may be asked for
-                if await self.resend(challenge_id):
-                    code = await self.next_text(person.number, seen + 1, request_id) or code
-                await self.answer(challenge_id, code)
+                await self.answer(challenge_id, await self._another_text(person, request_id, seen + 1) or code)
             case "exhaust":
                 while await self.answer(challenge_id, other_than(code)) == "wrong":
                     pass
