@@ -36,7 +36,15 @@ async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
         server_settings=_server_settings(service),
+        reset=_leave_as_it_is,
     )
+
+
+async def _leave_as_it_is(_connection: Connection) -> None:
+    """Let asyncpg end what was left of a transaction, and no more: we lock and set nothing beyond one.
+
+    It would reset every connection that comes back: one more round trip for each request.
+    """
 
 
 def _server_settings(service: str) -> dict[str, str]:

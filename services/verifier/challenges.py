@@ -111,7 +111,7 @@ class Challenges:
         judged = weigh(locked.challenge, verdict, seen.circumstances)
         if judged.counts:
             await store_challenges.count(work.db, locked.challenge, judged, answer_id, now)
-        grant = await self._end(work, judged.ending, now) if judged.ending is not None else None
+        grant = await self._end(work, judged.ending, now, closed=judged.counts) if judged.ending is not None else None
         work.tell.append(partial(self._desk.journal.judged, locked.challenge.challenge_id, judged))
         word = told(verdict)
         if word == "wait":
@@ -169,12 +169,13 @@ class Challenges:
             await self._end(work, ending, seen.circumstances.now)
             return ending.reason == "cancelled"
 
-    async def _end(self, work: _Work, decision: Decision, now: datetime) -> str | None:
-        """Close the challenge with its decision; return the grant if it is one."""
+    async def _end(self, work: _Work, decision: Decision, now: datetime, *, closed: bool = False) -> str | None:
+        """Close the challenge, unless it is, with its decision; return the grant if it is one."""
         self._desk.signer.refresh()
         asked = decision.asked
         assert asked.challenge_id is not None  # what has no challenge is decided by the fold
-        await store_decisions.close(work.db, [asked.challenge_id], now)
+        if not closed:
+            await store_decisions.close(work.db, [asked.challenge_id], now)
         decided = await store_decisions.decide(work.db, [decision], self._desk.signer, now)
         work.due += decided.events
         work.ended.append(decision)

@@ -51,13 +51,15 @@ SELECT clock_timestamp() AS now, p.user_id AS member_id, p.role, p.two_factor, p
   LEFT JOIN decision d ON d.request_id = $6
 """
 
+# An answer that ends the challenge closes it in the same breath ($11 is null otherwise).
 COUNT = """
 WITH counted AS (
-    UPDATE counter SET failures = $5, last_failed_at = $6 WHERE user_id = $3 AND place_known = $4
+    UPDATE counter SET failures = $5, last_failed_at = $6
+     WHERE user_id = $3 AND place_known = $4 AND (failures, last_failed_at) IS DISTINCT FROM ($5, $6)
 ), kept AS (
     INSERT INTO answer (challenge_id, answer_id, accepted, tries_left, judged_at) VALUES ($1, $7, $8, $9, $10)
 )
-UPDATE challenge SET attempts = $2 WHERE challenge_id = $1
+UPDATE challenge SET attempts = $2, closed_at = $11 WHERE challenge_id = $1
 """
 
 RESEND = "INSERT INTO send (challenge_id, send, code_digest, issued_at) VALUES ($1, $2, $3, $4)"
@@ -134,7 +136,7 @@ async def see(db: Connection, locked: Locked, good_sends: int, answer_id: UUID |
 
 
 async def count(db: Connection, challenge: Challenge, judged: Judged, answer_id: UUID, now: datetime) -> None:
-    """Store a judged answer: the tries of the challenge, the failures of the user, and the reply by its id."""
+    """Store a judged answer: tries of the challenge and its end, failures of the user, and the reply by its id."""
     await db.execute(
         COUNT,
         challenge.challenge_id,
@@ -147,6 +149,7 @@ async def count(db: Connection, challenge: Challenge, judged: Judged, answer_id:
         judged.accepted,
         judged.tries_left,
         now,
+        now if judged.ending is not None else None,
     )
 
 
