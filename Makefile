@@ -38,7 +38,7 @@ limits: ## print every limit of the running configuration with its source
 test: ## run all tests on real servers, or those of ONLY=path
 	@$(BOOTSTRAP) dev -m deploy.local.tests $(ONLY)
 
-faults: ## run all fault tests, also those that `make test` leaves out (half an hour)
+faults: ## run all fault tests, also those that `make test` leaves out (about an hour)
 	@$(BOOTSTRAP) dev -m deploy.local.tests faults
 
 check: ## format, lint, types and architecture
