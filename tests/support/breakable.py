@@ -50,6 +50,11 @@ class Breakable:
             with suppress(ProcessLookupError):
                 kill(pid, signal.SIGCONT)
 
+    def logs(self) -> dict[str, str]:
+        """Return what each server has logged so far."""
+        paths = {name: program.log for name, program in self._programs.items()}
+        return {name: path.read_text(errors="replace") for name, path in paths.items() if path.exists()}
+
     async def end(self) -> None:
         """End all of them."""
         for name, process in self._processes.items():

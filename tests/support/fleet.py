@@ -169,6 +169,10 @@ class Fleet:
         """Return every log by its file's name."""
         return {path.name: path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log"))}
 
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of those that run, by service and instance."""
+        return {f"{name}-{n}": process.pid for (name, n), process in self._processes.items() if process.ended is None}
+
     async def readiness(self) -> dict[str, dict[str, str]]:
         """Return what each process gives as reasons for not being ready; one that does not answer is left out."""
         found = {}

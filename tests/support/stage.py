@@ -12,7 +12,7 @@ import asyncpg
 from tests.support.breakable import Breakable, breakable
 from tests.support.checker import violations
 from tests.support.drive import Driver, driver_of
-from tests.support.fleet import Fleet, fleet_of
+from tests.support.fleet import SERVICES, Fleet, fleet_of
 from tests.support.rest import come_to_rest
 from tests.support.sns_stand_in import SnsStandIn, sns_stand_in
 from tests.support.world import seen
@@ -61,7 +61,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path, clocks: Mapping[str, Clock] | None = None) -> AsyncIterator[Stage]:
+async def a_stage(
+    folder: Path, clocks: Mapping[str, Clock] | None = None, log_level: str = "INFO"
+) -> AsyncIterator[Stage]:
     """Set a stage, some services' clocks wrong; at the end nothing of it is left."""
     policy = folder / "policy.yaml"
     policy.write_text(json.dumps(_POLICY))
@@ -69,7 +71,8 @@ async def a_stage(folder: Path, clocks: Mapping[str, Clock] | None = None) -> As
         broken = await stack.enter_async_context(breakable())
         sns = await stack.enter_async_context(sns_stand_in())
         db = await stack.enter_async_context(asyncpg.create_pool(broken.servers.postgres_dsn, min_size=1, max_size=4))
-        fleet = Fleet(broken.servers, folder, sns.url, policy=policy, settings=_SETTINGS, clocks=clocks)
+        settings = {name: {"LOG_LEVEL": log_level, **_SETTINGS.get(name, {})} for name in SERVICES}
+        fleet = Fleet(broken.servers, folder, sns.url, policy=policy, settings=settings, clocks=clocks)
         await stack.enter_async_context(fleet_of(fleet))
         driver = await stack.enter_async_context(driver_of(fleet, sns, db))
         yield Stage(broken, fleet, driver, sns, db, policy)
