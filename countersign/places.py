@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
+
+from countersign.contract.values import address_of
 
 if TYPE_CHECKING:
     from countersign.policy import PlaceRules
@@ -23,13 +25,14 @@ def place_of(ip: str | None, rules: PlaceRules) -> str | None:
     if any(address in network for network in rules.unusable if network.version == address.version):
         return None
     prefix = rules.prefix_v4 if address.version == 4 else rules.prefix_v6  # noqa: PLR2004 - the version of IP
-    return str(ip_network((address, prefix), strict=False))
+    host_bits = address.max_prefixlen - prefix
+    return f"{type(address)(int(address) >> host_bits << host_bits)}/{prefix}"
 
 
 def unmapped(ip: str | None) -> IPv4Address | IPv6Address | None:
     """Return the address with mapped (RFC 4291, 2.5.5.2) and translated (RFC 6052) IPv4 as IPv4; None if it is none."""
     try:
-        address = ip_address(ip or "")
+        address = address_of(ip or "")
     except ValueError:
         return None
     if isinstance(address, IPv4Address):

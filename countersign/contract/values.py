@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,9 +27,20 @@ def _from_text(value: object) -> object:
     return rfc3339(value) if isinstance(value, str) else value
 
 
+@lru_cache(1024)
+def address_of(text: str) -> IPv4Address | IPv6Address:
+    """Return the address. Raises ValueError.
+
+    One text is read several times on its way through a batch: as the event's, as its place, as the assessment's.
+    """
+    return ip_address(text)
+
+
 def _network(value: str) -> str:
     try:
-        ip_network(value)
+        address, _, prefix = value.partition("/")
+        if prefix != "32" or address_of(address).version == 6:  # noqa: PLR2004 - one IPv4 address has no host bits
+            ip_network(value)
     except ValueError:
         raise ValueError("expected a network, such as 203.0.113.7/32") from None
     return value
@@ -126,6 +138,6 @@ class Actor(_Part):
 
 def _address(value: str) -> IPv4Address | IPv6Address:
     try:
-        return ip_address(value)
+        return address_of(value)
     except ValueError:
         raise ValueError("expected an IP address") from None

@@ -116,12 +116,13 @@ def read(
     around = sum(len(name) + len(value) for name, value in record.headers) + len(record.key or b"")
     if around > VALUE_BYTES_MAX:
         raise OffContract(f"headers and key: at most {VALUE_BYTES_MAX} bytes are read; came {around} bytes")
-    name = _type(record, listed)
-    _expect(record, "ce_specversion", "1.0")
-    _expect(record, "content-type", "application/json")
-    ce_id = _header(record, "ce_id")
-    _header(record, "ce_source")
-    ce_time = _time(record) if require_time else record.appended_at
+    headers = dict(reversed(record.headers))  # the first of a name counts
+    name = _type(headers, listed)
+    _expect(headers, "ce_specversion", "1.0")
+    _expect(headers, "content-type", "application/json")
+    ce_id = _header(headers, "ce_id")
+    _header(headers, "ce_source")
+    ce_time = _time(headers) if require_time else record.appended_at
     model = wanted.get(name)
     if model is None:
         return None
@@ -140,8 +141,8 @@ def _trace(record: Record) -> str | None:
     return found[0].decode() if found else None
 
 
-def _header(record: Record, name: str) -> str:
-    value = record.header(name)
+def _header(headers: Mapping[str, bytes], name: str) -> str:
+    value = headers.get(name)
     if value is None:
         raise OffContract(f"header {name}: missing")
     try:
@@ -154,8 +155,8 @@ def _header(record: Record, name: str) -> str:
     return text
 
 
-def _type(record: Record, listed: frozenset[str]) -> str:
-    name = _header(record, "ce_type")
+def _type(headers: Mapping[str, bytes], listed: frozenset[str]) -> str:
+    name = _header(headers, "ce_type")
     if name in listed:
         return name
     stem, _, version = name.rpartition(".v")
@@ -165,14 +166,14 @@ def _type(record: Record, listed: frozenset[str]) -> str:
     raise OffContract(f"header ce_type: expected one of {', '.join(sorted(listed))}; came {_told(name)}")
 
 
-def _expect(record: Record, name: str, wanted: str) -> None:
-    value = _header(record, name)
-    if value.split(";")[0].strip().lower() != wanted:
+def _expect(headers: Mapping[str, bytes], name: str, wanted: str) -> None:
+    value = _header(headers, name)
+    if value != wanted and value.split(";")[0].strip().lower() != wanted:
         raise OffContract(f"header {name}: expected {wanted}; came {_told(value)}")
 
 
-def _time(record: Record) -> datetime:
-    value = _header(record, "ce_time")
+def _time(headers: Mapping[str, bytes]) -> datetime:
+    value = _header(headers, "ce_time")
     try:
         return rfc3339(value)
     except ValueError as error:

@@ -98,9 +98,13 @@ def _written(event: Mapping[str, Any], **_: object) -> str:
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask fields by their names, and in every text what looks like a number, a code, a grant or a bearer."""
     for name, value in event.items():
-        if type(value) is not str or not _PLAIN.fullmatch(value) or _is_secret(name):
+        if not _is_plain(value) or _is_secret(name):
             event[name] = _masked(name, value)
     return event
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) is str and _PLAIN.fullmatch(value) is not None
 
 
 def _masked(name: str, value: object) -> object:
@@ -111,7 +115,7 @@ def _masked(name: str, value: object) -> object:
     if isinstance(value, dict):
         return {key: _masked(str(key), part) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_masked("", part) for part in value]
+        return [part if _is_plain(part) else _masked("", part) for part in value]
     return _VALUES.sub(MASK, value if isinstance(value, str) else str(value))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -138,12 +138,15 @@ class Publisher:
 
     def _sort(self, rows: Sequence[Outgoing], answers: Sequence[object]) -> list[Outgoing]:
         again = []
+        published: Counter[str] = Counter()
         for row, answer in zip(rows, answers, strict=False):
             if not isinstance(answer, BaseException):
                 self._held.append(row.event_id)
-                self._metrics.published.labels(row.topic).inc()
+                published[row.topic] += 1
             else:
                 again.append(row)
+        for topic, count in published.items():
+            self._metrics.published.labels(topic).inc(count)
         return again
 
     async def _park(self, row: Outgoing, error: BaseException) -> None:

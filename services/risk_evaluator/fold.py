@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import Counter as Counted
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,9 +99,10 @@ class AssessRequests:
         ]
 
     def committed(self, outcomes: Sequence[Answer]) -> None:
+        for words, count in Counted((answer.event.action, answer.event.outcome) for answer in outcomes).items():
+            self._counter.labels(*words).inc(count)
         for answer in outcomes:
             event = answer.event
-            self._counter.labels(event.action, event.outcome).inc()
             self._log.info(
                 "assessed",
                 request_id=str(event.request_id),
