@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from deploy.local.process import free_ports
-from tests.support.kafka import read_topic
+from tests.support.kafka import eventually, read_topic
 from tests.support.notifier import Neighbourhood, a_process
 from tests.support.sns_stand_in import Reply, SnsStandIn
 
@@ -29,17 +29,26 @@ def found(secrets: Iterable[str], text: str) -> list[str]:
     return [s for s in secrets if re.search(rf"(?<![0-9A-Za-z.+_-]){re.escape(s)}(?![0-9A-Za-z_-])", text)]
 
 
+async def _is_ready(port: int) -> bool:
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/readyz") as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
 async def test_codes_and_numbers_are_in_the_texts_and_nowhere_else(
     near: Neighbourhood, sns: SnsStandIn, tmp_path: Path
 ) -> None:
     """A process at DEBUG through every kind of answer; the search is tried on what must be found."""
     replies = list(Reply)
     people = [await near.person() for _ in replies]
-    challenges = [near.challenge(person, life=20) for person in people]
     for person, reply in zip(people, replies, strict=True):
         sns.will_answer(person.number, reply)
     (port,) = free_ports(1)
     async with a_process(near, tmp_path, LOG_LEVEL="DEBUG", HEALTH__PORT=str(port)) as (_, log):
+        await eventually(lambda: _is_ready(port), within=60)  # a text that waits for its reader for too long is late
+        challenges = [near.challenge(person, life=20) for person in people]
         await near.issue(*challenges)
         await near.settled(*challenges, within=60)
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as answer:
