@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` and `make test`. `make help` lists the rest.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo example why stack clean limits test faults check schemas lock
+.PHONY: bench help run demo example why stack clean limits test faults check schemas lock
 
 DATA ?= .local
 PORTS ?= 8080
@@ -40,6 +40,9 @@ test: ## run all tests on real servers, or those of ONLY=path
 
 faults: ## run all fault tests, also those that `make test` leaves out (about an hour)
 	@$(BOOTSTRAP) dev -m deploy.local.tests faults
+
+bench: ## measure every figure beside a bare loop in the same run (a table, and .local/bench.json)
+	@$(BOOTSTRAP) dev -m tests.bench
 
 check: ## format, lint, types and architecture
 	@$(BOOTSTRAP) dev -m deploy.local.checks

@@ -50,8 +50,11 @@ def origin() -> str:
 
 
 @asynccontextmanager
-async def servers() -> AsyncIterator[Servers]:
-    """Start what the environment does not give, lay topics, roles and migrations, and end what was started."""
+async def servers(*, durable: bool = False) -> AsyncIterator[Servers]:
+    """Start what the environment does not give, lay topics, roles and migrations, and end what was started.
+
+    `durable`: a PostgreSQL of ours writes through to the disk, for those who measure it.
+    """
     where = origin()
     async with AsyncExitStack() as stack:
         if where == "environment":
@@ -62,11 +65,11 @@ async def servers() -> AsyncIterator[Servers]:
 
             found = Servers(*stack.enter_context(containers()), where)
         else:
-            found = await _processes(stack)
+            found = await _processes(stack, durable=durable)
         yield await laid(found)
 
 
-async def _processes(stack: AsyncExitStack) -> Servers:
+async def _processes(stack: AsyncExitStack, *, durable: bool) -> Servers:
     fetch_jars()
     folder = Path(tempfile.mkdtemp(prefix="countersign-test-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -74,7 +77,7 @@ async def _processes(stack: AsyncExitStack) -> Servers:
     kafka_port, controller_port, postgres_port, sns_port = free_ports(4)
     programs = {
         "sns": sns.program(folder / "sns", port=sns_port),
-        "postgres": postgres.program(folder / "postgres", port=postgres_port, password=_TEST_PASSWORD, durable=False),
+        "postgres": postgres.program(folder / "postgres", port=postgres_port, password=_TEST_PASSWORD, durable=durable),
         "kafka": kafka.program(folder / "kafka", port=kafka_port, controller_port=controller_port),
     }
     pids = {}
