@@ -34,6 +34,11 @@ COMMIT_EVERY_SECONDS = 1.0
 FETCH_MS = 500
 # Longer than any outage that is waited for in place: leaving the group then would not bring the server back.
 POLL_INTERVAL_MS_MAX = 900_000
+# A member hears of a rebalance at its next heartbeat, and nobody reads until all have heard.
+HEARTBEAT_MS = 500
+# How long they wait for one that has gone without a word: static members do not say goodbye. One that is only slow
+# stays a member for its session, and comes back into what was agreed without it.
+REBALANCE_MS_MIN = 2_000
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -118,7 +123,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=self._settings.session_timeout_ms,
-            heartbeat_interval_ms=max(500, self._settings.session_timeout_ms // 5),
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=max(REBALANCE_MS_MIN, self._settings.session_timeout_ms // 3),
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
             fetch_max_wait_ms=FETCH_MS,
         )

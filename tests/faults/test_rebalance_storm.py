@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers
 
 EVERY_SECONDS = 2.0
-CALM_SECONDS = 4.0
+CALM_SECONDS = 4.0  # before and after, as a machine has moods of its own
+CLEARED_SECONDS = 8.0  # a session and a rebalance after the last one left
 AHEAD = 10_000  # unread records, so that partitions whose member is gone keep none from the others
 PARTITIONS = 12
 # Names come back, as those of replicas do. One member stays, so that there is always somebody.
@@ -63,8 +64,10 @@ async def _storm(servers: Servers, say: Callable[[str], None], seconds: float) -
         await stack.enter_async_context(_member(toy, fold, STAYING))
         async with fed(feeder):
             await asyncio.sleep(1)
-            calm = await _rate(fold, asyncio.sleep(CALM_SECONDS))
+            before = await _rate(fold, asyncio.sleep(CALM_SECONDS))
             stormy = await _rate(fold, _come_and_go(toy, fold, seconds))
+            await asyncio.sleep(CLEARED_SECONDS)
+            calm = (before + await _rate(fold, asyncio.sleep(CALM_SECONDS))) / 2
         await eventually(lambda: _has(toy, feeder.made), within=120)
     seen = Counter(decoded(record)["id"] for record in await read_topic(servers.kafka, toy.out))
     say(

@@ -26,13 +26,18 @@ class Feeder:
     read: Callable[[], Awaitable[int]]
     ahead: int
     made: int = 0
+    _stopping: bool = False
+
+    def stop(self) -> None:
+        """Finish the block at hand, so that it is counted."""
+        self._stopping = True
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Go on until stopped."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True, linger_ms=2)
         await producer.start()
         try:
-            while True:
+            while not self._stopping:
                 if self.made - await self.read() >= self.ahead:
                     await asyncio.sleep(0.1)
                     continue
@@ -48,8 +53,10 @@ class Feeder:
 async def fed(feeder: Feeder) -> AsyncIterator[Feeder]:
     """Feed while the body runs; before it begins the readers are that far behind."""
     async with asyncio.TaskGroup() as group:
-        feeding = group.create_task(feeder.run())
+        group.create_task(feeder.run())
         while feeder.made < feeder.ahead:  # noqa: ASYNC110 - it counts, and sets no event
             await asyncio.sleep(0.05)
-        yield feeder
-        feeding.cancel()
+        try:
+            yield feeder
+        finally:
+            feeder.stop()
