@@ -32,9 +32,8 @@ def _refuse_floats(value: Mapping[str, Any]) -> None:
     while parts:
         part = parts.pop()
         if isinstance(part, dict):
-            for name in part:
-                if not (isinstance(name, str) and name.isascii()):
-                    raise ValueError("names in canonical JSON here are ASCII")
+            if set(map(type, part)) - {str} or not "".join(part).isascii():
+                raise ValueError("names in canonical JSON here are ASCII")
             parts += [each for each in part.values() if type(each) not in _PLAIN]
         elif isinstance(part, list | tuple):
             parts += [each for each in part if type(each) not in _PLAIN]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -95,12 +96,18 @@ def write_raw(event: Event, value: bytes, *, source: str, time: datetime, tracep
         ("ce_id", str(event_id).encode()),
         ("ce_source", f"/countersign/{source}".encode()),
         ("ce_type", event.ce_type.encode()),
-        ("ce_time", time.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
+        ("ce_time", _written(time)),
         ("content-type", b"application/json"),
     ]
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))
     return Outgoing(event_id, event.topic, event.record_key().encode(), value, tuple(headers))
+
+
+@lru_cache(64)
+def _written(time: datetime) -> bytes:
+    """Return the time as a header's value; a batch has one time."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
 
 
 def read(

@@ -31,8 +31,8 @@ _VALUES = re.compile(
     r"|(?P<dsn>(?<=://)[^\s/@:]+:[^\s/@]+(?=@))"
     r"|(?P<code>(?:^|(?<=[\s#:=\"']))\d{6,8}(?=$|[\s.,;\"']))"
 )
-# Words of ours and UUIDs, most of what is logged: nothing that _VALUES masks looks like them.
-_PLAIN = re.compile(r"[a-z_]+(\.[a-z_]+)*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Words of ours, small numbers and UUIDs, most of what is logged: nothing that _VALUES masks looks like them.
+_PLAIN = re.compile(r"[a-z_]+(\.[a-z_]+)*|[0-9]{1,5}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENCODER = json.JSONEncoder(default=repr)
 # These print messages and numbers at DEBUG, or every connection.
 _NOISY = ("botocore", "aiobotocore", "boto3", "urllib3", "aiokafka", "asyncio", "aiohttp.access", "s3transfer")
@@ -42,10 +42,10 @@ def configure(service: str, instance: str, level: str) -> structlog.typing.Filte
     """Set up logging for the process: to stdout, the standard library's loggers included."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(_written)],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from countersign.policy import Policy
     from countersign.runtime.keys import Key, KeyRing
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing
+    from countersign.runtime.record import Incoming, Outgoing, Record
     from services.risk_evaluator.model import Assessment, Beliefs
 
 SOURCE = "risk_evaluator"
@@ -40,7 +40,7 @@ class Answer:
     event: AccessAssessed
     value: bytes
     traceparent: str | None
-    source: str
+    request: Record
     clock_error: timedelta | None
 
 
@@ -86,8 +86,8 @@ class AssessRequests:
             event,
             signed(event, key),
             incoming.traceparent,
-            source=(incoming.record.header("ce_source") or b"").decode(errors="replace"),
-            clock_error=clock_error(incoming, self._policy, now),
+            incoming.record,
+            clock_error(incoming, self._policy, now),
         )
 
     async def save(self, db: Connection, outcomes: Sequence[Answer], now: datetime) -> list[Outgoing]:
@@ -119,7 +119,7 @@ class AssessRequests:
         slow = "the producer's clock is behind the broker's, or it held the request back"
         self._log.warning(
             "producer_clock_wrong",
-            source=answer.source,
+            source=(answer.request.header("ce_source") or b"").decode(errors="replace"),
             request_id=str(answer.event.request_id),
             seconds_ahead=round(seconds_ahead, 1),
             words=fast if seconds_ahead > 0 else slow,
