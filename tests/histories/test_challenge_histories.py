@@ -55,6 +55,12 @@ class ChallengeHistory(OneUser):
         asked = [self._ask("login", 1, known=known) for _ in range(3)]
         return multiple(*(one for one in asked if isinstance(one, Challenge)))
 
+    @rule(target=opened, known=st.booleans(), failures=st.sampled_from([99, 100]))
+    def ask_long_after_many_failures(self, known: bool, failures: int) -> Any:
+        self.has_failed_before(failures, known)
+        self.run(self.ground.pass_time(3601))
+        return self._ask("login", 1, known=known)
+
     def _ask(self, action: Action, nth: int, *, known: bool) -> Any:
         place = f"{198 if known else 203}.0.113.{nth}/32"
         event = self.assessed(action, place, known=known)
@@ -119,10 +125,17 @@ class ChallengeHistory(OneUser):
         same(expected, kinds[type(reply)])
         self.take_published()
 
-    @rule(challenge=opened)
-    def wait_for_another_text(self, challenge: Challenge) -> None:
-        self.run(self.ground.pass_time(31 if len(challenge.texts) == 1 else 61))
+    @rule(challenge=opened, early=st.booleans())
+    def wait_for_another_text(self, challenge: Challenge, early: bool) -> None:
+        pause = {1: 30, 2: 60, 3: 120}.get(len(challenge.texts), 1)
+        self.run(self.ground.pass_time(pause - early))
         self.resend(challenge)
+
+    @rule(challenge=opened, what=st.sampled_from(["oldest", "older"]))
+    def answer_an_older_one_of_three_texts(self, challenge: Challenge, what: str) -> None:
+        for _ in range(2):
+            self.wait_for_another_text(challenge, early=False)
+        self.answer(challenge, what, again=False)
 
     @rule(challenge=opened, failures=st.sampled_from([8, 9, 97, 98, 99]))
     def fail_after_many_failures(self, challenge: Challenge, failures: int) -> None:
