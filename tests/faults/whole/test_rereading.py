@@ -29,8 +29,8 @@ BLOCK = 500  # requests at a time: each is decided long before it is stale
 @pytest.mark.timeout(180)
 async def test_read_again_with_traffic_going_on(stage: Stage, say: Callable[[str], None]) -> None:
     """After some hundred requests, a part of the places forgotten: what is new belongs to newcomers alone."""
-    before = await _history(stage, people=30, requests=300)
-    newcomers = await traffic_of(stage.driver, people=60)
+    before = await _history(stage, people=16, requests=300)
+    newcomers = await traffic_of(stage.driver, people=40)
     await _set_back(stage, newcomers)
     after = await stage.rest()
     say(await _told(stage, before, "with traffic going on"))
