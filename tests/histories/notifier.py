@@ -1,0 +1,89 @@
+"""Two notifiers on a ground's database, an SNS that answers as it is told, and people with phones."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from countersign.runtime import outbox
+from services.notifier.wiring import SERVICE
+from tests.support.enrolment import fold_batch
+from tests.support.events import incoming
+from tests.support.notifier import Neighbourhood, a_policy
+from tests.support.sns_stand_in import SnsStandIn, sns_stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from countersign.runtime.frame import Parts
+    from countersign.runtime.postgres import Pool
+    from tests.support.histories import Ground
+    from tests.support.notifier import Challenge
+
+
+@dataclass
+class Notifier:
+    """One process's parts. `taken` is claimed and not sent, `acted` is sent and not settled: a death loses both."""
+
+    parts: Parts
+    pool: Pool
+    taken: list[Any] = field(default_factory=list)
+    acted: list[Any] = field(default_factory=list)
+
+    @property
+    def texts(self) -> Any:
+        """The due work that sends."""
+        return self.parts.dues[0]
+
+    async def fold(self, ground: Ground, *challenges: Challenge) -> list[str]:
+        """Fold challenges off their topic; return the causes of dead letters."""
+        batch = [incoming(challenge.event, at=ground.at) for challenge in challenges]
+        async with self.pool.acquire() as db:
+            _, dead = await fold_batch(db, self.parts.folds[0], batch)
+        return [letter.cause for letter in dead]
+
+    async def take(self, limit: int) -> list[Any]:
+        """Claim what may leave, as the loop around due work does."""
+        async with self.pool.acquire() as db, db.transaction():
+            found = list(await self.texts.take(db, limit))
+        self.taken += found
+        return found
+
+    async def settle(self) -> list[Any]:
+        """Settle what was sent."""
+        done, self.acted = self.acted, []
+        async with self.pool.acquire() as db, db.transaction():
+            await outbox.append(db, await self.texts.settle(db, done))
+        return done
+
+    async def doubt(self) -> None:
+        """Settle claims of whoever did not come back."""
+        doubts = self.parts.dues[1]
+        async with self.pool.acquire() as db, db.transaction():
+            done = [await doubts.act(item) for item in await doubts.take(db, 100)]
+            await outbox.append(db, await doubts.settle(db, done))
+
+
+@dataclass
+class Notifiers:
+    """Two of them, and what is around."""
+
+    ground: Ground
+    near: Neighbourhood
+    sns: SnsStandIn
+    both: tuple[Notifier, Notifier]
+
+
+@asynccontextmanager
+async def two_notifiers(ground: Ground, folder: Path, **limits: object) -> AsyncIterator[Notifiers]:
+    """Wire them with these text limits."""
+    async with AsyncExitStack() as stack:
+        sns = await stack.enter_async_context(sns_stand_in())
+        near = Neighbourhood(ground.servers, ground.db, sns.url, a_policy(folder, **limits))
+        both = []
+        for _ in range(2):
+            frame = await stack.enter_async_context(ground.frame("notifier", near.settings()))
+            both.append(Notifier(await stack.enter_async_context(SERVICE.wire(frame)), frame.pool))
+        yield Notifiers(ground, near, sns, (both[0], both[1]))
