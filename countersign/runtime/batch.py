@@ -106,6 +106,10 @@ class Folder:
         self._metrics.batch_seconds.labels(batch.fold.topic).observe(monotonic() - began)
         return batch.held
 
+    async def bury(self, fold: AnyFold, letter: DeadLetter) -> None:
+        """Keep a dead letter of a record that was never parsed. Raises Stopping."""
+        self._settled(Batch(fold, ()), [], await self._absorb(fold, [], [letter]))
+
     def _parse(self, batch: Batch) -> tuple[list[Incoming[Any]], list[DeadLetter]]:
         events, dead = [], []
         for record in batch.records:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -14,7 +13,7 @@ from countersign.runtime import brake
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.batch import Batch, Stopping
 from countersign.runtime.errors import Kind, kind_of
-from countersign.runtime.record import Record
+from countersign.runtime.fetching import FETCH_MS, Fetching, letter_of, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
     from countersign.runtime.health import Health
     from countersign.runtime.metrics import Metrics
     from countersign.runtime.postgres import Link
+    from countersign.runtime.record import Record
     from countersign.runtime.settings import KafkaSettings
 
 COMMIT_EVERY_SECONDS = 1.0
-FETCH_MS = 500
 # Longer than any outage that is waited for in place: leaving the group then would not bring the server back.
 POLL_INTERVAL_MS_MAX = 900_000
 # A member hears of a rebalance at its next heartbeat, and nobody reads until all have heard.
@@ -68,6 +67,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         self._metrics = metrics
         self._checkpoint = checkpoint
         self._log = log
+        self._fetching = Fetching(settings.batch_records_max)
         self._stopping = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
         self._epoch = 0
@@ -144,11 +144,13 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             committing = group.create_task(self._commit_forever(consumer))
             try:
                 while not self._stopping.is_set():
-                    got = await consumer.getmany(timeout_ms=FETCH_MS, max_records=self._settings.batch_records_max)
+                    got, untakeable = await self._fetching.fetch(consumer)
                     epoch = self._epoch  # of what was got: a rebalance may have come while this waited for records
                     await self._know_brakes(consumer)
                     if got:
                         await self._fold(consumer, got, epoch)
+                    for partition, offset in untakeable:
+                        await self._pass_over(consumer, partition, offset, epoch)
             except Stopping:
                 pass
             finally:
@@ -173,6 +175,15 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
                 await self._hold(consumer, TopicPartition(topic, number), reason, offset)
             if epoch == self._epoch:
                 self._note(topic, records, held)
+
+    async def _pass_over(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int, epoch: int) -> None:
+        """Keep a dead letter of a record that cannot be taken apart, and go on behind it."""
+        if partition in self._braked or epoch != self._epoch:
+            return
+        await self._folder.bury(self._folds[partition.topic], letter_of(partition, offset))
+        with suppress(IllegalStateError):
+            consumer.seek(partition, offset + 1)
+        self.done[partition] = self._to_commit[partition] = offset + 1
 
     def _note(self, topic: str, records: Sequence[Record], held: Mapping[int, tuple[str, int]]) -> None:
         for record in records:
@@ -278,16 +289,3 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         self._epoch += 1
         self._log.info("partitions_assigned", partitions=len(assigned))
         self._health.tell("assignment", None)
-
-
-def record_of(message: ConsumerRecord) -> Record:
-    """Return a consumed message as a record."""
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.key,
-        message.value,
-        tuple((name, value or b"") for name, value in message.headers),  # Kafka lets a value be null
-        datetime.fromtimestamp(message.timestamp / 1000, UTC),
-    )

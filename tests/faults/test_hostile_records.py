@@ -10,6 +10,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.producer import message_accumulator
+from aiokafka.producer import producer as producer_module
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from countersign.contract import AccessRequested, PlacesForgotten, reader
 from countersign.runtime.errors import OffContract
@@ -115,3 +118,37 @@ async def test_brokers_unpack_before_we_do(servers: Servers) -> None:
     finally:
         await producer.stop()
     assert [record.value for record in await read_topic(servers.kafka, topic)] == [b"packed" * 100]
+
+
+class _NotUtf8(str):
+    """A header's name as no client of Kafka writes it."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        """Return what is not UTF-8."""
+        return b"x-\xff\xfe"
+
+
+@pytest.mark.servers
+async def test_a_header_whose_name_is_no_text_stops_nobody(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker looks at it, and aiokafka cannot take such a record apart: everything around it is folded once."""
+    before = [toy.added(account=str(n)) for n in range(40)]
+    behind = [toy.added(account=str(n)) for n in range(40)]
+    hostile = [toy.added(account=str(n)) for n in range(3)]
+    await publish(toy.servers.kafka, *before)
+    with monkeypatch.context() as patched:
+        for module in (message_accumulator, producer_module):
+            patched.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+        for record in hostile:
+            headers = [*record.headers, (_NotUtf8("x"), b"1")]
+            await publish_raw(toy.servers.kafka, toy.topic, record.key, record.value, headers)
+    await publish(toy.servers.kafka, *behind)
+    async with running(toy.service(), toy.settings()):
+        await eventually(lambda: _counted(toy, "addition", 80), within=60)
+        await eventually(lambda: _counted(toy, "dead_letter", 3), within=60)
+        more = toy.added()
+        await publish(toy.servers.kafka, more)
+        await eventually(lambda: _counted(toy, "addition", 81), within=30)
+    causes = {row["cause"] for row in await toy.fetch("SELECT cause FROM dead_letter")}
+    assert causes == {"header: a name that is not UTF-8; the record lies on the topic, and cannot be kept here"}
