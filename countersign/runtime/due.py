@@ -29,7 +29,7 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 class Due(Protocol[Item, Done]):
     """Work that becomes due.
 
-    `every` is the seconds between looks when nobody wakes it, `parallel` the acts in flight.
+    `every` is the seconds between looks when nobody wakes it, `parallel` how many items are taken and not settled yet.
     """
 
     name: str
@@ -76,7 +76,7 @@ class DueLoop:
         self._log = log.bind(due=due.name)
         self._stopping = False
         self._free = asyncio.Semaphore(due.parallel)
-        self._in_flight = 0
+        self._in_hand = 0
         self._done: asyncio.Queue[object] = asyncio.Queue()
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ class DueLoop:
         while not self._stopping:
             await self._free.acquire()
             self._free.release()
-            room = self._due.parallel - self._in_flight
+            room = self._due.parallel - self._in_hand
             try:
                 db = await self._taking.get()
                 async with db.transaction():
@@ -113,7 +113,7 @@ class DueLoop:
                 await self._checkpoint(f"{self._due.name}.claimed")
             for item in items:
                 await self._free.acquire()
-                self._in_flight += 1
+                self._in_hand += 1
                 acts.create_task(self._act(item))
             if len(items) < room:
                 await self._due.waker.wait(self._due.every)
@@ -123,12 +123,15 @@ class DueLoop:
             done = await self._due.act(item)
         except Exception as error:  # noqa: BLE001 - the lease brings the item back
             self._told(error, "due_act_failed")
+            self._leave()
         else:
             await self._checkpoint(f"{self._due.name}.acted")
             self._done.put_nowait(done)
-        finally:
-            self._in_flight -= 1
-            self._free.release()
+
+    def _leave(self) -> None:
+        """Make room for another item: this one is settled, or left to its lease."""
+        self._in_hand -= 1
+        self._free.release()
 
     async def _settle_forever(self) -> None:
         while True:
@@ -137,6 +140,7 @@ class DueLoop:
                 done.append(self._done.get_nowait())
             await self._settle(done)
             for _ in done:
+                self._leave()
                 self._done.task_done()
 
     async def _settle(self, done: Sequence[object]) -> None:

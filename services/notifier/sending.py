@@ -158,8 +158,16 @@ class Texts:
         return await self._sender.send(number, text), text.segments
 
     async def settle(self, db: Connection, done: Sequence[Settlement]) -> list[Outgoing]:
-        """Store what became of texts."""
-        return settled(await store.settle(db, done), done, self._counters, self._log)
+        """Store what became of texts, and tell of those that were doubted before."""
+        rows = await store.settle(db, done)
+        found = {(row["challenge_id"], row["send"]) for row in rows}
+        for late in done:
+            if late.key not in found:
+                self._log.warning(
+                    "text_settled_late", challenge_id=str(late.key[0]), send=late.key[1], outcome=late.state
+                )
+                self._counters.late.inc()
+        return settled(rows, self._counters, self._log)
 
 
 class Doubts:
@@ -185,14 +193,11 @@ class Doubts:
 
     async def settle(self, db: Connection, done: Sequence[Settlement]) -> list[Outgoing]:
         """Store them as unknown."""
-        return settled(await store.settle(db, done), done, self._counters, self._log)
+        return settled(await store.settle(db, done), self._counters, self._log)
 
 
 def settled(
-    rows: Sequence[asyncpg.Record],
-    done: Sequence[Settlement],
-    counters: Counters,
-    log: structlog.typing.FilteringBoundLogger,
+    rows: Sequence[asyncpg.Record], counters: Counters, log: structlog.typing.FilteringBoundLogger
 ) -> list[Outgoing]:
     """Tell logs and counters what was settled, and return the events of those that came to their end."""
     for row in rows:
@@ -208,11 +213,6 @@ def settled(
             country=row["country"],
             seconds=round(row["age_seconds"], 3),
         )
-    found = {(row["challenge_id"], row["send"]) for row in rows}
-    for late in done:
-        if late.key not in found:
-            log.warning("text_settled_late", challenge_id=str(late.key[0]), send=late.key[1], outcome=late.state)
-            counters.late.inc()
     return [delivery_of(row, row["now"]) for row in rows if store.is_end(row)]
 
 
