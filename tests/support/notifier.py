@@ -123,11 +123,17 @@ class Neighbourhood:
         return person
 
     def challenge(
-        self, person: Person, *, life: float = 300.0, key: dict[str, Any] | None = None, **over: Any
+        self,
+        person: Person,
+        *,
+        life: float = 300.0,
+        key: dict[str, Any] | None = None,
+        code: str | None = None,
+        **over: Any,
     ) -> Challenge:
         """Return a challenge for that person, sealed. Its code has 8 digits, so that a search finds no other."""
         key = key or self.servers.secrets["notifier"]["code_keys"][0]
-        code = f"{secrets.randbelow(10**8):08d}"
+        code = code or f"{secrets.randbelow(10**8):08d}"
         fields = {
             "account_id": person.account_id,
             "user_id": person.user_id,
@@ -136,6 +142,15 @@ class Neighbourhood:
             "key_id": key["key_id"],
         }
         event = a_challenge_issued(**(fields | over))
+        return self._sealed(event, code, key)
+
+    def resent(self, challenge: Challenge, code: str) -> Challenge:
+        """Return the next send of a challenge, as the verifier issues it when its user asks."""
+        key = self.servers.secrets["notifier"]["code_keys"][0]
+        event = challenge.event.model_copy(update={"send": challenge.event.send + 1, "key_id": key["key_id"]})
+        return self._sealed(event, code, key)
+
+    def _sealed(self, event: ChallengeIssued, code: str, key: dict[str, Any]) -> Challenge:
         return Challenge(sealed(event, FreshCode(code, secrets.token_bytes(12)), _secret(key)), code)
 
     async def issue(self, *challenges: Challenge) -> None:
@@ -207,19 +222,7 @@ async def a_neighbourhood(servers: Servers, sns_url: str) -> AsyncIterator[Neigh
 @asynccontextmanager
 async def a_process(near: Neighbourhood, folder: Path, **over: str) -> AsyncIterator[tuple[int, Path]]:
     """Run a notifier as its users do; give its process id and its log."""
-    held = folder / "notifier.json"
-    held.write_text(json.dumps(near.servers.secrets["notifier"]))
-    held.chmod(0o600)
-    settings = {
-        "SECRETS_FILE": str(held),
-        "KAFKA__BOOTSTRAP_SERVERS": near.servers.kafka,
-        "KAFKA__SESSION_TIMEOUT_MS": "6000",
-        "INSTANCE": "t0",
-        "POLICY_FILE": LOCAL_POLICY,
-        "SNS__ENDPOINT_URL": near.sns_url,
-        "TEXT__HOST": HOST,
-        "LOG_LEVEL": "INFO",
-    } | over
+    settings = process_settings(near, folder) | over
     log = folder / "notifier.log"
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
@@ -236,6 +239,23 @@ async def a_process(near: Neighbourhood, folder: Path, **over: str) -> AsyncIter
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+
+
+def process_settings(near: Neighbourhood, folder: Path) -> dict[str, str]:
+    """Return the settings of a notifier that is a process of its own, with its secrets in the folder."""
+    held = folder / "notifier.json"
+    held.touch(mode=0o600)
+    held.write_text(json.dumps(near.servers.secrets["notifier"]))
+    return {
+        "SECRETS_FILE": str(held),
+        "KAFKA__BOOTSTRAP_SERVERS": near.servers.kafka,
+        "KAFKA__SESSION_TIMEOUT_MS": "6000",
+        "INSTANCE": "t0",
+        "POLICY_FILE": near.policy_file,
+        "SNS__ENDPOINT_URL": near.sns_url,
+        "TEXT__HOST": HOST,
+        "LOG_LEVEL": "INFO",
+    }
 
 
 def a_policy(folder: Path, **texts: object) -> str:
