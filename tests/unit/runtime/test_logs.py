@@ -47,7 +47,7 @@ def test_facts_are_not_masked(field: str, value: object) -> None:
 
 
 def test_other_libraries_log_as_json_and_the_talkative_ones_are_held() -> None:
-    """botocore prints message and number at DEBUG: it stays at WARNING whatever the level."""
+    """The AWS library prints message and number at DEBUG: it stays at WARNING whatever the level."""
     out = io.StringIO()
     with redirect_stdout(out):
         logs.configure("toy", "0", "DEBUG")
