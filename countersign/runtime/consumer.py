@@ -38,6 +38,8 @@ HEARTBEAT_MS = 500
 # How long they wait for one that has gone without a word: static members do not say goodbye. One that is only slow
 # stays a member for its session, and comes back into what was agreed without it.
 REBALANCE_MS_MIN = 2_000
+# What one fetch brings of one partition: in a backlog each has its turn within seconds. A longer record still comes.
+PARTITION_BYTES_MAX = 256 * 1024
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -127,6 +129,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             rebalance_timeout_ms=max(REBALANCE_MS_MIN, self._settings.session_timeout_ms // 3),
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
             fetch_max_wait_ms=FETCH_MS,
+            max_partition_fetch_bytes=PARTITION_BYTES_MAX,
         )
         consumer.subscribe(topics=list(self._folds), listener=self)
         return consumer

@@ -42,8 +42,8 @@ class Machine:
             self._make_worker()
         self._loops = [self._loop(due) for due in self._dues()]
 
-    def _link(self) -> Link:
-        link = Link(self._dsn, self._service)
+    def _link(self, *, keeps_plans: bool = True) -> Link:
+        link = Link(self._dsn, self._service, keeps_plans=keeps_plans)
         self._links.append(link)
         return link
 
@@ -51,6 +51,7 @@ class Machine:
         frame = self._frame
         folder = Folder(
             link=self._link(),
+            bulk=self._link(keeps_plans=False),
             publisher=frame.publisher,
             health=frame.health,
             metrics=frame.metrics,
