@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_write = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
     """Return the canonical JSON: what is digested, sealed with, and signed.
 
-    Ours have ASCII names and no floats; for those the standard library's sorted compact form is RFC 8785's, at a
-    tenth of the cost of the `rfc8785` package. A property test holds the two against each other.
-    Raises ValueError for a float or a lone surrogate.
+    Ours have ASCII names and no floats; for those orjson's sorted form is RFC 8785's, at a fraction of the cost of the
+    `rfc8785` package. A property test holds the two against each other.
+    Raises ValueError for a float, a lone surrogate, or an integer of more than 64 bits.
     """
     _refuse_floats(value)
-    return _write(value).encode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _refuse_floats(value: Mapping[str, Any]) -> None:

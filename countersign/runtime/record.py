@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import orjson
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -67,9 +69,9 @@ class Outgoing:
 
 def headers_to_text(headers: Headers) -> str:
     """Return headers as JSON for a text column; any bytes survive (one code point a byte)."""
-    return json.dumps([[name, value.decode("latin-1")] for name, value in headers])
+    return orjson.dumps([(name, value.decode("latin-1")) for name, value in headers]).decode()
 
 
 def headers_from_text(text: str) -> Headers:
     """Undo `headers_to_text`."""
-    return tuple((name, value.encode("latin-1")) for name, value in json.loads(text))
+    return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(text))
