@@ -17,7 +17,7 @@ import pytest
 from deploy.local.process import free_ports
 from tests.support.breakable import breakable
 from tests.support.kafka import eventually, read_topic
-from tests.support.notifier import Challenge, Neighbourhood, a_neighbourhood, a_policy, process_settings
+from tests.support.notifier import Challenge, Neighbourhood, a_neighbourhood, a_policy, environment_of
 from tests.support.nursery import a_nursery
 from tests.support.sns_stand_in import SnsStandIn, sns_stand_in
 
@@ -134,7 +134,7 @@ async def _killed(folder: Path, kills: int, say: Callable[[str], None]) -> None:
         broken = await stack.enter_async_context(breakable())
         near = await stack.enter_async_context(a_neighbourhood(broken.servers, stand_ins[0].url))
         near.policy_file = a_policy(folder, gap="PT0S", number_hourly_max=2 * TEXTS_EACH, countries=None)
-        settings = process_settings(near, folder) | {"LOG_LEVEL": "WARNING"}
+        settings = environment_of(near, folder) | {"LOG_LEVEL": "WARNING"}
         nursery = await stack.enter_async_context(a_nursery("notifier", folder / "notifier.log", **settings))
         run = Run(near, nursery, free_ports(PROCESSES), stand_ins)
         for sns in stand_ins:

@@ -222,7 +222,7 @@ async def a_neighbourhood(servers: Servers, sns_url: str) -> AsyncIterator[Neigh
 @asynccontextmanager
 async def a_process(near: Neighbourhood, folder: Path, **over: str) -> AsyncIterator[tuple[int, Path]]:
     """Run a notifier as its users do; give its process id and its log."""
-    settings = process_settings(near, folder) | over
+    settings = environment_of(near, folder) | over
     log = folder / "notifier.log"
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
@@ -241,7 +241,7 @@ async def a_process(near: Neighbourhood, folder: Path, **over: str) -> AsyncIter
             await process.wait()
 
 
-def process_settings(near: Neighbourhood, folder: Path) -> dict[str, str]:
+def environment_of(near: Neighbourhood, folder: Path) -> dict[str, str]:
     """Return the settings of a notifier that is a process of its own, with its secrets in the folder."""
     held = folder / "notifier.json"
     held.touch(mode=0o600)
