@@ -29,12 +29,14 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 class Due(Protocol[Item, Done]):
     """Work that becomes due.
 
-    `every` is the seconds between looks when nobody wakes it, `parallel` how many items are taken and not settled yet.
+    `every` is the seconds between looks when nobody wakes it, `parallel` the acts in flight. `leases`: what was taken
+    is not found again until its lease is over; else nothing more is taken before all of it is settled.
     """
 
     name: str
     every: float
     parallel: int
+    leases: bool
     waker: Waker
 
     async def take(self, db: Connection, limit: int) -> Sequence[Item]:
@@ -96,9 +98,7 @@ class DueLoop:
     async def _take_forever(self, acts: asyncio.TaskGroup) -> None:
         backoff = Backoff()
         while not self._stopping:
-            await self._free.acquire()
-            self._free.release()
-            room = self._due.parallel - self._in_hand
+            room = await self._room()
             try:
                 db = await self._taking.get()
                 async with db.transaction():
@@ -118,6 +118,14 @@ class DueLoop:
             if len(items) < room:
                 await self._due.waker.wait(self._due.every)
 
+    async def _room(self) -> int:
+        """Wait until something may be taken; return how much."""
+        for _ in range(free := 1 if self._due.leases else self._due.parallel):
+            await self._free.acquire()
+        for _ in range(free):
+            self._free.release()
+        return self._due.parallel - self._in_hand
+
     async def _act(self, item: object) -> None:
         try:
             done = await self._due.act(item)
@@ -127,9 +135,11 @@ class DueLoop:
         else:
             await self._checkpoint(f"{self._due.name}.acted")
             self._done.put_nowait(done)
+            if self._due.leases:
+                self._leave()
 
     def _leave(self) -> None:
-        """Make room for another item: this one is settled, or left to its lease."""
+        """Make room for another item."""
         self._in_hand -= 1
         self._free.release()
 
@@ -140,7 +150,8 @@ class DueLoop:
                 done.append(self._done.get_nowait())
             await self._settle(done)
             for _ in done:
-                self._leave()
+                if not self._due.leases:
+                    self._leave()
                 self._done.task_done()
 
     async def _settle(self, done: Sequence[object]) -> None:

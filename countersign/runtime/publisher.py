@@ -226,6 +226,7 @@ class LeftOver:
     name = "outbox"
     every = 2.0
     parallel = 500
+    leases = True
 
     def __init__(self, publisher: Publisher, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
         self.waker = Waker()

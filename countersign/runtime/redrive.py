@@ -27,6 +27,7 @@ class Redrives:
     name = "redrive"
     every = 1.0
     parallel = 1
+    leases = True
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class Sweep:
 
     name = "sweep"
     parallel = 2  # one more than is ever in flight, so that it pauses after each
+    leases = False
 
     def __init__(self, delete: Callable[[Connection], Awaitable[int]], every: float = 600.0) -> None:
         self.every = every

@@ -38,6 +38,7 @@ class Writing:
     name = "export_file"
     every = 2.0
     parallel = 2  # a file of the largest size lies in memory twice
+    leases = True
 
     def __init__(self, pool: Pool, offered: timedelta, counter: Counter) -> None:
         self.waker = Waker()
@@ -70,6 +71,7 @@ class Ending:
     name = "export_end"
     every = 2.0
     parallel = 100
+    leases = True
 
     def __init__(self, counter: Counter) -> None:
         self.waker = Waker()

@@ -89,6 +89,7 @@ class Texts:
 
     name = "texts"
     every = 1.0
+    leases = True
 
     def __init__(  # noqa: PLR0913 - the parts of a text on its way
         self,
@@ -176,6 +177,7 @@ class Doubts:
     name = "texts_in_doubt"
     every = 5.0
     parallel = 500
+    leases = False
 
     def __init__(self, counters: Counters, log: structlog.typing.FilteringBoundLogger) -> None:
         self.waker = Waker()

@@ -46,6 +46,7 @@ class Expiry:
     name = "expiry"
     every = 0.5
     parallel = 200
+    leases = True
 
     def __init__(self, desk: Desk) -> None:
         self.waker = Waker()
