@@ -34,13 +34,22 @@ _NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
     """Return a pool for routes: at most 8 connections a process, as all services share one server."""
+    planned: dict[int, float] = {}
+
+    async def plan_anew(connection: Connection) -> None:
+        process_id, now = connection.get_server_pid(), monotonic()
+        if now - planned.setdefault(process_id, now) > PLANS_KEPT_SECONDS:
+            await connection.execute("DISCARD PLANS")
+            planned[process_id] = now
+
     return await asyncpg.create_pool(
         dsn,
         min_size=1,
         max_size=size_max,
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
-        server_settings=_server_settings(service),
+        server_settings=_server_settings(service) | _PLAN_ONCE,
+        setup=plan_anew,
         reset=_leave_as_it_is,
     )
 
