@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from deploy.local.checkout import CHECKOUT
-from tests.bench import drain, flows, one
+from tests.bench import drain, flows, growth, memory, one
 from tests.bench.figures import lines, write
 from tests.bench.ground import ground
 
@@ -30,6 +30,8 @@ ROWS: dict[str, tuple[Callable[[Ground], Awaitable[list[Figure]]], str]] = {
     "texts": (flows.texts, "a backlog of texts, the provider taking 100 ms"),
     "answers": (flows.answers, "answers over HTTP"),
     "flows": (flows.flows, "whole log-ins: request, text, answer, grant"),
+    "memory": (memory.memory, "resident memory, early and late in a long run"),
+    "growth": (growth.growth, "CPU an event on 1,000 and on 5,000,000 rows of history"),
 }
 PEOPLE = 5_000
 QUICK = 0.1

@@ -26,7 +26,7 @@ from tests.support.fleet import Fleet
 from tests.support.servers import servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from deploy.local.process import Program
     from tests.support.fleet import Stop
@@ -200,6 +200,17 @@ class Ground:
         if kind in {"flows", "provider"}:
             await _said_ready(process.stdout)
         return Running(process)
+
+    async def until(self, progress: Callable[[], Awaitable[int]], number: int, within: float) -> None:
+        """Wait until so much is done. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while await progress() < number:
+                await asyncio.sleep(0.2)
+
+    @property
+    def postgres_pid(self) -> int:
+        """Return the process id of our PostgreSQL; raises KeyError for one of somebody else's."""
+        return self.servers.pids["postgres"]
 
     async def publish(self, run: str, number: int, *, prefix: str = "", **options: Any) -> None:
         """Publish so many logins and wait until they lie on the topic."""
