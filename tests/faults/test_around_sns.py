@@ -115,9 +115,9 @@ class Run:
 
 
 @pytest.mark.timeout(300)
-async def test_twenty_kills_around_sns(tmp_path: Path, say: Callable[[str], None]) -> None:
+async def test_ten_kills_around_sns(tmp_path: Path, say: Callable[[str], None]) -> None:
     """A selection."""
-    await _killed(tmp_path, 20, say)
+    await _killed(tmp_path, 10, say)
 
 
 @pytest.mark.faults_whole

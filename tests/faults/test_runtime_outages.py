@@ -27,7 +27,14 @@ async def broken() -> AsyncIterator[Breakable]:
 
 
 @pytest.mark.parametrize(
-    ("server", "how"), [("postgres", "kill"), ("postgres", "pause"), ("kafka", "kill"), ("kafka", "pause")]
+    ("server", "how"),
+    [
+        ("postgres", "kill"),
+        ("postgres", "pause"),
+        # `make test` has the services themselves without Kafka, in whole/test_outages.py.
+        pytest.param("kafka", "kill", marks=pytest.mark.faults_whole),
+        ("kafka", "pause"),
+    ],
 )
 async def test_work_goes_on_by_itself_after_an_outage(broken: Breakable, server: str, how: str) -> None:
     """A server is away for 8 s in the middle of the work: /readyz says so, and every event counts once."""
