@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from countersign.runtime import outbox
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.errors import Kind, kind_of
 
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.metrics import Metrics
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection, Link
     from countersign.runtime.publisher import Publisher
-    from countersign.runtime.record import Outgoing
     from countersign.runtime.waker import Waker
 
 Item = TypeVar("Item")
@@ -47,8 +46,8 @@ class Due(Protocol[Item, Done]):
         """Do it, outside any transaction. An exception leaves the item to its lease."""
         ...
 
-    async def settle(self, db: Connection, done: Sequence[Done]) -> list[Outgoing]:
-        """Store what came of it, in one transaction, and return what is due for Kafka."""
+    async def settle(self, db: Connection, done: Sequence[Done]) -> Kept:
+        """Store what came of it, in one transaction, and keep what it owes to Kafka."""
         ...
 
 
@@ -174,10 +173,9 @@ class DueLoop:
     async def _settle_once(self, done: Sequence[object]) -> None:
         db = await self._settling.get()
         async with db.transaction():
-            outgoing = await self._due.settle(db, done)
-            await outbox.append(db, outgoing)
+            due = await self._due.settle(db, done)
         await self._checkpoint(f"{self._due.name}.settled")
-        self._publisher.hand(outgoing)
+        self._publisher.hand(due)
         self._metrics.due_settled.labels(self._due.name).inc(len(done))
 
     def _told(self, error: Exception, event: str) -> None:

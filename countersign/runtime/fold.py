@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from countersign.runtime import dead_letter, outbox
+from countersign.runtime import dead_letter
 from countersign.runtime.checkpoint import nothing
 from countersign.runtime.dead_letter import DeadLetter
 from countersign.runtime.errors import KeyUnknown, Kind, OffContract, kind_of
+from countersign.runtime.outbox import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
 
 E = TypeVar("E")
 S = TypeVar("S")
@@ -41,6 +44,13 @@ class Fold(Protocol[E, S, O]):
         """Return the keys of the state that the event touches; a round of a batch holds each once."""
         ...
 
+    def saves_at_once(self, events: Sequence[Incoming[E]]) -> bool:
+        """Tell whether, for these, `load` locks nothing and `save` is one statement or has a transaction of its own.
+
+        Else load and save share one, which is three round trips more: for a batch of one, most of what it costs.
+        """
+        ...
+
     async def load(self, db: Connection, events: Sequence[Incoming[E]]) -> tuple[S, datetime]:
         """Return what `decide` needs for all of them, and the database's now, in a fixed number of statements."""
         ...
@@ -49,13 +59,23 @@ class Fold(Protocol[E, S, O]):
         """Return what follows; pure. Raises OffContract for what cannot be, KeyUnknown for a key not here yet."""
         ...
 
-    async def save(self, db: Connection, outcomes: Sequence[O], now: datetime) -> list[Outgoing]:
-        """Store what is new under its natural key, and return what is due for Kafka, from RETURNING alone."""
+    async def save(self, db: Connection, outcomes: Sequence[O], now: datetime) -> Kept:
+        """Store what is new under its natural key and keep what it owes to Kafka, from RETURNING alone."""
         ...
 
     def committed(self, outcomes: Sequence[O]) -> None:
         """Wake whoever waits for these outcomes: the transaction is committed."""
         ...
+
+
+def always(_events: Sequence[Incoming[Any]]) -> bool:
+    """Tell that a fold saves every batch at once."""
+    return True
+
+
+def never(_events: Sequence[Incoming[Any]]) -> bool:
+    """Tell that a fold needs a transaction from load to save, whatever the batch."""
+    return False
 
 
 # Longer than any topic that could bring an event back (30 days); then its natural key may be forgotten.
@@ -68,7 +88,7 @@ AnyFold = Fold[Any, Any, Any]
 class Folded(Generic[E]):
     """What one transaction came to. `suspects` raised in decide and were left out of it."""
 
-    due: list[Outgoing] = field(default_factory=list)
+    due: Kept = NOTHING
     dead: list[DeadLetter] = field(default_factory=list)
     suspects: list[tuple[Incoming[E], Exception]] = field(default_factory=list)
     aged: int = 0
@@ -90,14 +110,17 @@ async def absorb(
     """
     folded: Folded[E] = Folded(dead=list(dead))
     outcomes: list[O] = []
-    async with db.transaction():
+    async with AsyncExitStack() as held:
         if batch:
+            if not fold.saves_at_once(batch):
+                await held.enter_async_context(db.transaction())
             state, now = await fold.load(db, batch)
             outcomes = _decide(fold, batch, state, now, folded)
             await checkpoint("decided")
-            if outcomes:
-                folded.due = await fold.save(db, outcomes, now)
-        await outbox.append(db, folded.due)
+        if also is not None or (folded.dead and outcomes and not db.is_in_transaction()):
+            await held.enter_async_context(db.transaction())
+        if outcomes:
+            folded.due = await fold.save(db, outcomes, now)
         if also is not None:
             await also(db, folded.dead)
         else:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, NewType
 
 from countersign.runtime.record import Outgoing, headers_from_text, headers_to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from uuid import UUID
 
     from countersign.runtime.postgres import Connection
+
+# Rows that lie in the outbox of the transaction that makes them true. Only this module calls anything that.
+Kept = NewType("Kept", tuple[Outgoing, ...])
+NOTHING = Kept(())
 
 # The lease (15 s) keeps the sweeper away while whoever committed the row publishes it.
 APPEND = """
@@ -19,6 +24,18 @@ SELECT event_id, topic, key, value, headers, now() + interval '15 seconds'
   FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[]) AS o (event_id, topic, key, value, headers)
  ORDER BY event_id
     ON CONFLICT DO NOTHING
+"""
+
+_OWED = """
+owed AS (
+    INSERT INTO outbox (event_id, topic, key, value, headers, leased_until)
+    SELECT o.event_id, o.topic, o.key, o.value, o.headers, now() + interval '15 seconds'
+      FROM unnest(${0}::uuid[], ${1}::uuid[], ${2}::text[], ${3}::bytea[], ${4}::bytea[], ${5}::text[])
+        AS o (made_by, event_id, topic, key, value, headers)
+      JOIN {made} ON {made}.{by} = o.made_by
+     ORDER BY o.event_id
+        ON CONFLICT DO NOTHING
+)
 """
 
 # Left by a dead process, or by a broker that was away. Committed before anything is sent.
@@ -43,17 +60,45 @@ SELECT count(*) FILTER (WHERE parked_reason IS NULL) AS waiting,
 """
 
 
-async def append(db: Connection, due: Sequence[Outgoing]) -> None:
+async def append(db: Connection, due: Sequence[Outgoing]) -> Kept:
     """Keep rows in the transaction that makes them true. One statement, whatever their number."""
     if due:
-        await db.execute(
-            APPEND,
-            [row.event_id for row in due],
-            [row.topic for row in due],
-            [row.key for row in due],
-            [row.value for row in due],
-            [headers_to_text(row.headers) for row in due],
-        )
+        await db.execute(APPEND, *_columns(due))
+    return Kept(tuple(due))
+
+
+def owed(made: str, by: str, after: int) -> str:
+    """Return a part of a WITH that keeps what new rows owe, for one statement instead of two.
+
+    `made` names the part that inserts the rows and returns their `by`, a uuid. Its parameters are those of
+    `owed_columns`, behind the `after` of the statement's own.
+    """
+    return _OWED.format(*range(after + 1, after + 7), made=made, by=by)
+
+
+def owed_columns(due: Mapping[UUID, Outgoing]) -> tuple[list[object], ...]:
+    """Return the parameters of `owed`: what is due, by the row that owes it."""
+    return (list(due), *_columns(list(due.values())))
+
+
+def kept(due: Mapping[UUID, Outgoing], made: Collection[UUID]) -> Kept:
+    """Return what a statement with `owed` has kept, by the ids of the rows that it made."""
+    return Kept(tuple(row for row_id, row in due.items() if row_id in made))
+
+
+def together(*parts: Kept) -> Kept:
+    """Return all that several statements of one transaction have kept."""
+    return Kept(tuple(chain.from_iterable(parts)))
+
+
+def _columns(due: Sequence[Outgoing]) -> tuple[list[object], ...]:
+    return (
+        [row.event_id for row in due],
+        [row.topic for row in due],
+        [row.key for row in due],
+        [row.value for row in due],
+        [headers_to_text(row.headers) for row in due],
+    )
 
 
 async def take(db: Connection, limit: int) -> list[Outgoing]:

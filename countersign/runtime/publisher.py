@@ -249,6 +249,6 @@ class LeftOver:
         self._publisher.hand([item])
         return item
 
-    async def settle(self, _db: Connection, _done: Sequence[Outgoing]) -> list[Outgoing]:
+    async def settle(self, _db: Connection, _done: Sequence[Outgoing]) -> outbox.Kept:
         """Nothing is left to store: the publisher deletes the row, or its lease runs out again."""
-        return []
+        return outbox.NOTHING

@@ -8,6 +8,7 @@ from countersign.runtime import dead_letter
 from countersign.runtime.dead_letter import DeadLetter, Redrive
 from countersign.runtime.errors import Kind, OffContract, kind_of
 from countersign.runtime.fold import absorb
+from countersign.runtime.outbox import NOTHING
 from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.runtime.fold import AnyFold
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection, Link
     from countersign.runtime.publisher import Publisher
-    from countersign.runtime.record import Outgoing
 
 
 class Redrives:
@@ -81,6 +82,6 @@ class Redrives:
         async with self._link.use() as db:
             await dead_letter.settle(db, [item], failed)
 
-    async def settle(self, _db: Connection, _done: Sequence[Any]) -> list[Outgoing]:
+    async def settle(self, _db: Connection, _done: Sequence[Any]) -> Kept:
         """Nothing is left: each letter was settled with its fold."""
-        return []
+        return NOTHING

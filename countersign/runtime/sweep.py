@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from countersign.runtime.outbox import NOTHING
 from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Outgoing
 
 
 class Sweep:
@@ -37,9 +38,9 @@ class Sweep:
     async def act(self, item: None) -> None:
         """Do nothing outside the database: deleting is settling."""
 
-    async def settle(self, db: Connection, done: Sequence[None]) -> list[Outgoing]:
+    async def settle(self, db: Connection, done: Sequence[None]) -> Kept:
         """Delete a helping."""
         del done
         if await self._delete(db):
             self.waker.wake()
-        return []
+        return NOTHING

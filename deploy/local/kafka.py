@@ -35,14 +35,18 @@ auto.create.topics.enable=false
 """
 
 
-def program(folder: Path, *, port: int, controller_port: int) -> Program:
-    """Return Kafka on the loopback address, its data in `folder`, which is formatted on first use."""
+def program(folder: Path, *, port: int, controller_port: int, lasting: bool = False) -> Program:
+    """Return Kafka on the loopback address, its data in `folder`, which is formatted on first use.
+
+    It starts quickly; a `lasting` one takes longer and is faster then, as one that serves for days is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "server.properties"
     properties.write_text(PROPERTIES.format(port=port, controller=controller_port, folder=folder))
     if not (folder / "log" / "meta.properties").exists():
         _format(properties)
-    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]
+    how = ["-Xmx1g"] if lasting else ["-Xmx512m", "-XX:TieredStopAtLevel=1"]
+    java = ["java", *how, "-XX:+UseSerialGC", "-cp", f"{JARS}/*"]
 
     async def ready() -> bool:
         return await answers(port) and await _has_metadata(f"127.0.0.1:{port}")

@@ -23,7 +23,7 @@ from deploy.local.checkout import CHECKOUT, closed_above
 from deploy.local.process import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DATABASE = "countersign"
 ROLES = ("enrolment", "risk_evaluator", "verifier", "notifier", "exports", "gateway")  # in the order of migration
@@ -43,11 +43,15 @@ def dsn_of(role: str, superuser_dsn: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{role}:{_password(role, superuser_dsn)}{at or '@'}{where}"))
 
 
-def program(folder: Path, *, port: int, password: str, log: Path | None = None, durable: bool = True) -> Program:
-    """Return PostgreSQL on the loopback address, its data in `folder`, made on first use.
+# For tests, whose data die with them; and for those who measure: with the memory that a server has.
+FLEETING = {"fsync": "off", "full_page_writes": "off"}
+LASTING = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
 
-    `durable=False` leaves out fsync: for tests, whose data die with them.
-    """
+
+def program(
+    folder: Path, *, port: int, password: str, log: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Program:
+    """Return PostgreSQL on the loopback address, its data in `folder`, made on first use; `settings` for a purpose."""
     binaries = _binaries()
     user = _user() if os.geteuid() == 0 else None
     _refuse_closed(folder, binaries, user)
@@ -64,8 +68,7 @@ def program(folder: Path, *, port: int, password: str, log: Path | None = None, 
         return True
 
     options = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 300}
-    if not durable:
-        options |= {"fsync": "off", "full_page_writes": "off"}
+    options |= dict(settings or {})
     argv = [str(binaries / "postgres"), "-D", str(folder)]
     argv += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     log = log or folder.with_name(f"{folder.name}.log")

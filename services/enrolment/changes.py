@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from countersign import contract
 from countersign.contract import base64url
-from countersign.runtime import cloudevents
+from countersign.runtime import cloudevents, outbox
 from services.enrolment.chain import Link, chained
 from services.enrolment.model import Change
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Outgoing
 
@@ -76,16 +77,16 @@ SELECT account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket,
 """
 
 
-async def keep(db: Connection, changes: Sequence[Change], now: datetime) -> list[Outgoing]:
-    """Keep changes of known accounts in the given order, and return their events. `now` is the database's."""
+async def keep(db: Connection, changes: Sequence[Change], now: datetime) -> Kept:
+    """Keep changes of known accounts in the given order, and their events. `now` is the database's."""
     if not changes:
-        return []
+        return outbox.NOTHING
     heads = {row["account_id"]: row for row in await db.fetch(HEADS, sorted({one.account_id for one in changes}))}
     links: list[Link] = []
     for account_id, group in groupby(sorted(changes, key=_account), key=_account):  # a stable sort: the order stays
         links += chained(heads[account_id]["chain_head"], heads[account_id]["version"], group, now)
     await _store(db, links, now)
-    return [event_of(link) for link in links]
+    return await outbox.append(db, [event_of(link) for link in links])
 
 
 async def links_of(db: Connection, account_id: UUID) -> list[Link]:

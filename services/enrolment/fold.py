@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from countersign.client.grant import Expected, GrantRefused
 from countersign.contract import AccessDenied, AccessGranted, Actor, MemberRemoved, MemberSet, reader
 from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.fold import never
+from countersign.runtime.outbox import NOTHING
 from services.enrolment import changes, decide, store
 from services.enrolment.model import Approval, Change
 
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.client.grants import Grants
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
     from services.enrolment.model import Decided, Member, MemberChanged, Number, OwnRequest
 
     MemberEvent = MemberSet | MemberRemoved
@@ -46,6 +49,7 @@ class MembersFold:
 
     topic = MemberSet.topic
     dedupes_by_key = False
+    saves_at_once = staticmethod(never)
 
     def __init__(self, grants: Grants, staff_account_id: UUID | None, counter: Counter) -> None:
         self._grants = grants
@@ -91,10 +95,10 @@ class MembersFold:
             staff_account_id=self._staff_account_id,
         )
 
-    async def save(self, db: Connection, outcomes: Sequence[MemberChanged], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[MemberChanged], now: datetime) -> Kept:
         """Store the members; nobody is told: what they see of it are the views."""
         await store.save_members(db, outcomes, now)
-        return []
+        return NOTHING
 
     def committed(self, outcomes: Sequence[MemberChanged]) -> None:
         """Count what became of them; nobody waits."""
@@ -160,6 +164,7 @@ class DecisionsFold:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    saves_at_once = staticmethod(never)
 
     def __init__(self, grants: Grants) -> None:
         self._grants = grants
@@ -176,14 +181,13 @@ class DecisionsFold:
     async def load(self, db: Connection, events: Sequence[Incoming[DecisionEvent]]) -> tuple[Decisions, datetime]:
         """Have the keys at hand, then lock and read; a batch in which nobody has a number to confirm locks nothing."""
         await self._grants.prepare([one.event.grant for one in events if isinstance(one.event, AccessGranted)])
-        requests = await store.own_requests(db, [incoming.event.request_id for incoming in events])
-        user_ids = [incoming.event.user_id for incoming in events]
-        account_ids = await store.unconfirmed_accounts(db, user_ids)
+        decisions = [(incoming.event.request_id, incoming.event.user_id) for incoming in events]
+        requests, account_ids, now = await store.concerned(db, decisions)
         numbers: Mapping[UUID, Sequence[Number]] = {}
         if account_ids:
             await store.lock_accounts(db, account_ids, make=False)
-            numbers = await store.numbers(db, user_ids)
-        return Decisions(requests, numbers), await store.now_of(db)
+            numbers = await store.numbers(db, [user_id for _, user_id in decisions])
+        return Decisions(requests, numbers), now
 
     def decide(self, incoming: Incoming[DecisionEvent], state: Decisions, now: datetime) -> Decided | None:
         """Return what the decision comes to here. Raises OffContract and KeyUnknown."""
@@ -196,7 +200,7 @@ class DecisionsFold:
             approval = self._approval(event, incoming.ce_time)
         return decide.decided(event, approval, request, numbers)
 
-    async def save(self, db: Connection, outcomes: Sequence[Decided], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[Decided], now: datetime) -> Kept:
         """Close, confirm, and tell of the numbers that were confirmed by this very batch."""
         await store.close_requests(db, outcomes, now)
         wanted = {one.request_id: one for one in outcomes if one.confirms is not None}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 
 from countersign.contract import Actor
-from countersign.runtime import outbox
 from countersign.runtime.http import CALLER, Problem, Route, parse_id, to_id
 from services.enrolment import changes, overview, store
 from services.enrolment.model import Change
@@ -71,7 +70,6 @@ class Routes:
                 place=place,
             )
             due = await changes.keep(db, [change], await store.now_of(db))
-            await outbox.append(db, due)
         self._publisher.hand(due)
         return web.Response(status=204)
 

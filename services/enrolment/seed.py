@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 
 from countersign.contract import Actor, Role
 from countersign.contract.number import NONCE_BYTES, fingerprint_of, parse_number, seal_number
-from countersign.runtime import outbox
 from countersign.runtime.keys import KeyRing
 from services.enrolment import changes, store
 from services.enrolment.model import Change, Member, MemberChanged, Profile
@@ -72,12 +71,11 @@ async def seed(pool: Pool, settings: EnrolmentSettings, content: Mapping[str, An
         await store.save_members(db, [MemberChanged(_member(person)) for person in new], now)
         key = KeyRing("number_keys", settings.number_keys).current(now)
         await _add_numbers(db, new, key, settings.fingerprint_key.get_secret_value(), now)
-        due = await changes.keep(db, [_confirmed(person) for person in new], now)
+        await changes.keep(db, [_confirmed(person) for person in new], now)
         of_account = {person.user_id for person in wanted.people if person.account_id == wanted.account_id}
         if wanted.two_factor and not two_factor[wanted.account_id] and not of_account & known.keys():
             await db.execute(TURN_ON, wanted.account_id)
-            due += await changes.keep(db, [_enabled(wanted.account_id)], now)
-        await outbox.append(db, due)
+            await changes.keep(db, [_enabled(wanted.account_id)], now)
 
 
 async def _add_numbers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from countersign.contract import Summary
@@ -77,10 +78,14 @@ RETURNING request_id
 """
 
 # Most users have no number that waits for its first code: those are told apart without any lock.
-UNCONFIRMED = """
-SELECT DISTINCT m.account_id
-  FROM member m JOIN phone_number n ON n.user_id = m.user_id AND n.state = 'provided'
- WHERE m.user_id = ANY($1::uuid[])
+CONCERNED = """
+SELECT now() AS now, r.request_id, r.account_id, r.user_id, r.action, r.digest, r.summary, r.member_id,
+       r.member_fingerprint, r.state = 'open' AS open, s.request_id IS NOT NULL AS spent,
+       (SELECT m.account_id FROM member m JOIN phone_number n ON n.user_id = m.user_id AND n.state = 'provided'
+         WHERE m.user_id = d.user_id LIMIT 1) AS unconfirmed_in
+  FROM unnest($1::uuid[], $2::uuid[]) AS d (request_id, user_id)
+  LEFT JOIN request r ON r.request_id = d.request_id
+  LEFT JOIN spent_grant s ON s.request_id = r.request_id
 """
 
 NUMBERS = """
@@ -160,9 +165,17 @@ async def spend(db: Connection, spent_for: dict[UUID, str], now: datetime) -> se
     return {row["request_id"] for row in rows}
 
 
-async def unconfirmed_accounts(db: Connection, user_ids: Iterable[UUID]) -> list[UUID]:
-    """Return the accounts of those of these users whose number waits for its first code."""
-    return [row["account_id"] for row in await db.fetch(UNCONFIRMED, list(user_ids))]
+async def concerned(
+    db: Connection, decisions: Sequence[tuple[UUID, UUID]]
+) -> tuple[dict[UUID, OwnRequest], set[UUID], datetime]:
+    """Return what decisions, by request and user, are to this service, and the transaction's now.
+
+    That is: the requests that it made, and the accounts of users whose number waits for its first code.
+    """
+    rows = await db.fetch(CONCERNED, [one[0] for one in decisions], [one[1] for one in decisions])
+    requests = {row["request_id"]: _request(row) for row in rows if row["request_id"] is not None}
+    accounts = {row["unconfirmed_in"] for row in rows if row["unconfirmed_in"] is not None}
+    return requests, accounts, rows[0]["now"]
 
 
 async def numbers(db: Connection, user_ids: Iterable[UUID]) -> dict[UUID, list[Number]]:
@@ -206,5 +219,8 @@ def _member(row: asyncpg.Record) -> Member:
 
 
 def _request(row: asyncpg.Record) -> OwnRequest:
-    fields = dict(row)
+    fields = {name: row[name] for name in _REQUEST_FIELDS}
     return OwnRequest(**(fields | {"summary": Summary.model_validate_json(fields["summary"])}))
+
+
+_REQUEST_FIELDS = tuple(one.name for one in dataclasses.fields(OwnRequest))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from countersign.client.digests import contacts_digest
+from countersign.runtime.outbox import NOTHING
 from countersign.runtime.waker import Waker
 from services.exports import contacts, store
 from services.exports.decide import reason_of_end
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter
 
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection, Pool
-    from countersign.runtime.record import Outgoing
     from services.exports.model import Export
 
 
@@ -59,10 +60,10 @@ class Writing:
             raise RuntimeError("the frozen contacts are not those that were approved")
         return Written(item.export_id, await asyncio.to_thread(write_file, item.format, frozen))
 
-    async def settle(self, db: Connection, done: Sequence[Written | None]) -> list[Outgoing]:
+    async def settle(self, db: Connection, done: Sequence[Written | None]) -> Kept:
         files = {file.export_id: file.content for file in done if file is not None}
         self._counter.labels("ready").inc(await store.keep_files(db, files, self._offered))
-        return []
+        return NOTHING
 
 
 class Ending:
@@ -84,10 +85,10 @@ class Ending:
         """Do nothing: ending is settling, and people see the end by the clock, whenever it is noted."""
         return item
 
-    async def settle(self, db: Connection, done: Sequence[Export]) -> list[Outgoing]:
+    async def settle(self, db: Connection, done: Sequence[Export]) -> Kept:
         ended = await store.expire(db, {export.export_id: reason_of_end(export) for export in done})
         self._counter.labels("expired").inc(ended)
-        return []
+        return NOTHING
 
 
 async def forget(db: Connection) -> int:

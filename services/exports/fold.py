@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.contract import AccessDenied, AccessGranted, reader
+from countersign.runtime.fold import never
+from countersign.runtime.outbox import NOTHING
 from services.exports import store
 from services.exports.decide import decide
 from services.exports.model import Denied, Granted, Held, Outcome
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.client import Grants
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
     from countersign.runtime.waker import Waker
 
 _read: Callable[[Record], Incoming[AccessGranted | AccessDenied] | None] = reader(AccessGranted, AccessDenied)
@@ -29,6 +32,7 @@ class ObeyDecisions:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    saves_at_once = staticmethod(never)
 
     def __init__(
         self,
@@ -65,10 +69,10 @@ class ObeyDecisions:
     def decide(self, incoming: Incoming[AccessGranted | AccessDenied], state: Held, now: datetime) -> Outcome | None:
         return decide(incoming.event, state, now)
 
-    async def save(self, db: Connection, outcomes: Sequence[Outcome], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[Outcome], now: datetime) -> Kept:
         del now
         await store.save(db, outcomes, self._written_within)
-        return []
+        return NOTHING
 
     def committed(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten, reader
 from countersign.runtime.cloudevents import Event
+from countersign.runtime.fold import never
+from countersign.runtime.outbox import NOTHING
 from services.gateway.decide import ending_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from datetime import datetime
 
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
     from services.gateway.model import Ending
 
 E = TypeVar("E", bound=Event)
@@ -41,6 +44,7 @@ class EndSessions(Generic[E]):
     """Ends sessions for the events of one topic."""
 
     dedupes_by_key = True
+    saves_at_once = staticmethod(never)
 
     def __init__(self, topic: str, *wanted: type[E]) -> None:
         self.topic = topic
@@ -64,7 +68,7 @@ class EndSessions(Generic[E]):
         del state
         return ending_of(incoming.event, incoming.made_at, now)
 
-    async def save(self, db: Connection, outcomes: Sequence[Ending], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[Ending], now: datetime) -> Kept:
         """End the sessions of the events that are new."""
         del now
         fresh = {row["event_key"] for row in await db.fetch(KEEP, [ending.event_key for ending in outcomes])}
@@ -75,7 +79,7 @@ class EndSessions(Generic[E]):
             [ending.user_id for ending in new],
             [ending.place for ending in new],
         )
-        return []
+        return NOTHING
 
     def committed(self, outcomes: Sequence[Ending]) -> None:
         """Nobody waits for a session to end."""

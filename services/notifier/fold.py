@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.contract import ChallengeIssued, reader
+from countersign.runtime.fold import always
+from countersign.runtime.outbox import NOTHING, append
 from services.notifier import store
 from services.notifier.decide import LATE, receive
 from services.notifier.deliveries import delivery_of
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from countersign.runtime.keys import KeyRing
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
     from countersign.runtime.waker import Waker
     from services.notifier.model import Dispatch, Known
 
@@ -28,6 +31,7 @@ class Challenges:
 
     topic = ChallengeIssued.topic
     dedupes_by_key = True
+    saves_at_once = staticmethod(always)
 
     def __init__(self, code_keys: KeyRing, waker: Waker) -> None:
         self._code_keys = code_keys
@@ -47,9 +51,13 @@ class Challenges:
     def decide(self, incoming: Incoming[ChallengeIssued], state: Known, now: datetime) -> Dispatch | None:
         return receive(incoming, state, now)
 
-    async def save(self, db: Connection, outcomes: Sequence[Dispatch], now: datetime) -> list[Outgoing]:
-        rows = await store.insert(db, outcomes, LATE)
-        return [delivery_of(row, now) for row in rows if row["state"] == State.SUPPRESSED]
+    async def save(self, db: Connection, outcomes: Sequence[Dispatch], now: datetime) -> Kept:
+        if not any(outcome.late for outcome in outcomes):
+            await store.insert(db, outcomes, LATE)
+            return NOTHING
+        async with db.transaction():
+            rows = await store.insert(db, outcomes, LATE)
+            return await append(db, [delivery_of(row, now) for row in rows if row["state"] == State.SUPPRESSED])
 
     def committed(self, outcomes: Sequence[Dispatch]) -> None:
         if any(not outcome.late for outcome in outcomes):

@@ -11,6 +11,7 @@ from countersign.contract import ChallengeIssued
 from countersign.contract.number import SealBroken as NumberBroken
 from countersign.contract.number import open_number
 from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.outbox import append
 from countersign.runtime.waker import Waker
 from services.notifier import store
 from services.notifier.codes import open_code
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from countersign.contract.number import PhoneNumber
     from countersign.policy import TextLimits
     from countersign.runtime.keys import KeyRing
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Outgoing
     from services.notifier.counters import Counters
@@ -158,7 +160,7 @@ class Texts:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
         return await self._sender.send(number, text), text.segments
 
-    async def settle(self, db: Connection, done: Sequence[Settlement]) -> list[Outgoing]:
+    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Kept:
         """Store what became of texts, and tell of those that were doubted before."""
         rows = await store.settle(db, done)
         found = {(row["challenge_id"], row["send"]) for row in rows}
@@ -168,7 +170,7 @@ class Texts:
                     "text_settled_late", challenge_id=str(late.key[0]), send=late.key[1], outcome=late.state
                 )
                 self._counters.late.inc()
-        return settled(rows, self._counters, self._log)
+        return await append(db, settled(rows, self._counters, self._log))
 
 
 class Doubts:
@@ -193,9 +195,9 @@ class Doubts:
         key, claims = item
         return doubted(key, claims)
 
-    async def settle(self, db: Connection, done: Sequence[Settlement]) -> list[Outgoing]:
+    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Kept:
         """Store them as unknown."""
-        return settled(await store.settle(db, done), self._counters, self._log)
+        return await append(db, settled(await store.settle(db, done), self._counters, self._log))
 
 
 def settled(

@@ -29,6 +29,11 @@ ALWAYS = frozenset({"confirm_number", "change_number", "manage_member", "manager
 # These are approved on a number that proved to be the user's; one that was merely given approves nothing but itself.
 NEED_CONFIRMED = frozenset({"change_number", "manage_member", "manager_act"})
 
+# A place in daily use is written once an hour and not with each login: nothing is judged by less than a day.
+PLACE_WRITTEN_EVERY = timedelta(hours=1)
+# A grant is signed when its decision is made; between the two clocks' readings lies far less than this.
+SIGNED_BEFORE_MAX = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -128,6 +133,14 @@ def is_conflict(request: AccessRequested, beliefs: Beliefs) -> bool:
 def may_teach(assessed: Assessed) -> bool:
     """Tell whether a grant of it would teach a place: a login from a usable address."""
     return assessed.fingerprint.action == "login" and assessed.place is not None
+
+
+def is_noted(assessed: Assessed, event_at: datetime) -> bool:
+    """Tell whether a grant made around `event_at` would change nothing of what is written of its place and user."""
+    first, last = assessed.first_used_at, assessed.last_used_at
+    if first is None or last is None:
+        return False
+    return first + SIGNED_BEFORE_MAX <= event_at < last + PLACE_WRITTEN_EVERY
 
 
 def lesson(assessed: Assessed, granted_at: datetime, forget_after: timedelta, now: datetime) -> Lesson | None:

@@ -11,6 +11,7 @@ from countersign.contract import AccessAssessed, AccessRequested, base64url, can
 from countersign.places import place_of
 from countersign.runtime.cloudevents import write_raw
 from countersign.runtime.errors import OffContract
+from countersign.runtime.fold import always
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import assess, clock_error, is_conflict, is_repeated
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
     from countersign.policy import Policy
     from countersign.runtime.keys import Key, KeyRing
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
     from services.risk_evaluator.model import Assessment, Beliefs
 
 SOURCE = "risk_evaluator"
@@ -49,6 +51,7 @@ class AssessRequests:
 
     topic = AccessRequested.topic
     dedupes_by_key = True
+    saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessRequested))
 
     def __init__(
@@ -90,13 +93,14 @@ class AssessRequests:
             clock_error(incoming, self._policy, now),
         )
 
-    async def save(self, db: Connection, outcomes: Sequence[Answer], now: datetime) -> list[Outgoing]:
-        first = await store.save_assessments(db, [answer.event for answer in outcomes])
-        return [
-            write_raw(answer.event, answer.value, source=SOURCE, time=now, traceparent=answer.traceparent)
+    async def save(self, db: Connection, outcomes: Sequence[Answer], now: datetime) -> Kept:
+        due = {
+            answer.event.request_id: write_raw(
+                answer.event, answer.value, source=SOURCE, time=now, traceparent=answer.traceparent
+            )
             for answer in outcomes
-            if answer.event.request_id in first
-        ]
+        }
+        return await store.save_assessments(db, [answer.event for answer in outcomes], due)
 
     def committed(self, outcomes: Sequence[Answer]) -> None:
         for words, count in Counted((answer.event.action, answer.event.outcome) for answer in outcomes).items():

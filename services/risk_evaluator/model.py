@@ -73,11 +73,16 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessed:
-    """An assessment of ours that was granted since. `forgotten_at`: when its place was last forgotten."""
+    """An assessment of ours that was granted since. `forgotten_at`: when its place was last forgotten.
+
+    `first_used_at`, `last_used_at`: of its place by its user, as far as they are written.
+    """
 
     fingerprint: Fingerprint
     place: str | None
     forgotten_at: datetime | None
+    first_used_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

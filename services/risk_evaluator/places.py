@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from countersign.client import Expected, GrantRefused
 from countersign.contract import AccessGranted, PlacesForgotten, reader
 from countersign.runtime.errors import OffContract
+from countersign.runtime.fold import always, never
+from countersign.runtime.outbox import NOTHING
 from services.risk_evaluator import store
-from services.risk_evaluator.decide import lesson, may_teach
+from services.risk_evaluator.decide import is_noted, lesson, may_teach
 from services.risk_evaluator.model import Forgetting
 
 if TYPE_CHECKING:
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.client import Grants
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing
+    from countersign.runtime.record import Incoming
     from services.risk_evaluator.model import Assessed, Lesson
 
 Known: TypeAlias = "Mapping[UUID, Assessed]"
@@ -29,6 +32,7 @@ class LearnPlaces:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessGranted))
 
     def __init__(self, grants: Grants, forget_after: timedelta) -> None:
@@ -44,9 +48,12 @@ class LearnPlaces:
         return await store.assessed(db, [incoming.event.request_id for incoming in events])
 
     def decide(self, incoming: Incoming[AccessGranted], state: Known, now: datetime) -> Lesson | None:
-        """Go by our own assessment; the event only brings the grant, and the grant must be of that very request."""
+        """Go by our own assessment; the event only brings the grant, and the grant must be of that very request.
+
+        Most logins come from where their user was within the hour: there is nothing to write then, nor to check.
+        """
         assessed = state.get(incoming.event.request_id)
-        if assessed is None or not may_teach(assessed):
+        if assessed is None or not may_teach(assessed) or is_noted(assessed, incoming.made_at):
             return None
         fingerprint = assessed.fingerprint
         expected = Expected(
@@ -62,10 +69,10 @@ class LearnPlaces:
             raise OffContract(f"grant: {finding}") from None
         return lesson(assessed, grant.issued_at, self._forget_after, now)
 
-    async def save(self, db: Connection, outcomes: Sequence[Lesson], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[Lesson], now: datetime) -> Kept:
         del now
         await store.learn(db, outcomes)
-        return []
+        return NOTHING
 
     def committed(self, outcomes: Sequence[Lesson]) -> None:
         """Nobody waits for a lesson."""
@@ -76,6 +83,7 @@ class ForgetPlaces:
 
     topic = PlacesForgotten.topic
     dedupes_by_key = False  # the later time stands, however often and late the event comes
+    saves_at_once = staticmethod(never)
     parse = staticmethod(reader(PlacesForgotten))
 
     def keys(self, incoming: Incoming[PlacesForgotten]) -> tuple[Hashable, ...]:
@@ -93,10 +101,10 @@ class ForgetPlaces:
             account_id=event.account_id, user_id=event.user_id, place=event.place, forgotten_at=incoming.made_at
         )
 
-    async def save(self, db: Connection, outcomes: Sequence[Forgetting], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[Forgetting], now: datetime) -> Kept:
         del now
         await store.forget(db, outcomes)
-        return []
+        return NOTHING
 
     def committed(self, outcomes: Sequence[Forgetting]) -> None:
         """Nobody waits for a forgetting: the next load sees it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from countersign.runtime.outbox import kept, owed, owed_columns
 from countersign.runtime.postgres import rows_of
+from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.model import Assessed, Beliefs, Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
 
     from countersign.contract import AccessAssessed, AccessRequested
     from countersign.policy import PlaceRules
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from services.risk_evaluator.model import Forgetting, Lesson
+    from countersign.runtime.record import Outgoing
+from services.risk_evaluator.model import Forgetting, Lesson
 
 # Longer than any topic that could bring a request or its grant back (the longest keeps 30 days).
 KEPT = timedelta(days=40)
-# A place in daily use is written once an hour and not with each login: nothing is judged by less than a day.
-PLACE_WRITTEN_EVERY = timedelta(hours=1)
 SWEPT_ROWS_MAX = 10_000
 
 # $6: how long an idle place counts (0 = for ever), $7: whether a place that a colleague taught counts.
@@ -57,26 +59,31 @@ SELECT request_id, account_id, user_id, action, digest, place, place_known, outc
  ORDER BY request_id
     ON CONFLICT DO NOTHING RETURNING request_id
 """
-
-# While a batch learns, nobody forgets: a forgetting that commits between LOAD_ASSESSED and LEARN would be undone.
-# It waits for us, and we for it; learners do not wait for each other.
-NOBODY_FORGETS = "LOCK TABLE forgotten IN SHARE MODE"
+SAVE_OWING = f"WITH saved AS ({SAVE}), {owed('saved', 'request_id', 11)} SELECT request_id FROM saved"  # noqa: S608 - a constant
 
 LOAD_ASSESSED = """
 SELECT now() AS now, r.request_id, a.account_id, a.user_id, a.action, a.digest, a.place,
        (SELECT max(f.forgotten_at) FROM forgotten f
          WHERE f.account_id = a.account_id
            AND (f.user_id IS NULL OR f.user_id = a.user_id)
-           AND (f.place IS NULL OR f.place = a.place)) AS forgotten_at
+           AND (f.place IS NULL OR f.place = a.place)) AS forgotten_at,
+       k.first_used_at, k.last_used_at
   FROM unnest($1::uuid[]) AS r (request_id)
   LEFT JOIN assessment a ON a.request_id = r.request_id
+  LEFT JOIN place k ON k.account_id = a.account_id AND k.place = a.place AND k.taught_by = a.user_id
 """
 
+# What was forgotten by now stays so: of what commits meanwhile NOBODY_LEARNS takes care.
 # $5: how often at most the last use is written.
 LEARN = """
 INSERT INTO place AS known (account_id, place, taught_by, first_used_at, last_used_at)
 SELECT account_id, place, taught_by, min(granted_at), max(granted_at)
   FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[]) AS l (account_id, place, taught_by, granted_at)
+ WHERE NOT EXISTS (SELECT FROM forgotten f
+                    WHERE f.account_id = l.account_id
+                      AND (f.user_id IS NULL OR f.user_id = l.taught_by)
+                      AND (f.place IS NULL OR f.place = l.place)
+                      AND f.forgotten_at >= l.granted_at)
  GROUP BY account_id, place, taught_by
  ORDER BY account_id, place, taught_by
     ON CONFLICT (account_id, place, taught_by) DO UPDATE
@@ -94,6 +101,10 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
     ON CONFLICT (account_id, user_id, place) DO UPDATE SET forgotten_at = excluded.forgotten_at
  WHERE excluded.forgotten_at > f.forgotten_at
 """
+
+# Between the two. Whoever learns already and does not see what was forgotten is waited for, and what they wrote is
+# found; whoever comes later waits, and sees it. Two that forget take turns.
+NOBODY_LEARNS = "LOCK TABLE place IN SHARE ROW EXCLUSIVE MODE"
 
 DROP_FORGOTTEN = """
 DELETE FROM place WHERE (account_id, place, taught_by) IN (
@@ -141,10 +152,10 @@ async def beliefs_about(
     return {row["request_id"]: _beliefs(row) for row in rows}, rows[0]["now"]
 
 
-async def save_assessments(db: Connection, events: Sequence[AccessAssessed]) -> set[UUID]:
-    """Store assessments, and return the ids of those that are the first of their request."""
+async def save_assessments(db: Connection, events: Sequence[AccessAssessed], due: Mapping[UUID, Outgoing]) -> Kept:
+    """Store assessments, and keep what is due for those that are the first of their request."""
     rows = await db.fetch(
-        SAVE,
+        SAVE_OWING,
         [event.request_id for event in events],
         [event.account_id for event in events],
         [event.user_id for event in events],
@@ -156,19 +167,22 @@ async def save_assessments(db: Connection, events: Sequence[AccessAssessed]) -> 
         [" ".join(event.reasons) for event in events],
         [event.policy_version for event in events],
         [event.requested_at for event in events],
+        *owed_columns(due),
     )
-    return {row["request_id"] for row in rows}
+    return kept(due, {row["request_id"] for row in rows})
 
 
 async def assessed(db: Connection, request_ids: Sequence[UUID]) -> tuple[dict[UUID, Assessed], datetime]:
-    """Return our assessments of these requests, and the database's now.
-
-    Until the transaction ends, nobody forgets a place.
-    """
-    await db.execute(NOBODY_FORGETS)
+    """Return our assessments of these requests, and the database's now."""
     rows = await db.fetch(LOAD_ASSESSED, request_ids)
     known = {
-        row["request_id"]: Assessed(fingerprint=_fingerprint(row), place=row["place"], forgotten_at=row["forgotten_at"])
+        row["request_id"]: Assessed(
+            fingerprint=_fingerprint(row),
+            place=row["place"],
+            forgotten_at=row["forgotten_at"],
+            first_used_at=row["first_used_at"],
+            last_used_at=row["last_used_at"],
+        )
         for row in rows
         if row["digest"] is not None
     }
@@ -194,7 +208,7 @@ async def learn(db: Connection, lessons: Sequence[Lesson]) -> None:
 
 
 async def forget(db: Connection, forgettings: Sequence[Forgetting]) -> None:
-    """Forget places, and remember until when."""
+    """Remember until when places are forgotten, and forget them, in one transaction."""
     columns = (
         [forgetting.account_id for forgetting in forgettings],
         [forgetting.user_id for forgetting in forgettings],
@@ -202,6 +216,7 @@ async def forget(db: Connection, forgettings: Sequence[Forgetting]) -> None:
         [forgetting.forgotten_at for forgetting in forgettings],
     )
     await db.execute(FORGET, *columns)
+    await db.execute(NOBODY_LEARNS)
     await db.execute(DROP_FORGOTTEN, *columns)
 
 

@@ -17,6 +17,7 @@ from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.settings import ServiceSettings
 from countersign.runtime.sweep import Sweep
 from services.risk_evaluator import store
+from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
 
@@ -69,7 +70,7 @@ def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
     return [
         *(Limit(*limit) for limit in written if limit[0].startswith(JUDGED_BY)),
         Limit("assessments.kept", str(store.KEPT), "longer than any topic keeps a request or its grant"),
-        Limit("places.written_every", str(store.PLACE_WRITTEN_EVERY), "chosen: nothing is judged by less than a day"),
+        Limit("places.written_every", str(PLACE_WRITTEN_EVERY), "chosen: nothing is judged by less than a day"),
     ]
 
 

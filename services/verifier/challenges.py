@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from services.verifier.desk import Desk
     from services.verifier.model import Decision
     from services.verifier.store_challenges import Locked, Seen
+    from services.verifier.store_decisions import Decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,14 @@ class _Work:
     ended: list[Decision] = field(default_factory=list)
     tell: list[Callable[[], None]] = field(default_factory=list)
 
+    def decided(self, ending: Decision | None, decided: Decided) -> str | None:
+        """Take down an end and its events; return the grant if it is one."""
+        self.due += decided.events
+        if ending is None:
+            return None
+        self.ended.append(ending)
+        return decided.grants.get(ending.asked.request_id)
+
 
 class Challenges:
     """The critical sections of a challenge. None in a reply: there is no such challenge."""
@@ -109,9 +118,16 @@ class Challenges:
         now = seen.circumstances.now
         verdict = judge(locked.challenge, code, seen.circumstances, self._desk.issuer.pepper)
         judged = weigh(locked.challenge, verdict, seen.circumstances)
+        grant = None
         if judged.counts:
-            await store_challenges.count(work.db, locked.challenge, judged, answer_id, now)
-        grant = await self._end(work, judged.ending, now, closed=judged.counts) if judged.ending is not None else None
+            if judged.accepted:
+                self._desk.signer.refresh()
+            counted = await store_challenges.count(
+                work.db, locked.challenge, judged, answer_id, signer=self._desk.signer, now=now
+            )
+            grant = work.decided(judged.ending, counted)
+        elif judged.ending is not None:
+            await self._end(work, judged.ending, now)
         work.tell.append(partial(self._desk.journal.judged, locked.challenge.challenge_id, judged))
         word = told(verdict)
         if word == "wait":
@@ -152,7 +168,7 @@ class Challenges:
         self._desk.issuer.refresh()
         issued = self._desk.issuer.issue(text, draw(self._digits), now)
         await store_challenges.add_send(work.db, challenge.challenge_id, send, issued.code_digest, now)
-        work.due.append(issued.event)
+        work.due += await outbox.append(work.db, [issued.event])
         work.tell.append(partial(self._desk.journal.sent, challenge.challenge_id, challenge.asked.action, send))
         return Sent(send, resend_after(send, now, challenge.expires_at))
 
@@ -169,17 +185,11 @@ class Challenges:
             await self._end(work, ending, seen.circumstances.now)
             return ending.reason == "cancelled"
 
-    async def _end(self, work: _Work, decision: Decision, now: datetime, *, closed: bool = False) -> str | None:
-        """Close the challenge, unless it is, with its decision; return the grant if it is one."""
-        self._desk.signer.refresh()
-        asked = decision.asked
-        assert asked.challenge_id is not None  # what has no challenge is decided by the fold
-        if not closed:
-            await store_decisions.close(work.db, [asked.challenge_id], now)
-        decided = await store_decisions.decide(work.db, [decision], self._desk.signer, now)
-        work.due += decided.events
-        work.ended.append(decision)
-        return decided.grants.get(asked.request_id)
+    async def _end(self, work: _Work, decision: Decision, now: datetime) -> None:
+        """Close the challenge, unless it is, with its decision."""
+        assert decision.asked.challenge_id is not None  # what has no challenge is decided by the fold
+        await store_decisions.close(work.db, [decision.asked.challenge_id], now)
+        work.decided(decision, await store_decisions.decide(work.db, [decision], self._desk.signer, now))
 
     @asynccontextmanager
     async def _transaction(self, what: str) -> AsyncIterator[_Work]:
@@ -187,7 +197,6 @@ class Challenges:
             work = _Work(db)
             async with db.transaction():
                 yield work
-                await outbox.append(db, work.due)
         await self._checkpoint(f"{what}_committed")
         self._publisher.hand(work.due)
         self._desk.waiters.wake(decision.asked.request_id for decision in work.ended)

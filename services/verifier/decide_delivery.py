@@ -34,6 +34,11 @@ class Texts:
     sends: Mapping[int, Send]
 
 
+def may_end(event: Delivery) -> bool:
+    """Tell whether a challenge can be over with it."""
+    return STATES[type(event)] in _UNDELIVERABLE
+
+
 def deliver(event: Delivery, texts: Texts | None) -> Delivered | None:
     """Return what follows; None for a text whose outcome is known: the first one stands."""
     if texts is None:

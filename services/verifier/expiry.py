@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Outgoing
     from services.verifier.desk import Desk
 
 # Longer than any topic could bring a request back (decision 2).
@@ -60,7 +60,7 @@ class Expiry:
         """Nothing outside: the end is the transaction."""
         return item
 
-    async def settle(self, db: Connection, done: Sequence[UUID]) -> list[Outgoing]:
+    async def settle(self, db: Connection, done: Sequence[UUID]) -> Kept:
         """Close those that are still open, with their decisions. Waiters see it at their next look, 50 ms at most."""
         self._desk.signer.refresh()
         now = await db.fetchval(NOW)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from countersign.contract import AccessAssessed, challenge_id_of, reader
+from countersign.runtime import outbox
 from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.fold import never
 from services.verifier import store_assessments, store_decisions
 from services.verifier.decide_assessment import check_mac, is_seen, is_stale, take
 from services.verifier.issue import Text
-from services.verifier.model import Allow, Asked, Denied, Deny, Granted, Open
+from services.verifier.model import Asked, Denied, Deny, Granted, Open
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.runtime.keys import KeyRing
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
     from services.verifier.desk import Desk
     from services.verifier.model import Beliefs, Decision, RequestLimits, Taken
 
@@ -38,6 +41,7 @@ class AssessmentFold:
 
     topic = AccessAssessed.topic
     dedupes_by_key = True
+    saves_at_once = staticmethod(never)  # users take turns from load to save
 
     def __init__(
         self,
@@ -78,25 +82,28 @@ class AssessmentFold:
         check_mac(incoming.raw(), self._secret(event.key_id, stale=stale))
         return take(event, beliefs, self._requests, now, made_at=incoming.made_at, traceparent=incoming.traceparent)
 
-    async def save(self, db: Connection, outcomes: Sequence[Taken], now: datetime) -> list[Outgoing]:
-        """Store what is new; cancel what is crowded out; return texts and decisions."""
-        new = await store_assessments.take_in(db, outcomes, now)
-        taken = [one for one in outcomes if one.event.request_id in new]
-        cancels = [cancel for one in taken if isinstance(one.ending, Open) for cancel in one.ending.cancels]
-        decisions: list[Decision] = [
-            Denied(asked, "cancelled") for asked in await store_decisions.close(db, cancels, now)
+    async def save(self, db: Connection, outcomes: Sequence[Taken], now: datetime) -> Kept:
+        """Store what is new: decisions, challenges with their texts, and the ends of what these crowd out."""
+        decided = [one for one in outcomes if not isinstance(one.ending, Open)]
+        decisions = [_decision(one) for one in decided]
+        due = await store_assessments.decide(db, decided, decisions, self._desk.signer, now)
+        expires_at = now + self._codes.lifetime
+        texts, opened = await store_assessments.open_challenges(
+            db,
+            [self._opening(one, one.ending, now, expires_at) for one in outcomes if isinstance(one.ending, Open)],
+            attempts_max=self._codes.attempts_max,
+            now=now,
+            expires_at=expires_at,
+        )
+        crowded_out = [
+            challenge_id
+            for one in outcomes
+            if isinstance(one.ending, Open) and one.event.request_id in opened
+            for challenge_id in one.ending.cancels
         ]
-        for one in taken:
-            match one.ending:
-                case Allow():
-                    decisions.append(Granted(_asked(one)))
-                case Deny(reason, retry_at):
-                    decisions.append(Denied(_asked(one), reason, retry_at))
-                case Open():
-                    pass
-        texts = await self._open(db, taken, now)
-        decided = await store_decisions.decide(db, decisions, self._desk.signer, now)
-        return texts + decided.events
+        ends = [Denied(asked, "cancelled") for asked in await store_decisions.close(db, crowded_out, now)]
+        cancelled = await store_decisions.decide(db, ends, self._desk.signer, now)
+        return outbox.together(due, texts, cancelled.events)
 
     def committed(self, outcomes: Sequence[Taken]) -> None:
         """Wake whoever waits for these requests; ends of those that they crowded out are seen at the next look."""
@@ -112,25 +119,28 @@ class AssessmentFold:
                 raise OffContract("key_id: of no key here, and the request is too old to wait for it") from None
             raise
 
-    async def _open(self, db: Connection, taken: Sequence[Taken], now: datetime) -> list[Outgoing]:
-        expires_at = now + self._codes.lifetime
-        opening, texts = [], []
-        for one in taken:
-            if not isinstance(one.ending, Open):
-                continue
-            asked, number = _asked(one), one.ending.number
-            challenge_id = challenge_id_of(one.event.request_id)
-            text = Text(asked, challenge_id, number.number_id, 1, one.event.client, one.event.summary, expires_at)
-            issued = self._desk.issuer.issue(text, one.ending.fresh, now)
-            texts.append(issued.event)
-            opening.append(store_assessments.Opening(one.event, asked, number, issued.code_digest))
-        await store_assessments.open_challenges(
-            db, opening, attempts_max=self._codes.attempts_max, now=now, expires_at=expires_at
+    def _opening(self, one: Taken, opened: Open, now: datetime, expires_at: datetime) -> store_assessments.Opening:
+        asked, event = _asked(one), one.event
+        text = Text(
+            asked,
+            challenge_id_of(event.request_id),
+            opened.number.number_id,
+            1,
+            event.client,
+            event.summary,
+            expires_at,
         )
-        return texts
+        issued = self._desk.issuer.issue(text, opened.fresh, now)
+        return store_assessments.Opening(one, asked, opened.number, issued)
 
 
 _read = reader(AccessAssessed)
+
+
+def _decision(one: Taken) -> Decision:
+    if isinstance(one.ending, Deny):
+        return Denied(_asked(one), one.ending.reason, one.ending.retry_at)
+    return Granted(_asked(one))
 
 
 def _asked(one: Taken) -> Asked:

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown, reader
 from services.verifier import store_decisions, store_deliveries
-from services.verifier.decide_delivery import deliver
+from services.verifier.decide_delivery import deliver, may_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.record import Incoming, Record
     from services.verifier.decide_delivery import Delivery, Texts
     from services.verifier.desk import Desk
     from services.verifier.model import Delivered
@@ -37,16 +38,21 @@ class DeliveryFold:
         """Each challenge once a round: its texts are judged together."""
         return (("challenge", incoming.event.challenge_id),)
 
+    def saves_at_once(self, events: Sequence[Incoming[Delivery]]) -> bool:
+        """Tell whether none of these can end a challenge: a text that left, or may have, closes nothing."""
+        return not any(may_end(incoming.event) for incoming in events)
+
     async def load(self, db: Connection, events: Sequence[Incoming[Delivery]]) -> tuple[Mapping[UUID, Texts], datetime]:
-        """Lock the challenges and return them with their texts."""
-        return await store_deliveries.load(db, [incoming.event.challenge_id for incoming in events])
+        """Return the challenges with their texts; locked, if one may end."""
+        lock = not self.saves_at_once(events)
+        return await store_deliveries.load(db, [incoming.event.challenge_id for incoming in events], lock=lock)
 
     def decide(self, incoming: Incoming[Delivery], state: Mapping[UUID, Texts], now: datetime) -> Delivered | None:
         """Return what follows for the text and its challenge."""
         del now
         return deliver(incoming.event, state.get(incoming.event.challenge_id))
 
-    async def save(self, db: Connection, outcomes: Sequence[Delivered], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[Delivered], now: datetime) -> Kept:
         """Store the texts' states, and the decisions about challenges that none of them will reach."""
         await store_deliveries.deliver(db, outcomes)
         ended = {one.challenge_id: one.ending for one in outcomes if one.ending is not None}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from countersign.runtime.outbox import NOTHING, kept, owed, owed_columns
 from services.verifier.codes import draw
 from services.verifier.model import Beliefs, Counter, Fingerprint, Number, Protection
+from services.verifier.store_decisions import decided, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
     import asyncpg
 
     from countersign.contract import AccessAssessed
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
-    from services.verifier.model import Asked, Taken
+    from services.verifier.grants import Signer
+    from services.verifier.issue import Issued
+    from services.verifier.model import Asked, Decision, Taken
 
 # Two owners of a partition in transition, or requests of one user on two partitions, take turns: the second one's load
 # sees what the first one saved. In one order, so that they cannot deadlock.
@@ -47,7 +52,8 @@ SELECT statement_timestamp() AS now, e.request_id,
   LEFT JOIN counter f ON f.user_id = e.user_id AND f.place_known = e.place_known
 """
 
-# Of a request taken in before only the first assessment counts, whoever else is at work on it.
+# Of a request taken in before only the first assessment counts, whoever else is at work on it: all that follows from
+# one is joined to this, and stored in the same statement.
 TAKE_IN = """
 INSERT INTO request (request_id, account_id, user_id, action, digest, place, taken_at)
 SELECT request_id, account_id, user_id, action, digest, place, $7
@@ -57,38 +63,45 @@ SELECT request_id, account_id, user_id, action, digest, place, $7
     ON CONFLICT DO NOTHING RETURNING request_id
 """
 
+DECIDE = f"""
+WITH taken AS ({TAKE_IN}), {decided(7, only="JOIN taken USING (request_id)")} SELECT request_id FROM decided
+"""  # noqa: S608 - a constant
+
 # The counter's row is made with the challenge, so that an answer finds it to lock.
-OPEN = """
-WITH opened AS (
+OPEN = f"""
+WITH taken AS ({TAKE_IN}), opening AS (
+    SELECT o.*
+      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $8::uuid[], $9::text[],
+                  $10::text[], $11::text[], $12::text[], $13::boolean[], $14::uuid[], $15::text[], $16::bytea[])
+        AS o (request_id, account_id, user_id, action, digest, place, challenge_id, reasons, client, summary,
+              traceparent, place_known, number_id, number_hint, code_digest)
+      JOIN taken USING (request_id)
+), opened AS (
     INSERT INTO challenge (challenge_id, request_id, account_id, user_id, action, digest, reasons, client, summary,
                            traceparent, place, place_known, number_id, number_hint, attempts_max, issued_at, expires_at)
     SELECT challenge_id, request_id, account_id, user_id, action, digest, string_to_array(reasons, ' '), client,
-           summary, traceparent, place, place_known, number_id, number_hint, $16, $17, $18
-      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-                  $9::text[], $10::text[], $11::text[], $12::boolean[], $13::uuid[], $14::text[], $15::bytea[])
-        AS o (challenge_id, request_id, account_id, user_id, action, digest, reasons, client, summary, traceparent,
-              place, place_known, number_id, number_hint, code_digest)
-     ORDER BY challenge_id
+           summary, traceparent, place, place_known, number_id, number_hint, $17, $7, $18
+      FROM opening ORDER BY challenge_id
 ), counted AS (
     INSERT INTO counter (user_id, place_known)
-    SELECT DISTINCT user_id, place_known FROM unnest($4::uuid[], $12::boolean[]) AS o (user_id, place_known)
-     ORDER BY user_id, place_known
+    SELECT DISTINCT user_id, place_known FROM opening ORDER BY user_id, place_known
         ON CONFLICT DO NOTHING
-)
-INSERT INTO send (challenge_id, send, code_digest, issued_at)
-SELECT challenge_id, 1, code_digest, $17 FROM unnest($1::uuid[], $15::bytea[]) AS o (challenge_id, code_digest)
- ORDER BY challenge_id
-"""
+), sent AS (
+    INSERT INTO send (challenge_id, send, code_digest, issued_at)
+    SELECT challenge_id, 1, code_digest, $7 FROM opening ORDER BY challenge_id
+), {owed("taken", "request_id", 18)}
+SELECT request_id FROM taken
+"""  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A challenge to store, and the digest of its first code."""
+    """A challenge to store, the digest of its first code, and the event with that code."""
 
-    event: AccessAssessed
+    one: Taken
     asked: Asked
     number: Number
-    code_digest: bytes = field(repr=False)
+    issued: Issued
 
 
 async def load(db: Connection, events: Sequence[AccessAssessed], digits: int) -> tuple[dict[UUID, Beliefs], datetime]:
@@ -106,11 +119,39 @@ async def load(db: Connection, events: Sequence[AccessAssessed], digits: int) ->
     return {row["request_id"]: _beliefs(row, digits) for row in rows}, rows[0]["now"]
 
 
-async def take_in(db: Connection, taken: Sequence[Taken], now: datetime) -> set[UUID]:
-    """Store requests and return those that are new."""
-    events = [one.event for one in taken]
+async def decide(
+    db: Connection, taken: Sequence[Taken], decisions: Sequence[Decision], signer: Signer, now: datetime
+) -> Kept:
+    """Store requests that need no challenge with their decisions; of those taken in before, nothing."""
+    if not taken:
+        return NOTHING
+    prepared = prepare(decisions, signer, now)
+    rows = await db.fetch(DECIDE, *_request_columns(taken, now), *prepared.columns)
+    return prepared.stored(rows).events
+
+
+async def open_challenges(
+    db: Connection, opening: Sequence[Opening], *, attempts_max: int, now: datetime, expires_at: datetime
+) -> tuple[Kept, set[UUID]]:
+    """Store requests with their challenges, first texts and, where there is none yet, the counter they count by.
+
+    Return what is due, and the requests that are new: of those taken in before, nothing is stored.
+    """
+    if not opening:
+        return NOTHING, set()
+    due = {one.asked.request_id: one.issued.event for one in opening}
+    columns = zip(*(_challenge_row(one) for one in opening), strict=True)
+    requests = _request_columns([one.one for one in opening], now)
     rows = await db.fetch(
-        TAKE_IN,
+        OPEN, *requests, *(list(column) for column in columns), attempts_max, expires_at, *owed_columns(due)
+    )
+    new = {row["request_id"] for row in rows}
+    return kept(due, new), new
+
+
+def _request_columns(taken: Sequence[Taken], now: datetime) -> tuple[object, ...]:
+    events = [one.event for one in taken]
+    return (
         [event.request_id for event in events],
         [event.account_id for event in events],
         [event.user_id for event in events],
@@ -119,7 +160,6 @@ async def take_in(db: Connection, taken: Sequence[Taken], now: datetime) -> set[
         [event.place for event in events],
         now,
     )
-    return {row["request_id"] for row in rows}
 
 
 def _beliefs(row: asyncpg.Record, digits: int) -> Beliefs:
@@ -149,32 +189,16 @@ def protection_of(row: asyncpg.Record) -> Protection | None:
     return Protection(row["role"], row["two_factor"], number, row["exports_held_until"], row["unlocked_at"])
 
 
-async def open_challenges(
-    db: Connection, opening: Sequence[Opening], *, attempts_max: int, now: datetime, expires_at: datetime
-) -> None:
-    """Store challenges with their first text and, where there is none yet, the counter they are counted by."""
-    if not opening:
-        return
-    rows = [_challenge_row(one) for one in opening]
-    await db.execute(OPEN, *(list(column) for column in zip(*rows, strict=True)), attempts_max, now, expires_at)
-
-
 def _challenge_row(one: Opening) -> tuple[object, ...]:
-    asked, event = one.asked, one.event
+    asked, event = one.asked, one.one.event
     return (
         asked.challenge_id,
-        asked.request_id,
-        asked.account_id,
-        asked.user_id,
-        asked.action,
-        asked.digest,
         " ".join(asked.reasons),
         event.client.model_dump_json(),
         event.summary.model_dump_json(),
         asked.traceparent,
-        event.place,
         event.place_known,
         one.number.number_id,
         one.number.hint,
-        one.code_digest,
+        one.issued.code_digest,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from countersign.contract import Client, Summary
 from services.verifier.model import Challenge, Circumstances, Counter, Number
 from services.verifier.store_assessments import protection_of
-from services.verifier.store_decisions import asked_of
+from services.verifier.store_decisions import Decided, asked_of, decided, prepare
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from countersign.runtime.postgres import Connection
+    from services.verifier.grants import Signer
     from services.verifier.model import Judged
 
 CHALLENGE_COLUMNS = """
@@ -52,15 +53,18 @@ SELECT clock_timestamp() AS now, p.user_id AS member_id, p.role, p.two_factor, p
 """
 
 # An answer that ends the challenge closes it in the same breath ($11 is null otherwise).
-COUNT = """
-WITH counted AS (
+_COUNTED = """
+counted AS (
     UPDATE counter SET failures = $5, last_failed_at = $6
      WHERE user_id = $3 AND place_known = $4 AND (failures, last_failed_at) IS DISTINCT FROM ($5, $6)
 ), kept AS (
     INSERT INTO answer (challenge_id, answer_id, accepted, tries_left, judged_at) VALUES ($1, $7, $8, $9, $10)
+), tried AS (
+    UPDATE challenge SET attempts = $2, closed_at = $11 WHERE challenge_id = $1
 )
-UPDATE challenge SET attempts = $2, closed_at = $11 WHERE challenge_id = $1
 """
+COUNT = f"WITH {_COUNTED} SELECT"
+COUNT_AND_DECIDE = f"WITH {_COUNTED}, {decided(11)} SELECT request_id FROM decided"  # noqa: S608 - a constant
 
 RESEND = "INSERT INTO send (challenge_id, send, code_digest, issued_at) VALUES ($1, $2, $3, $4)"
 
@@ -135,10 +139,11 @@ async def see(db: Connection, locked: Locked, good_sends: int, answer_id: UUID |
     )
 
 
-async def count(db: Connection, challenge: Challenge, judged: Judged, answer_id: UUID, now: datetime) -> None:
+async def count(
+    db: Connection, challenge: Challenge, judged: Judged, answer_id: UUID, *, signer: Signer, now: datetime
+) -> Decided:
     """Store a judged answer: tries of the challenge and its end, failures of the user, and the reply by its id."""
-    await db.execute(
-        COUNT,
+    counted = (
         challenge.challenge_id,
         judged.attempts,
         challenge.asked.user_id,
@@ -151,6 +156,11 @@ async def count(db: Connection, challenge: Challenge, judged: Judged, answer_id:
         now,
         now if judged.ending is not None else None,
     )
+    if judged.ending is None:
+        await db.execute(COUNT, *counted)
+        return Decided()
+    decisions = prepare([judged.ending], signer, now)
+    return decisions.stored(await db.fetch(COUNT_AND_DECIDE, *counted, *decisions.columns))
 
 
 async def add_send(db: Connection, challenge_id: UUID, send: int, code_digest: bytes, now: datetime) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from countersign.contract import AccessDenied, AccessGranted
 from countersign.runtime import cloudevents
+from countersign.runtime.outbox import NOTHING, kept, owed, owed_columns
 from services.verifier.model import Asked, Denied, Granted
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Outgoing
     from services.verifier.grants import Signed, Signer
@@ -34,21 +36,51 @@ RETURNING c.challenge_id, c.request_id, c.account_id, c.user_id, c.action, c.dig
           c.traceparent
 """
 
-DECIDE = """
-INSERT INTO decision (request_id, outcome, reason, retry_at, grant_jws, grant_expires_at, decided_at)
-SELECT request_id, outcome, reason, retry_at, grant_jws, grant_expires_at, $7
-  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[])
-    AS d (request_id, outcome, reason, retry_at, grant_jws, grant_expires_at)
- ORDER BY request_id
-    ON CONFLICT DO NOTHING RETURNING request_id
+_DECIDED = """
+decided AS (
+    INSERT INTO decision (request_id, outcome, reason, retry_at, grant_jws, grant_expires_at, decided_at)
+    SELECT request_id, outcome, reason, retry_at, grant_jws, grant_expires_at, ${0}
+      FROM unnest(${1}::uuid[], ${2}::text[], ${3}::text[], ${4}::timestamptz[], ${5}::text[], ${6}::timestamptz[])
+        AS d (request_id, outcome, reason, retry_at, grant_jws, grant_expires_at)
+     {only}
+     ORDER BY request_id
+        ON CONFLICT DO NOTHING RETURNING request_id
+), {owed}
 """
+
+
+def decided(after: int, only: str = "") -> str:
+    """Return parts of a WITH that store decisions with what they owe; `decided` returns those that are new.
+
+    Its parameters are those of `Decisions`, behind the `after` of the statement's own.
+    """
+    owing = owed("decided", "request_id", after + 7)
+    return _DECIDED.format(*range(after + 1, after + 8), only=only, owed=owing)
+
+
+DECIDE = f"WITH {decided(0)} SELECT request_id FROM decided"  # noqa: S608 - a constant
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Decisions that are to be stored: the parameters of `decided`, and grants and events by request."""
+
+    columns: tuple[object, ...] = field(repr=False)
+    events: dict[UUID, Outgoing]
+    grants: dict[UUID, str] = field(repr=False)
+
+    def stored(self, rows: Sequence[asyncpg.Record]) -> Decided:
+        """Return those that are new, by the rows that the statement returned."""
+        new = {row["request_id"] for row in rows}
+        grants = {request_id: grant for request_id, grant in self.grants.items() if request_id in new}
+        return Decided(kept(self.events, new), grants)
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided just now: the events due, and the grants by request."""
+    """What was decided just now: its events, and the grants by request."""
 
-    events: list[Outgoing] = field(default_factory=list)
+    events: Kept = NOTHING
     grants: dict[UUID, str] = field(default_factory=dict, repr=False)
 
 
@@ -60,21 +92,24 @@ async def close(db: Connection, challenge_ids: Sequence[UUID], now: datetime) ->
 
 
 async def decide(db: Connection, decisions: Sequence[Decision], signer: Signer, now: datetime) -> Decided:
-    """Store decisions and return their events and grants: of a request that has a decision already, nothing."""
+    """Store decisions with their events, and return grants: of a request that has a decision already, nothing."""
     if not decisions:
         return Decided()
+    prepared = prepare(decisions, signer, now)
+    return prepared.stored(await db.fetch(DECIDE, *prepared.columns))
+
+
+def prepare(decisions: Sequence[Decision], signer: Signer, now: datetime) -> Decisions:
+    """Sign, and return what is to be stored."""
     signed = {
         decision.asked.request_id: signer.sign(decision.asked, method_of(decision.asked), now)
         for decision in decisions
         if isinstance(decision, Granted)
     }
     rows = [_row(decision, signed) for decision in decisions]
-    stored = await db.fetch(DECIDE, *(list(column) for column in zip(*rows, strict=True)), now)
-    new = {row["request_id"] for row in stored}
-    return Decided(
-        [_event(decision, signed, now) for decision in decisions if decision.asked.request_id in new],
-        {request_id: grant.jws for request_id, grant in signed.items() if request_id in new},
-    )
+    events = {decision.asked.request_id: _event(decision, signed, now) for decision in decisions}
+    columns = (now, *(list(column) for column in zip(*rows, strict=True)), *owed_columns(events))
+    return Decisions(columns, events, {request_id: grant.jws for request_id, grant in signed.items()})
 
 
 def method_of(asked: Asked) -> Literal["none", "sms"]:

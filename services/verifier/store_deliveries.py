@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from services.verifier.model import Delivered
 
 # Locked in one order against answers, further texts and expiry; what is read afterwards is read under these locks.
-LOCK = f"""
-SELECT {CHALLENGE_COLUMNS}
-  FROM challenge c WHERE c.challenge_id = ANY($1::uuid[]) ORDER BY c.challenge_id FOR UPDATE
+LOCK = "SELECT FROM challenge WHERE challenge_id = ANY($1::uuid[]) ORDER BY challenge_id FOR UPDATE"
+
+# A row for each text, and one with the time alone where there is no challenge.
+TEXTS = f"""
+SELECT statement_timestamp() AS now, {CHALLENGE_COLUMNS}, s.send, s.issued_at, s.state, s.reason, s.retry_at
+  FROM unnest($1::uuid[]) AS asked (challenge_id)
+  LEFT JOIN challenge c USING (challenge_id)
+  LEFT JOIN send s ON s.challenge_id = c.challenge_id
 """  # noqa: S608 - a constant
-
-TEXTS = """
-SELECT challenge_id, send, issued_at, state, reason, retry_at FROM send WHERE challenge_id = ANY($1::uuid[])
-"""
-
-NOW = "SELECT statement_timestamp()"
 
 # The first outcome of a text stands.
 DELIVER = """
@@ -38,16 +37,19 @@ UPDATE send s SET state = d.state, reason = d.reason, retry_at = d.retry_at
 """
 
 
-async def load(db: Connection, challenge_ids: Sequence[UUID]) -> tuple[dict[UUID, Texts], datetime]:
-    """Lock the challenges and return them with their texts, and the database's now."""
-    challenges = [challenge_of(row) for row in await db.fetch(LOCK, challenge_ids)]
+async def load(db: Connection, challenge_ids: Sequence[UUID], *, lock: bool) -> tuple[dict[UUID, Texts], datetime]:
+    """Return the challenges with their texts, and the database's now; with `lock` until the transaction ends."""
+    if lock:
+        await db.execute(LOCK, challenge_ids)
+    rows = await db.fetch(TEXTS, challenge_ids)
+    challenges = {row["challenge_id"]: challenge_of(row) for row in rows if row["request_id"] is not None}
     sends: defaultdict[UUID, dict[int, Send]] = defaultdict(dict)
-    for row in await db.fetch(TEXTS, challenge_ids):
-        sends[row["challenge_id"]][row["send"]] = Send(
-            row["send"], row["issued_at"], row["state"], row["reason"], row["retry_at"]
-        )
-    now: datetime = await db.fetchval(NOW)
-    return {challenge.challenge_id: Texts(challenge, sends[challenge.challenge_id]) for challenge in challenges}, now
+    for row in rows:
+        if row["send"] is not None:
+            sends[row["challenge_id"]][row["send"]] = Send(
+                row["send"], row["issued_at"], row["state"], row["reason"], row["retry_at"]
+            )
+    return {key: Texts(challenge, sends[key]) for key, challenge in challenges.items()}, rows[0]["now"]
 
 
 async def deliver(db: Connection, delivered: Sequence[Delivered]) -> None:

@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from countersign.contract import base64url, challenge_id_of
 from services.verifier import store_deliveries
-from services.verifier.store_assessments import LOAD, OPEN, TAKE_IN, TAKE_TURNS
+from services.verifier.store_assessments import LOAD, TAKE_IN, TAKE_TURNS
 from services.verifier.store_challenges import COUNT, LOCK, SEE
-from services.verifier.store_decisions import DECIDE
 from tests.bench.bare import log, out, secret_of
 
 if TYPE_CHECKING:
@@ -32,6 +31,38 @@ if TYPE_CHECKING:
     from tests.bench.bare import Bare, Out
 
 _LIFETIME = timedelta(minutes=5)
+
+# One thing after the other: what ours stores in one statement.
+OPEN = """
+WITH opened AS (
+    INSERT INTO challenge (challenge_id, request_id, account_id, user_id, action, digest, reasons, client, summary,
+                           traceparent, place, place_known, number_id, number_hint, attempts_max, issued_at, expires_at)
+    SELECT challenge_id, request_id, account_id, user_id, action, digest, string_to_array(reasons, ' '), client,
+           summary, traceparent, place, place_known, number_id, number_hint, $16, $17, $18
+      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+                  $9::text[], $10::text[], $11::text[], $12::boolean[], $13::uuid[], $14::text[], $15::bytea[])
+        AS o (challenge_id, request_id, account_id, user_id, action, digest, reasons, client, summary, traceparent,
+              place, place_known, number_id, number_hint, code_digest)
+     ORDER BY challenge_id
+), counted AS (
+    INSERT INTO counter (user_id, place_known)
+    SELECT DISTINCT user_id, place_known FROM unnest($4::uuid[], $12::boolean[]) AS o (user_id, place_known)
+     ORDER BY user_id, place_known
+        ON CONFLICT DO NOTHING
+)
+INSERT INTO send (challenge_id, send, code_digest, issued_at)
+SELECT challenge_id, 1, code_digest, $17 FROM unnest($1::uuid[], $15::bytea[]) AS o (challenge_id, code_digest)
+ ORDER BY challenge_id
+"""
+
+DECIDE = """
+INSERT INTO decision (request_id, outcome, reason, retry_at, grant_jws, grant_expires_at, decided_at)
+SELECT request_id, outcome, reason, retry_at, grant_jws, grant_expires_at, $7
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[])
+    AS d (request_id, outcome, reason, retry_at, grant_jws, grant_expires_at)
+ ORDER BY request_id
+    ON CONFLICT DO NOTHING RETURNING request_id
+"""
 
 
 class Verify:
@@ -78,9 +109,8 @@ class Verify:
 
     async def _deliver(self, db: Any, values: Sequence[dict[str, Any]]) -> list[Out]:
         ids = [UUID(value["challenge_id"]) for value in values]
-        await db.fetch(store_deliveries.LOCK, ids)
+        await db.execute(store_deliveries.LOCK, ids)
         await db.fetch(store_deliveries.TEXTS, ids)
-        await db.fetchval(store_deliveries.NOW)
         nothing = [None] * len(ids)
         await db.execute(store_deliveries.DELIVER, ids, [1] * len(ids), ["accepted"] * len(ids), nothing, nothing)
         return []

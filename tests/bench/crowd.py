@@ -84,8 +84,8 @@ async def put_in(db: asyncpg.Connection[asyncpg.Record], servers: Servers, count
             )
         await _copy(db, "enrolment", "phone_number", columns, rows)
         columns = ("account_id", "place", "taught_by", "first_used_at", "last_used_at")
-        now = await db.fetchval("SELECT now()")
-        places = [(p.account_id, f"{p.computer}/32", p.user_id, now, now) for p in people]
+        yesterday = await db.fetchval("SELECT now() - interval '1 day'")
+        places = [(p.account_id, f"{p.computer}/32", p.user_id, yesterday, yesterday) for p in people]
         await _copy(db, "risk_evaluator", "place", columns, places)
 
 

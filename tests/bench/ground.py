@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -257,7 +257,7 @@ async def _make_bench_tables(db: asyncpg.Connection[asyncpg.Record]) -> None:
 async def ground(*, people: int, scale: float, profiles: Path | None = None) -> AsyncIterator[Ground]:
     """Start everything that the rows stand on, and end it."""
     async with AsyncExitStack() as stack:
-        found = await stack.enter_async_context(servers(durable=True))
+        found = await stack.enter_async_context(servers(lasting=True))
         db = await asyncpg.connect(found.postgres_dsn)
         stack.push_async_callback(db.close)
         await put_in(db, found, people)
@@ -267,5 +267,5 @@ async def ground(*, people: int, scale: float, profiles: Path | None = None) -> 
         ends = Ends(found.kafka)
         await ends.start()
         stack.push_async_callback(ends.stop)
-        folder = Path(mkdtemp(prefix="countersign-bench-"))
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="countersign-bench-")))
         yield Ground(found, folder, db, ends, people, scale, free_ports(1)[0], profiles)

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime import outbox
 from services.notifier.wiring import SERVICE
 from tests.support.enrolment import fold_batch
 from tests.support.events import incoming
@@ -55,7 +54,7 @@ class Notifier:
         """Settle what was sent."""
         done, self.acted = self.acted, []
         async with self.pool.acquire() as db, db.transaction():
-            await outbox.append(db, await self.texts.settle(db, done))
+            await self.texts.settle(db, done)
         return done
 
     async def doubt(self) -> None:
@@ -63,7 +62,7 @@ class Notifier:
         doubts = self.parts.dues[1]
         async with self.pool.acquire() as db, db.transaction():
             done = [await doubts.act(item) for item in await doubts.take(db, 100)]
-            await outbox.append(db, await doubts.settle(db, done))
+            await doubts.settle(db, done)
 
 
 @dataclass

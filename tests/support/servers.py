@@ -50,10 +50,10 @@ def origin() -> str:
 
 
 @asynccontextmanager
-async def servers(*, durable: bool = False) -> AsyncIterator[Servers]:
+async def servers(*, lasting: bool = False) -> AsyncIterator[Servers]:
     """Start what the environment does not give, lay topics, roles and migrations, and end what was started.
 
-    `durable`: a PostgreSQL of ours writes through to the disk, for those who measure it.
+    `lasting`: processes of ours are as they serve for days, for those who measure; else they start and end quickly.
     """
     where = origin()
     async with AsyncExitStack() as stack:
@@ -65,11 +65,11 @@ async def servers(*, durable: bool = False) -> AsyncIterator[Servers]:
 
             found = Servers(*stack.enter_context(containers()), where)
         else:
-            found = await _processes(stack, durable=durable)
+            found = await _processes(stack, lasting=lasting)
         yield await laid(found)
 
 
-async def _processes(stack: AsyncExitStack, *, durable: bool) -> Servers:
+async def _processes(stack: AsyncExitStack, *, lasting: bool) -> Servers:
     fetch_jars()
     folder = Path(tempfile.mkdtemp(prefix="countersign-test-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -77,8 +77,13 @@ async def _processes(stack: AsyncExitStack, *, durable: bool) -> Servers:
     kafka_port, controller_port, postgres_port, sns_port = free_ports(4)
     programs = {
         "sns": sns.program(folder / "sns", port=sns_port),
-        "postgres": postgres.program(folder / "postgres", port=postgres_port, password=_TEST_PASSWORD, durable=durable),
-        "kafka": kafka.program(folder / "kafka", port=kafka_port, controller_port=controller_port),
+        "postgres": postgres.program(
+            folder / "postgres",
+            port=postgres_port,
+            password=_TEST_PASSWORD,
+            settings=postgres.LASTING if lasting else postgres.FLEETING,
+        ),
+        "kafka": kafka.program(folder / "kafka", port=kafka_port, controller_port=controller_port, lasting=lasting),
     }
     pids = {}
     for name, program in programs.items():

@@ -15,7 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from countersign.runtime.cloudevents import Event, read, write
 from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.fold import never
 from countersign.runtime.frame import Frame, Parts, Service
+from countersign.runtime.outbox import Kept, append
 from countersign.runtime.postgres import Connection, migrations_of
 from countersign.runtime.settings import KafkaSettings, PostgresSettings, ServiceSettings
 
@@ -59,6 +61,7 @@ class Adding:
     keys_held: set[str] = field(default_factory=set)
     poison: set[str] = field(default_factory=set)
     dedupes_by_key: bool = True
+    saves_at_once = staticmethod(never)
 
     def parse(self, record: Record) -> Incoming[Added] | None:
         return read(record, {Added.ce_type: Added}, frozenset({Added.ce_type, "countersign.toy.other.v1"}))
@@ -89,7 +92,7 @@ class Adding:
                 raise ZeroDivisionError("poison")
         return event
 
-    async def save(self, db: Connection, outcomes: Sequence[Added], now: datetime) -> list[Outgoing]:
+    async def save(self, db: Connection, outcomes: Sequence[Added], now: datetime) -> Kept:
         if any(event.trouble == "bug in save" for event in outcomes):
             raise LookupError("a bug in save")
         rows = await db.fetch(
@@ -101,7 +104,7 @@ class Adding:
         )
         new = {row["id"] for row in rows}
         due = [write(Summed(**event.model_dump()), source="toy", time=now) for event in outcomes if event.id in new]
-        return [_to(row, self.out) for row in due]
+        return await append(db, [_to(row, self.out) for row in due])
 
     def committed(self, outcomes: Sequence[Added]) -> None:
         pass
