@@ -28,20 +28,13 @@ STATEMENT_SECONDS_MAX = 30.0
 # Decision 26. Left to itself the server plans our statements anew for each batch of one, at three times the cost of
 # running them. But a plan that is kept is that of the tables as they were: an empty one would be read whole for long.
 PLANS_KEPT_SECONDS = 10.0
+_IDLE_SECONDS_MAX = 600.0  # asyncpg closes a connection of a pool that is idle for half as long
 _PLAN_ONCE = {"plan_cache_mode": "force_generic_plan"}
 _NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
 async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
     """Return a pool for routes: at most 8 connections a process, as all services share one server."""
-    planned: dict[int, float] = {}
-
-    async def plan_anew(connection: Connection) -> None:
-        process_id, now = connection.get_server_pid(), monotonic()
-        if now - planned.setdefault(process_id, now) > PLANS_KEPT_SECONDS:
-            await connection.execute("DISCARD PLANS")
-            planned[process_id] = now
-
     return await asyncpg.create_pool(
         dsn,
         min_size=1,
@@ -49,9 +42,26 @@ async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
         server_settings=_server_settings(service) | _PLAN_ONCE,
-        setup=plan_anew,
+        setup=_Plans().renew,
         reset=_leave_as_it_is,
     )
+
+
+class _Plans:
+    """How old the oldest plan of each connection may be, by the id of its server process."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}
+
+    async def renew(self, connection: Connection) -> None:
+        """Discard plans that are too old. A connection that is new here has none."""
+        process_id, now = connection.get_server_pid(), monotonic()
+        if process_id not in self._since:
+            self._since = {known: since for known, since in self._since.items() if now - since < _IDLE_SECONDS_MAX}
+            self._since[process_id] = now
+        elif now - self._since[process_id] > PLANS_KEPT_SECONDS:
+            await connection.execute("DISCARD PLANS")
+            self._since[process_id] = now
 
 
 async def _leave_as_it_is(_connection: Connection) -> None:
@@ -87,7 +97,7 @@ class Link:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._one_at_a_time = asyncio.Lock()
         self._keeps_plans = keeps_plans
-        self._planned = 0.0
+        self._plans = _Plans()
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
@@ -109,10 +119,8 @@ class Link:
                 command_timeout=STATEMENT_SECONDS_MAX,
                 server_settings=_server_settings(self._service) | (_PLAN_ONCE if self._keeps_plans else {}),
             )
-            self._planned = monotonic()
-        elif self._keeps_plans and monotonic() - self._planned > PLANS_KEPT_SECONDS:
-            await self._connection.execute("DISCARD PLANS")
-            self._planned = monotonic()
+        if self._keeps_plans:
+            await self._plans.renew(self._connection)
         return self._connection
 
     def drop(self) -> None:
