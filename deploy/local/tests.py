@@ -1,4 +1,4 @@
-"""`make test`: pytest over everything, what is quick first; `make faults`: the fault tests, the long ones too."""
+"""`make test`: pytest over everything, what is quick first; `make faults`: faults and histories, the long ones too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "SNS_URL", "SECRETS_DIR")
 def main(wanted: list[str]) -> None:
     """Become pytest. A part of the tests takes the servers of `make stack`, if they are up."""
     if wanted == [_FAULTS]:
-        _become_pytest("tests/faults")
+        _become_pytest("tests/faults", "tests/histories")
     whole = wanted == ["tests"]
     if not whole and "SNS_URL" not in os.environ:
         env = stack_env.read(from_environment().stack_env) or {}
