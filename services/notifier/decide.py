@@ -12,7 +12,7 @@ from services.notifier.codes import SealBroken, open_code
 from services.notifier.model import Answer, Delay, Dispatch, Send, Settlement, State, Withhold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from countersign.contract import ChallengeIssued
@@ -169,6 +169,17 @@ def withheld(step: Withhold) -> Settlement:
     """Return the end of a text that does not leave."""
     candidate = step.candidate
     return Settlement(candidate.key, State.DUE, candidate.claims, step.state, step.reason, step.retry_at)
+
+
+def first_of_each(settlements: Iterable[Settlement]) -> list[Settlement]:
+    """Return each text's first settlement, for those that met it in the same state: a second one came after its lease.
+
+    Who could not settle what it withheld, as the database was away, takes it again and settles both at once.
+    """
+    found: dict[tuple[TextKey, State, int], Settlement] = {}
+    for one in settlements:
+        found.setdefault((one.key, one.was, one.claims), one)
+    return list(found.values())
 
 
 def doubted(key: TextKey, claims: int) -> Settlement:

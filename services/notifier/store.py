@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from countersign.runtime.postgres import rows_of
+from services.notifier.decide import first_of_each
 from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, State
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ async def in_doubt(db: Connection, limit: int) -> list[tuple[TextKey, int]]:
 
 async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[asyncpg.Record]:
     """Settle those that are still as they were left; return them as they are now."""
+    settlements = first_of_each(settlements)
     rows: list[asyncpg.Record] = await db.fetch(
         SETTLE,
         [s.key[0] for s in settlements],

@@ -35,7 +35,7 @@ ROWS: dict[str, tuple[Callable[[Ground], Awaitable[list[Figure]]], str]] = {
 }
 PEOPLE = 5_000
 QUICK = 0.1
-ROW_SECONDS_MAX = 1_200
+ROW_SECONDS_MAX = 1_800
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.bench.bare import PREFIX
 from tests.bench.figures import Figure, cost, rate
 from tests.bench.meters import commits
 from tests.bench.pace import Pace, folded, logged, pace
+from tests.bench.turns import TURNS, in_turns
 
 if TYPE_CHECKING:
     from tests.bench.ground import Ground
+    from tests.bench.turns import Found
 
 REQUESTS = "access.requests.v1"
 REQUESTS_DRAINED = 60_000
@@ -21,38 +24,39 @@ _WITHIN = 300.0
 
 async def drain(ground: Ground) -> list[Figure]:
     """Drain, and read again from the start."""
-    number = ground.scaled(REQUESTS_DRAINED, 3_000)
-    first, committed = await _ours(ground, "drain", number)
-    again = await _ours_again(ground, number)
-    bare_first = await _bare(ground, "drain", number)
-    bare_again = await _bare_again(ground, number)
-    ratio = first.per_core / bare_first.per_core
+    number = ground.scaled(REQUESTS_DRAINED // TURNS, 3_000)
+    ours, bare = await in_turns(partial(_drained, ground, number))
+    again, bare_again = await _ours_again(ground, number), await _bare_again(ground, number)
+    ratio = ours["per_core"] / bare["per_core"]
     return [
         Figure(
             "drain",
             "risk-evaluator drains a backlog, per core of its own",
-            first.per_core,
-            bare_first.per_core,
+            ours["per_core"],
+            bare["per_core"],
             "events/s",
             ">= 0.6 of the bare loop",
             ratio >= 0.6,
             ratio,
-            {"events": first.done},
+            {"events": number * TURNS},
         ),
-        rate("drain", "  the same by the clock", first.per_second, bare_first.per_second, "events/s"),
-        rate(
-            "drain", "  events a commit, all commits counted", first.done / committed, None, "events", EVENTS_A_COMMIT
-        ),
+        rate("drain", "  the same by the clock", ours["per_second"], bare["per_second"], "events/s"),
+        rate("drain", "  events a commit, all commits counted", ours["a_commit"], None, "events", EVENTS_A_COMMIT),
         rate("reread", "reading again, per core of its own", again.per_core, bare_again.per_core, "events/s"),
         rate(
             "reread",
             "  over the first reading",
-            again.per_core / first.per_core,
-            bare_again.per_core / bare_first.per_core,
+            again.per_core / ours["per_core"],
+            bare_again.per_core / bare["per_core"],
             "times",
             2.0,
         ),
     ]
+
+
+async def _drained(ground: Ground, number: int, turn: int, bare: bool) -> Found:
+    took, committed = await (_bare if bare else _ours)(ground, f"drain-{turn}", number)
+    return {"per_core": took.per_core, "per_second": took.per_second, "a_commit": took.done / committed}
 
 
 async def _ours(ground: Ground, run: str, number: int) -> tuple[Pace, int]:
@@ -74,12 +78,14 @@ async def _ours_again(ground: Ground, number: int) -> Pace:
         )
 
 
-async def _bare(ground: Ground, run: str, number: int) -> Pace:
+async def _bare(ground: Ground, run: str, number: int) -> tuple[Pace, int]:
     await ground.to_end("bench.risk_evaluator", PREFIX)
     await ground.publish(run, number, prefix=PREFIX, known=True)
     progress = logged(ground, "risk_evaluator", "folded")
+    before = await commits(ground.db)
     async with ground.bare("risk_evaluator", skip=False) as running:
-        return await pace(progress, running["risk_evaluator"].pid, number, _WITHIN)
+        done = await pace(progress, running["risk_evaluator"].pid, number, _WITHIN)
+        return done, await commits(ground.db) - before
 
 
 async def _bare_again(ground: Ground, number: int) -> Pace:

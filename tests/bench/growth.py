@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from tests.bench.bare import PREFIX
 from tests.bench.figures import Figure, cost
@@ -73,9 +76,20 @@ async def growth(ground: Ground) -> list[Figure]:
 
 async def _fill(ground: Ground, rows: int) -> None:
     await ground.db.execute("TRUNCATE risk_evaluator.assessment, verifier.request, notifier.dispatch CASCADE")
-    for sql in FILL.values():
-        await ground.db.execute(sql, rows, timeout=900)
+    async with asyncio.TaskGroup() as group:
+        for schema in SERVICES:
+            group.create_task(_fill_schema(ground, schema, rows))
     await ground.db.execute("VACUUM ANALYZE", timeout=900)
+
+
+async def _fill_schema(ground: Ground, schema: str, rows: int) -> None:
+    db = await asyncpg.connect(ground.servers.postgres_dsn)
+    try:
+        for table, sql in FILL.items():
+            if table.startswith(schema):
+                await db.execute(sql, rows, timeout=900)
+    finally:
+        await db.close()
 
 
 async def _measure(ground: Ground, rows: int, *, bare: bool) -> dict[str, float]:

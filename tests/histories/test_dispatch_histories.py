@@ -95,8 +95,10 @@ class DispatchHistory(RuleBasedStateMachine):
         )
 
     def _issue(self, nth: int, life: int) -> Challenge:
-        expires_at = self.ground.at + timedelta(seconds=life)
-        return self._take_in(self.around.near.challenge(self.people[nth], expires_at=expires_at))
+        # Texts leave in the order of their ids where their time is the same: one history is the same each time.
+        challenge_id, expires_at = UUID(int=len(self.texts) + 1), self.ground.at + timedelta(seconds=life)
+        challenge = self.around.near.challenge(self.people[nth], challenge_id=challenge_id, expires_at=expires_at)
+        return self._take_in(challenge)
 
     def _take_in(self, challenge: Challenge) -> Challenge:
         text = self.texts[challenge.key] = Text(challenge)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countersign.policy import TextLimits
-from services.notifier.decide import attempted, doubted, free_at, pause_of, plan, with_room, withheld
+from services.notifier.decide import attempted, doubted, first_of_each, free_at, pause_of, plan, with_room, withheld
 from services.notifier.model import Answer, Candidate, Delay, Receipt, Recent, SealedNumber, Send, State, Withhold
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ USER, ACCOUNT = uuid4(), uuid4()
 PHONE = b"f" * 32
 LIMITS = TextLimits()
 MINUTE = timedelta(minutes=1)
+ENDS = (State.REFUSED, State.SUPPRESSED)
 
 
 def a_number(**over: Any) -> SealedNumber:
@@ -238,6 +239,14 @@ def test_a_claim_that_nobody_settled_is_unknown() -> None:
     """Counted as a text: it may have left."""
     settled = doubted((uuid4(), 1), 4)
     assert (settled.was, settled.claims, settled.state, settled.segments) == (State.CLAIMED, 4, State.UNKNOWN, 1)
+
+
+def test_of_two_settlements_of_one_batch_the_first_counts() -> None:
+    """A text that was withheld, leased and withheld again has one end; another claim of it is another settlement."""
+    early, late = (withheld(Withhold(a_candidate(key=(USER, 1)), state, "why")) for state in ENDS)
+    other = doubted((USER, 1), 1)
+    assert first_of_each([early, late, other]) == [early, other]
+    assert first_of_each([late, early]) == [late]
 
 
 def test_pauses_grow_to_8_s() -> None:
