@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Outgoing
-from services.risk_evaluator.model import Forgetting, Lesson
+    from services.risk_evaluator.model import Forgetting, Lesson
 
 # Longer than any topic that could bring a request or its grant back (the longest keeps 30 days).
 KEPT = timedelta(days=40)
