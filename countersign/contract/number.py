@@ -121,12 +121,11 @@ def seal_number(secret: bytes, nonce: bytes, number: PhoneNumber, user_id: UUID)
     return nonce + AESGCM(secret).encrypt(nonce, number.e164.encode(), user_id.bytes)
 
 
-def open_number(secret: bytes, sealed: bytes, user_id: UUID) -> PhoneNumber:
-    """Undo `seal_number`. Raises SealBroken."""
+def open_number(secret: bytes, sealed: bytes, user_id: UUID, country: str) -> PhoneNumber:
+    """Undo `seal_number`; the country is kept beside what was sealed. Raises SealBroken."""
     nonce, closed = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
     try:
         e164 = AESGCM(secret).decrypt(nonce, closed, user_id.bytes).decode()
     except (InvalidTag, ValueError):  # ValueError: shorter than a nonce and a tag
         raise SealBroken("the sealed number does not open") from None
-    country = phonenumbers.region_code_for_number(phonenumbers.parse(e164))
-    return PhoneNumber(e164, country or "001")
+    return PhoneNumber(e164, country)

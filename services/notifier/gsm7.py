@@ -17,7 +17,12 @@ def septets(text: str) -> int:
 
     Raises UnicodeEncodeError for a text that was not transliterated.
     """
-    return len(text.encode(_CODEC))
+    return sum(map(_counts, text))
+
+
+@lru_cache(maxsize=4096)
+def _counts(character: str) -> int:
+    return len(character.encode(_CODEC))
 
 
 def transliterate(text: str) -> str:

@@ -87,7 +87,10 @@ class Wording:
 
 
 class Texts:
-    """Texts that are due. One is claimed once, by a commit, before it leaves; what is in doubt never leaves again."""
+    """Texts that are due. One is claimed once, by a commit, before it leaves; what is in doubt never leaves again.
+
+    `parallel` are in flight at most. Half as many more are claimed, so that in a backlog none waits for a claim.
+    """
 
     name = "texts"
     every = 1.0
@@ -107,7 +110,8 @@ class Texts:
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self.waker = waker
-        self.parallel = parallel
+        self.parallel = parallel + parallel // 2
+        self._in_flight = asyncio.Semaphore(parallel)
         self._sender = sender
         self._provider = provider
         self._rings = rings
@@ -139,7 +143,8 @@ class Texts:
         """Send a claimed text."""
         if isinstance(item, Withhold):
             return withheld(item)
-        receipt, segments = await self._attempt(item)
+        async with self._in_flight:
+            receipt, segments = await self._attempt(item)
         self._provider.heard(receipt, _seconds())
         return attempted(item.step.candidate, receipt, segments)
 
@@ -147,7 +152,8 @@ class Texts:
         candidate, sealed = claim.step.candidate, claim.step.number
         try:
             text = self._wording.text_of(candidate.event, self._rings)
-            number = open_number(self._rings.numbers.get(sealed.key_id).secret, sealed.sealed, sealed.user_id)
+            number_key = self._rings.numbers.get(sealed.key_id).secret
+            number = open_number(number_key, sealed.sealed, sealed.user_id, sealed.country)
         except KeyUnknown as missing:
             self._rings.codes.refresh()
             self._rings.numbers.refresh()

@@ -52,7 +52,7 @@ async def test_a_seed_makes_members_with_sealed_confirmed_numbers_and_turns_two_
         assert row["two_factor"] is (person["account_id"] == content["account_id"])
         sealed = await desk.db.fetchrow("SELECT * FROM sealed_number WHERE number_id = $1", row["number_id"])
         assert sealed is not None
-        number = open_number(ring.get(sealed["key_id"]).secret, sealed["sealed"], sealed["user_id"])
+        number = open_number(ring.get(sealed["key_id"]).secret, sealed["sealed"], sealed["user_id"], sealed["country"])
         assert number == parse_number(person["number"])
         assert person["number"][3:].encode() not in sealed["sealed"]
         assert sealed["account_members"] == (3 if row["two_factor"] else 2)

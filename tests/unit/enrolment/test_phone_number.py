@@ -85,7 +85,7 @@ def test_a_sealed_number_opens_for_its_user_and_key_only() -> None:
     number, user_id = parse_number("+46701740605"), uuid4()
     sealed = seal_number(KEY, secrets.token_bytes(NONCE_BYTES), number, user_id)
     assert b"701740605" not in sealed
-    assert open_number(KEY, sealed, user_id) == number
+    assert open_number(KEY, sealed, user_id, number.country) == number
     changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
     for key, form, user in (
         (KEY, sealed, uuid4()),
@@ -95,7 +95,7 @@ def test_a_sealed_number_opens_for_its_user_and_key_only() -> None:
         (secrets.token_bytes(32), sealed, user_id),
     ):
         with pytest.raises(SealBroken):
-            open_number(key, form, user)
+            open_number(key, form, user, number.country)
 
 
 def test_the_fingerprint_is_the_same_for_every_way_of_writing() -> None:
