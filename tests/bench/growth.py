@@ -101,7 +101,7 @@ async def _beside(ground: Ground) -> AsyncIterator[Ground]:
     dsn = urlunsplit(parts._replace(path=f"/{name}"))
     db = await asyncpg.connect(dsn)
     try:
-        yield replace(ground, servers=replace(ground.servers, postgres_dsn=dsn), db=db)
+        yield replace(ground, servers=replace(ground.servers, postgres_dsn=dsn), db=db, _fleet=None)
     finally:
         await db.close()
         await ground.db.execute(f'DROP DATABASE "{name}" WITH (FORCE)', timeout=_WITHIN)
