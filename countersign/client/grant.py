@@ -38,13 +38,19 @@ class GrantRefused(Exception):  # noqa: N818 - a finding about a grant, not a fa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What the grant must say, from the caller's own records. `request_id` is its `jti`, `digest` its `dig`."""
+    """What the grant must say, from the caller's own records. `request_id` is its `jti`, `digest` its `dig`.
+
+    `req` is `BuiltRequest.req`, kept when the request was published: it proves that the very bytes that you published
+    were judged, and not a copy with another address or another summary. Only who never published the request, and acts
+    on nothing that it asks for, may give None: then it is not compared.
+    """
 
     action: Action
     request_id: UUID
     user_id: UUID
     account_id: UUID
     digest: str
+    req: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,8 @@ class Grant:
     account_id: UUID
     action: Action
     digest: str
+    req: str | None
+    """What names the bytes that were judged; None in a grant of a verifier from before this claim."""
     method: Literal["none", "sms"]
     issued_at: datetime
     expires_at: datetime
@@ -142,6 +150,7 @@ class _Claims(BaseModel):
     acct: UUID
     act: Action
     dig: str
+    req: str | None = None
     amr: list[Literal["sms"]]
     iat: int
     exp: int
@@ -187,6 +196,7 @@ def _signed(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant
         account_id=claims.acct,
         action=claims.act,
         digest=claims.dig,
+        req=claims.req,
         method="sms" if claims.amr else "none",
         issued_at=issued_at,
         expires_at=expires_at,
@@ -220,3 +230,5 @@ def _match(found: Grant, expected: Expected) -> None:
         raise GrantRefused("acct", "of another account")
     if found.digest != expected.digest:
         raise GrantRefused("dig", "what was approved is not what is asked for")
+    if expected.req is not None and found.req != expected.req:
+        raise GrantRefused("req", "another copy of the request was judged, not the one that was published")

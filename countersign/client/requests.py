@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from countersign.client.clock import new_id, system_clock
 from countersign.client.digests import authorised_digest
-from countersign.contract import AccessRequested, Action, Client, Summary
-from countersign.runtime.cloudevents import write
+from countersign.contract import AccessRequested, Action, Client, Summary, req_of
+from countersign.runtime.cloudevents import value_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +49,11 @@ class BuiltRequest:
     def request_id(self) -> UUID:
         """Under this id the verifier answers, and it is the grant's `jti`."""
         return self.event.request_id
+
+    @property
+    def req(self) -> str:
+        """The grant's `req`: keep it beside the request's id, and give it to `Expected`."""
+        return req_of(value_of(self.event))
 
 
 class AccessRequests:

@@ -13,7 +13,7 @@ from countersign.contract.accounts import (
     TwoFactorEnabled,
     UserUnlocked,
 )
-from countersign.contract.canonical import base64url, canonical, digest_of, from_base64url
+from countersign.contract.canonical import base64url, canonical, digest_of, from_base64url, req_of
 from countersign.contract.challenges import (
     ChallengeIssued,
     SmsAccepted,
@@ -70,4 +70,5 @@ __all__ = [
     "digest_of",
     "from_base64url",
     "reader",
+    "req_of",
 ]

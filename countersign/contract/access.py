@@ -84,6 +84,8 @@ class AccessAssessed(_Access):
     """The version of the policy that the rules took their limits from."""
     requested_at: Time
     """The older of the request's ce_time and its append time: nobody makes a request younger than it is."""
+    req: Digest | None = None
+    """base64url of the SHA-256 of the request record's value, byte for byte as it was read; the grant carries it on."""
     key_id: KeyId
     """The key of `mac`."""
     mac: Digest

@@ -59,6 +59,11 @@ def from_base64url(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
+def req_of(value: bytes) -> str:
+    """Return what names the very bytes of a request record's value: base64url of their SHA-256 (a grant's `req`)."""
+    return base64url(hashlib.sha256(value).digest())
+
+
 def digest_of(what: Mapping[str, Any]) -> str:
     """Return the digest of what is to be authorised: base64url of the SHA-256 of its canonical JSON."""
     return base64url(hashlib.sha256(canonical(what)).digest())

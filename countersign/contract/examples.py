@@ -8,63 +8,43 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from countersign.contract import access, accounts, challenges, values
-from countersign.contract.canonical import base64url, canonical, digest_of, from_base64url
-from countersign.runtime.cloudevents import Event, write
+from countersign.contract.canonical import base64url, canonical, digest_of, req_of
+from countersign.contract.example_story import (
+    ACCOUNT,
+    CLIENT,
+    CONFIRMATION,
+    CONTACTS,
+    EXPORT,
+    KEY_ID,
+    KNOWN_LOGIN,
+    LIST,
+    LOGIN,
+    MAC_KEY,
+    MANAGED,
+    NEW_NUMBER,
+    NINE,
+    NONCE,
+    NOTHING,
+    NUMBER,
+    OWNER,
+    SEAL_KEY,
+    SIGNING_PUBLIC,
+    SIGNING_SEED,
+    STAFF,
+    Example,
+)
+from countersign.runtime.cloudevents import Event, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from countersign.runtime.record import Outgoing
-
-# RFC 8037, appendix A.1: a private key that everybody knows.
-_SIGNING_SEED = from_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
-_SIGNING_PUBLIC = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
-_MAC_KEY = bytes(range(32))
-_SEAL_KEY = bytes(range(32, 64))
-_NONCE = bytes(range(12))
-_KEY_ID = "example-1"
-_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"  # W3C Trace Context's own example
-
-NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-ACCOUNT = UUID("019ca8e4-1c00-7a01-8000-0000000000a1")
-OWNER = UUID("019ca8e4-1c00-7a02-8000-0000000000b1")
-MANAGED = UUID("019ca8e4-1c00-7a02-8000-0000000000b2")
-STAFF = UUID("019ca8e4-1c00-7a02-8000-0000000000c1")
-NUMBER = UUID("019ca8e4-1c00-7a03-8000-0000000000d1")
-NEW_NUMBER = UUID("019ca8e4-1c00-7a03-8000-0000000000d2")
-LIST = UUID("019ca8e4-1c00-7a04-8000-0000000000e1")
-LOGIN = UUID("019cadf4-6e80-7c01-8000-000000000001")
-EXPORT = UUID("019cadf4-6e80-7c01-8000-000000000002")
-CONFIRMATION = UUID("019cadf4-6e80-7c01-8000-000000000003")
-KNOWN_LOGIN = UUID("019cadf4-6e80-7c01-8000-000000000004")
-
-_CLIENT = values.Client(ip="203.0.113.7", locale="en-AU")
-_NOTHING = values.Summary()
-_CONTACTS = values.Summary(what="Spring customers", rows=412, format="csv")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """An event with its envelope. `authorises` is what the digest of an access request is made of."""
-
-    name: str
-    event: Event
-    source: str
-    time: datetime
-    authorises: Mapping[str, Any] | None = None
-
-    def record(self) -> Outgoing:
-        """Return the record as its writer would publish it."""
-        return write(self.event, source=self.source, time=self.time, traceparent=_TRACE)
+    from uuid import UUID
 
 
 def login_authorises(request_id: UUID, user_id: UUID, session_secret: str) -> dict[str, Any]:
@@ -75,7 +55,7 @@ def login_authorises(request_id: UUID, user_id: UUID, session_secret: str) -> di
 
 def jwks() -> dict[str, Any]:
     """Return the key that the example grants are signed with, as the verifier publishes its own."""
-    key = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": _KEY_ID, "x": _SIGNING_PUBLIC}
+    key = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": KEY_ID, "x": SIGNING_PUBLIC}
     return {"keys": [key]}
 
 
@@ -94,9 +74,9 @@ def _request(request_id: UUID, action: values.Action, authorises: Mapping[str, A
         "account_id": ACCOUNT,
         "user_id": OWNER,
         "action": action,
-        "client": _CLIENT,
+        "client": CLIENT,
         "digest": digest_of(authorises),
-        "summary": _NOTHING,
+        "summary": NOTHING,
     } | over
 
 
@@ -110,7 +90,7 @@ _EXPORT: dict[str, Any] = {
     "format": "csv",
     "rows": 412,
     "contacts": base64url(hashlib.sha256(b"the frozen contact ids").digest()),
-    "summary": _CONTACTS.model_dump(exclude_none=True),
+    "summary": CONTACTS.model_dump(exclude_none=True),
 }
 _CONFIRMATION: dict[str, Any] = {
     "request_id": str(CONFIRMATION),
@@ -122,7 +102,7 @@ _CONFIRMATION: dict[str, Any] = {
 
 def _requests() -> tuple[Example, ...]:
     login = access.AccessRequested(**_request(LOGIN, "login", _LOGIN))
-    export = access.AccessRequested(**_request(EXPORT, "export", _EXPORT, summary=_CONTACTS))
+    export = access.AccessRequested(**_request(EXPORT, "export", _EXPORT, summary=CONTACTS))
     number = access.AccessRequested(**_request(CONFIRMATION, "confirm_number", _CONFIRMATION, number_id=NEW_NUMBER))
     return (
         Example("login", login, "gateway", _after(0), _LOGIN),
@@ -134,7 +114,7 @@ def _requests() -> tuple[Example, ...]:
 def _assessments() -> tuple[Example, ...]:
     new = _request(LOGIN, "login", _LOGIN)
     known = _request(KNOWN_LOGIN, "login", _KNOWN)
-    export = _request(EXPORT, "export", _EXPORT, summary=_CONTACTS)
+    export = _request(EXPORT, "export", _EXPORT, summary=CONTACTS)
     return (
         _assessed("login_from_a_new_computer", new, _after(0), outcome="challenge", reason="ip.new"),
         _assessed("login_from_a_known_computer", known, _after(900), outcome="allow", reason="ip.known"),
@@ -151,15 +131,22 @@ def _assessed(name: str, request: Any, at: datetime, *, outcome: values.Outcome,
         place_known=reason != "ip.new",
         requested_at=at,
         policy_version="1",
-        key_id=_KEY_ID,
+        req=_req(request),
+        key_id=KEY_ID,
         mac="A" * 43,
     )
     return Example(name, _with_mac(assessed), "risk_evaluator", at)
 
 
+def _req(request: Mapping[str, Any]) -> str:
+    """Return `req` of the file in `schemas/examples`: who copies the file publishes these very bytes."""
+    value = json.loads(value_of(access.AccessRequested(**request)))
+    return req_of((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
 def _with_mac(event: access.AccessAssessed) -> access.AccessAssessed:
     covered = canonical(_rest(event, "mac"))
-    return event.model_copy(update={"mac": base64url(hmac.digest(_MAC_KEY, covered, "sha256"))})
+    return event.model_copy(update={"mac": base64url(hmac.digest(MAC_KEY, covered, "sha256"))})
 
 
 def _rest(event: Event, without: str) -> dict[str, Any]:
@@ -173,13 +160,13 @@ def _challenge() -> tuple[Example, ...]:
         **_text(LOGIN),
         request_id=LOGIN,
         action="login",
-        summary=_NOTHING,
-        client=_CLIENT,
+        summary=NOTHING,
+        client=CLIENT,
         expires_at=_after(300),
-        key_id=_KEY_ID,
+        key_id=KEY_ID,
         sealed_code="A" * 46,
     )
-    sealed = _NONCE + AESGCM(_SEAL_KEY).encrypt(_NONCE, b"271828", canonical(_rest(issued, "sealed_code")))
+    sealed = NONCE + AESGCM(SEAL_KEY).encrypt(NONCE, b"271828", canonical(_rest(issued, "sealed_code")))
     issued = issued.model_copy(update={"sealed_code": base64url(sealed)})
     sent: dict[str, Any] = _text(LOGIN) | {"country": "AU", "provider": "sns"}
     message_id = "3a1f0d8e-94c2-5c1b-a0f7-8d2c0c1e7b55"
@@ -212,8 +199,8 @@ def _decisions() -> tuple[Example, ...]:
     by_code = _decision(LOGIN, "login", _LOGIN, by_code=True)
     known = _decision(KNOWN_LOGIN, "login", _KNOWN, by_code=False)
     export = _decision(EXPORT, "export", _EXPORT, by_code=True)
-    granted = access.AccessGranted(**by_code, reasons=["ip.new"], **_granted(by_code, _after(20)))
-    straight = access.AccessGranted(**known, reasons=["ip.known"], **_granted(known, _after(900)))
+    granted = access.AccessGranted(**by_code, reasons=["ip.new"], **_granted(by_code, _after(20), _LOGIN))
+    straight = access.AccessGranted(**known, reasons=["ip.known"], **_granted(known, _after(900), _KNOWN))
     exhausted = access.AccessDenied(**export, reasons=["export.always"], reason="code.exhausted")
     locked = access.AccessDenied(**export, reasons=["export.always"], reason="locked", retry_at=_after(4000))
     return (
@@ -237,10 +224,10 @@ def _decision(request_id: UUID, action: values.Action, authorises: Mapping[str, 
     }
 
 
-def _granted(decision: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """Return the grant of a decision made `at`: RFC 7515, compact serialisation."""
+def _granted(decision: Mapping[str, Any], at: datetime, authorises: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the grant of a decision made `at` on a login: RFC 7515, compact serialisation."""
     expires_at = at + timedelta(minutes=5)
-    header = {"alg": "EdDSA", "kid": _KEY_ID, "typ": "countersign-grant+jwt"}
+    header = {"alg": "EdDSA", "kid": KEY_ID, "typ": "countersign-grant+jwt"}
     claims = {
         "iss": "countersign",
         "aud": "countersign",
@@ -249,12 +236,13 @@ def _granted(decision: Mapping[str, Any], at: datetime) -> dict[str, Any]:
         "acct": str(decision["account_id"]),
         "act": decision["action"],
         "dig": decision["digest"],
+        "req": _req(_request(decision["request_id"], "login", authorises)),
         "amr": [] if decision["method"] == "none" else [decision["method"]],
         "iat": int(at.timestamp()),
         "exp": int(expires_at.timestamp()),
     }
     signed = f"{base64url(canonical(header))}.{base64url(canonical(claims))}"
-    signature = Ed25519PrivateKey.from_private_bytes(_SIGNING_SEED).sign(signed.encode())
+    signature = Ed25519PrivateKey.from_private_bytes(SIGNING_SEED).sign(signed.encode())
     return {"grant": f"{signed}.{base64url(signature)}", "grant_expires_at": expires_at}
 
 

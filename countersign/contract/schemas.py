@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from countersign.contract.asyncapi import document
-from countersign.contract.examples import Example, all_examples, jwks
+from countersign.contract.examples import all_examples, jwks
 from countersign.contract.json_schema import schema_of
 from countersign.contract.topic_files import schemas_folder, topic_files
 from countersign.contract.topics import EVENTS
@@ -22,6 +22,8 @@ from countersign.contract.topics import EVENTS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from countersign.contract.example_story import Example
 
 _MADE = ("json", "examples", "asyncapi.yaml")
 _BASELINE = "baseline"

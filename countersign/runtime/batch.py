@@ -120,7 +120,7 @@ class Folder:
             try:
                 incoming = batch.fold.parse(record)
             except OffContract as finding:
-                dead.append(DeadLetter(record, "off_contract", finding.cause))
+                dead.append(DeadLetter.of(record, finding))
                 continue
             if incoming is None:
                 batch.settled.add((record.partition, record.offset))
@@ -227,3 +227,6 @@ class Folder:
                 kind=letter.kind,
                 cause=letter.cause,
             )
+            if letter.alarm is not None:
+                record = letter.record
+                self._log.error(letter.alarm, topic=topic, partition=record.partition, offset=record.offset)

@@ -81,9 +81,14 @@ class Event(BaseModel):
 E = TypeVar("E", bound=Event)
 
 
+def value_of(event: Event) -> bytes:
+    """Return the record's value of an event: the same bytes whenever it is written."""
+    return event.model_dump_json().encode()
+
+
 def write(event: Event, *, source: str, time: datetime, traceparent: str | None = None) -> Outgoing:
     """Return the record of an event. `time` is the database's now; `source` names the service."""
-    return write_raw(event, event.model_dump_json().encode(), source=source, time=time, traceparent=traceparent)
+    return write_raw(event, value_of(event), source=source, time=time, traceparent=traceparent)
 
 
 def write_raw(event: Event, value: bytes, *, source: str, time: datetime, traceparent: str | None = None) -> Outgoing:

@@ -13,10 +13,11 @@ from countersign.runtime.record import Record, headers_from_text, headers_to_tex
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from countersign.runtime.errors import OffContract
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Headers
 
-Kind = Literal["off_contract", "key_unknown", "bug"]
+Kind = Literal["off_contract", "conflict", "key_unknown", "bug"]
 
 # An unknown key is waited for 60 s (decision 6): keys are installed everywhere before they are used, so a
 # longer wait would only hide a forgery.
@@ -54,11 +55,17 @@ UPDATE dead_letter d SET state = s.state, kind = s.kind, cause = coalesce(s.caus
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record and why it was not folded. `cause` names the field and quotes no value."""
+    """A record and why it was not folded. `cause` names the field and quotes no value; `alarm` is a log event."""
 
     record: Record
     kind: Kind
     cause: str
+    alarm: str | None = None
+
+    @classmethod
+    def of(cls, record: Record, finding: OffContract) -> DeadLetter:
+        """Return the letter of a record that `finding` is about."""
+        return cls(record, finding.kind, finding.cause, finding.alarm)
 
 
 @dataclass(frozen=True, slots=True)

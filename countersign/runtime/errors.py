@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
+from typing import Any, Literal
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -12,12 +13,23 @@ from aiokafka.errors import KafkaError
 class OffContract(Exception):  # noqa: N818 - it is a finding about a record, not a failure of ours
     """A record that no retry will make readable: it becomes a dead letter.
 
-    The cause names the field and what was expected, and describes what came without quoting it.
+    The cause names the field and what was expected, and describes what came without quoting it. `alarm` is a log event
+    of its own for it. `outcome`, if there is one, is saved in the transaction that keeps the dead letter.
     """
 
-    def __init__(self, cause: str) -> None:
+    kind: Literal["off_contract", "conflict"] = "off_contract"
+
+    def __init__(self, cause: str, *, alarm: str | None = None, outcome: Any = None) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.alarm = alarm
+        self.outcome = outcome
+
+
+class ConflictError(OffContract):
+    """A record with the natural key of another record and other content: it becomes a dead letter, with an alarm."""
+
+    kind = "conflict"
 
 
 class KeyUnknown(Exception):  # noqa: N818 - may mend itself when the key arrives

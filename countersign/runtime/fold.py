@@ -140,16 +140,18 @@ def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: da
         try:
             outcome = fold.decide(incoming, state, now)
         except OffContract as finding:
-            folded.dead.append(DeadLetter(incoming.record, "off_contract", finding.cause))
+            folded.dead.append(DeadLetter.of(incoming.record, finding))
+            outcome = finding.outcome
         except KeyUnknown as missing:
             folded.dead.append(DeadLetter(incoming.record, "key_unknown", f"key_id: not in the ring {missing.ring}"))
+            continue
         except Exception as error:
             if kind_of(error) is Kind.INFRASTRUCTURE:
                 raise
             folded.suspects.append((incoming, error))
-        else:
-            if outcome is not None:
-                outcomes.append(outcome)
+            continue
+        if outcome is not None:
+            outcomes.append(outcome)
     return outcomes
 
 

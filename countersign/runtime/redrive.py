@@ -63,7 +63,7 @@ class Redrives:
         try:
             incoming = fold.parse(item.record)
         except OffContract as finding:
-            await self._end(item, [DeadLetter(item.record, "off_contract", finding.cause)])
+            await self._end(item, [DeadLetter.of(item.record, finding)])
             return
         if incoming is None:
             await self._end(item, [])

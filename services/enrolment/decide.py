@@ -101,6 +101,8 @@ def approves(approval: Approval, request: OwnRequest | None, event: MemberSet, o
         and approval.user_id in owners
         and request.member_id == event.user_id
         and approval.digest == request.digest == member_digest(request, event)
+        and request.req is not None
+        and approval.req == request.req
     )
 
 

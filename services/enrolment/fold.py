@@ -197,7 +197,7 @@ class DecisionsFold:
         numbers = state.numbers.get(event.user_id, ())
         approval = None
         if isinstance(event, AccessGranted) and (request is not None or numbers):
-            approval = self._approval(event, incoming.ce_time)
+            approval = self._approval(event, incoming.ce_time, request)
         return decide.decided(event, approval, request, numbers)
 
     async def save(self, db: Connection, outcomes: Sequence[Decided], now: datetime) -> Kept:
@@ -212,13 +212,14 @@ class DecisionsFold:
     def committed(self, outcomes: Sequence[Decided]) -> None:
         """Nobody waits: the views show it."""
 
-    def _approval(self, event: AccessGranted, ce_time: datetime) -> Approval:
+    def _approval(self, event: AccessGranted, ce_time: datetime, request: OwnRequest | None) -> Approval:
         expected = Expected(
             action=event.action,
             request_id=event.request_id,
             user_id=event.user_id,
             account_id=event.account_id,
             digest=event.digest,
+            req=request.req or "" if request is not None else None,
         )
         try:
             return _approval_of(self._grants, event.grant, ce_time, expected)
@@ -244,6 +245,7 @@ def _approval_of(grants: Grants, grant: str, made_at: datetime, expected: Expect
         user_id=found.user_id,
         action=found.action,
         digest=found.digest,
+        req=found.req,
         method=found.method,
         issued_at=found.issued_at,
     )

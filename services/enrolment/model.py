@@ -62,19 +62,21 @@ class Approval:
     user_id: UUID
     action: str
     digest: str
+    req: str | None
     method: Literal["none", "sms"]
     issued_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnRequest:
-    """An access request that this service made, as it was made."""
+    """An access request that this service made, as it was made. `req` names the bytes that it published."""
 
     request_id: UUID
     account_id: UUID
     user_id: UUID
     action: str
     digest: str
+    req: str | None = None
     summary: Summary = field(default_factory=Summary)
     member_id: UUID | None = None
     member_fingerprint: bytes | None = None

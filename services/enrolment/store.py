@@ -45,7 +45,7 @@ SELECT user_id, account_id, version, role, name, locale, removed_at IS NOT NULL 
 OWNERS = "SELECT account_id, user_id FROM member WHERE account_id = ANY($1::uuid[]) AND role = 'owner'"
 
 REQUESTS = """
-SELECT r.request_id, r.account_id, r.user_id, r.action, r.digest, r.summary, r.member_id, r.member_fingerprint,
+SELECT r.request_id, r.account_id, r.user_id, r.action, r.digest, r.req, r.summary, r.member_id, r.member_fingerprint,
        r.state = 'open' AS open, s.request_id IS NOT NULL AS spent
   FROM request r LEFT JOIN spent_grant s ON s.request_id = r.request_id
  WHERE r.request_id = ANY($1::uuid[])
@@ -79,7 +79,7 @@ RETURNING request_id
 
 # Most users have no number that waits for its first code: those are told apart without any lock.
 CONCERNED = """
-SELECT now() AS now, r.request_id, r.account_id, r.user_id, r.action, r.digest, r.summary, r.member_id,
+SELECT now() AS now, r.request_id, r.account_id, r.user_id, r.action, r.digest, r.req, r.summary, r.member_id,
        r.member_fingerprint, r.state = 'open' AS open, s.request_id IS NOT NULL AS spent,
        (SELECT m.account_id FROM member m JOIN phone_number n ON n.user_id = m.user_id AND n.state = 'provided'
          WHERE m.user_id = d.user_id LIMIT 1) AS unconfirmed_in

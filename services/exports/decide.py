@@ -32,6 +32,7 @@ def decide(event: AccessGranted | AccessDenied, held: Held, now: datetime) -> Ou
         user_id=export.user_id,
         account_id=export.account_id,
         digest=export.digest(),
+        req=export.req or "",
     )
     try:
         judge_grant(event.grant, expected, now, held.keys, held.realm)

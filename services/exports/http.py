@@ -173,6 +173,7 @@ class Routes:
             request_id=export.export_id,
         )
         assert built.digest == export.digest()
+        await store.keep_req(db, export.export_id, built.req)
         self._log.info("export_asked", export_id=str(export.export_id), rows=export.rows, format=export.format)
         return asking, (self._requests.record(built, now, traceparent),)
 

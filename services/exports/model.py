@@ -24,7 +24,10 @@ FORMAT_NAMES: Mapping[Format, str] = {"csv": "CSV", "jsonl": "JSON Lines"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """One export. `contacts` is the SHA-256 of its frozen contacts' ids; `expires_at` ends the state by itself."""
+    """One export. `contacts` is the SHA-256 of its frozen contacts' ids; `expires_at` ends the state by itself.
+
+    `req` names the bytes of the request that was published for it; None before there is one.
+    """
 
     export_id: UUID
     account_id: UUID
@@ -39,6 +42,7 @@ class Export:
     reason: str | None
     retry_at: datetime | None
     expires_at: datetime | None
+    req: str | None = None
 
     def terms(self) -> ExportTerms:
         """Return what is to be authorised."""

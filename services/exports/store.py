@@ -26,7 +26,7 @@ SWEPT_ROWS_MAX = 1_000
 LEASE = "30 seconds"
 
 _COLUMNS = """export_id, account_id, user_id, list_id, list_name, format, rows, contacts, asked_at, state, reason,
-              retry_at, expires_at"""
+              retry_at, expires_at, req"""
 
 # Ids and content as of one snapshot, with their digest, in the statement that makes the export: nothing is between.
 ASK = f"""
@@ -45,6 +45,7 @@ SELECT $1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::text, $6::text, $7::bytea, co
 RETURNING {_COLUMNS}
 """
 
+KEEP_REQ = "UPDATE export SET req = $2 WHERE export_id = $1"
 ASKED_BEFORE = "SELECT asked FROM export WHERE export_id = $1"
 SPENT_BEFORE = "SELECT EXISTS (SELECT FROM spent_grant WHERE request_id = $1)"
 WAITING_OF_USER = "SELECT count(*) FROM export WHERE user_id = $1 AND state = 'waiting' AND expires_at > now()"
@@ -189,6 +190,11 @@ async def ask(db: Connection, asking: Asking, list_name: str, rows_max: int, wai
     )
     assert row is not None
     return _export(row)
+
+
+async def keep_req(db: Connection, export_id: UUID, req: str) -> None:
+    """Note which bytes ask for the export: its grant must be of these."""
+    await db.execute(KEEP_REQ, export_id, req)
 
 
 async def one(db: Connection, export_id: UUID, account_id: UUID, user_id: UUID) -> tuple[Export, datetime] | None:

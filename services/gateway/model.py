@@ -39,7 +39,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A session as of `now`, the database's time when it was loaded."""
+    """A session as of `now`, the database's time when it was loaded. `req` names the bytes of its login request."""
 
     site: Site
     stage: Stage
@@ -49,6 +49,7 @@ class Session:
     email: str
     staff: bool
     request_id: UUID
+    req: str | None
     method: str | None
     begun_at: datetime
     used_at: datetime

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from countersign.client import BuiltRequest
     from countersign.runtime.postgres import Connection, Pool
     from services.gateway.model import Try
 
@@ -23,14 +24,14 @@ SELECT p.user_id, p.account_id, p.email, p.name, p.staff, p.password,
   FROM (SELECT $1::text AS asked) a LEFT JOIN person p ON p.email = a.asked
 """
 SESSION = """
-SELECT now() AS now, s.site, s.stage, s.user_id, s.request_id, s.method, s.begun_at, s.used_at,
+SELECT now() AS now, s.site, s.stage, s.user_id, s.request_id, s.req, s.method, s.begun_at, s.used_at,
        p.account_id, p.name, p.email, p.staff
   FROM session s JOIN person p USING (user_id)
  WHERE s.id = $1
 """
 BEGIN = """
-INSERT INTO session (id, site, stage, user_id, request_id, method, ip, begun_at, used_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7::inet, now(), now())
+INSERT INTO session (id, site, stage, user_id, request_id, method, ip, req, begun_at, used_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7::inet, $8, now(), now())
 """
 # The row of the pending session is the lock: of two pages that finish the same login one gets it.
 TAKE_PENDING = "DELETE FROM session WHERE id = $1 AND stage = 'pending' RETURNING user_id, request_id, site, ip"
@@ -125,12 +126,12 @@ async def session_of(pool: Pool, session_id: bytes) -> Session | None:
 
 
 async def begin_pending(
-    pool: Pool, session_id: bytes, replaced: bytes, site: Site, user_id: UUID, request_id: UUID, ip: str | None
+    pool: Pool, session_id: bytes, replaced: bytes, site: Site, user_id: UUID, built: BuiltRequest, ip: str | None
 ) -> None:
     """Begin a pending session in the place of whatever the browser held before."""
     async with pool.acquire() as db, db.transaction():
         await end(db, replaced)
-        await db.execute(BEGIN, session_id, site, Stage.PENDING, user_id, request_id, None, ip)
+        await db.execute(BEGIN, session_id, site, Stage.PENDING, user_id, built.request_id, None, ip, built.req)
 
 
 async def sign_in(pool: Pool, pending: bytes, session_id: bytes, jti: UUID, method: str) -> bool:
@@ -140,7 +141,15 @@ async def sign_in(pool: Pool, pending: bytes, session_id: bytes, jti: UUID, meth
         if row is None or row["request_id"] != jti or await db.fetchval(SPEND, jti) is None:
             return False
         await db.execute(
-            BEGIN, session_id, row["site"], Stage.SIGNED_IN, row["user_id"], jti, method, str(row["ip"] or "") or None
+            BEGIN,
+            session_id,
+            row["site"],
+            Stage.SIGNED_IN,
+            row["user_id"],
+            jti,
+            method,
+            str(row["ip"] or "") or None,
+            None,
         )
         return True
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from services.risk_evaluator.model import Assessment, Facts, Lesson, fingerprint_of
+from countersign.runtime.errors import ConflictError
+from services.risk_evaluator.model import Assessment, Disputed, Facts, Lesson, fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from countersign.contract import AccessRequested, Outcome, Reason
     from countersign.policy import Policy
@@ -120,19 +122,27 @@ def clock_error(incoming: Incoming[AccessRequested], policy: Policy, now: dateti
     return error if stale or incoming.ce_time - now > policy.requests.future_max else None
 
 
-def is_repeated(request: AccessRequested, beliefs: Beliefs) -> bool:
-    """Tell whether the request was assessed before: the first assessment stands."""
-    return beliefs.assessed == fingerprint_of(request)
+def is_repeated(incoming: Incoming[AccessRequested], beliefs: Beliefs) -> bool:
+    """Return True if the request was assessed before: the first assessment stands.
+
+    Raises ConflictError if another request was assessed under its id: only a copy that differs in no byte is the same.
+    """
+    if beliefs.assessed is None:
+        return False
+    if not beliefs.assessed.is_same_as(fingerprint_of(incoming)):
+        raise conflict(incoming.event.request_id)
+    return True
 
 
-def is_conflict(request: AccessRequested, beliefs: Beliefs) -> bool:
-    """Tell whether another request was assessed under this request's id."""
-    return beliefs.assessed is not None and not is_repeated(request, beliefs)
+def conflict(request_id: UUID) -> ConflictError:
+    """Return the finding that another request was assessed under this id."""
+    cause = "request_id: assessed before with another value: a request that is repeated repeats every byte"
+    return ConflictError(cause, alarm="request_conflict", outcome=Disputed(request_id))
 
 
 def may_teach(assessed: Assessed) -> bool:
-    """Tell whether a grant of it would teach a place: a login from a usable address."""
-    return assessed.fingerprint.action == "login" and assessed.place is not None
+    """Return True if a grant of it would teach a place: an undisputed login from a usable address."""
+    return assessed.fingerprint.action == "login" and assessed.place is not None and not assessed.disputed
 
 
 def is_noted(assessed: Assessed, event_at: datetime) -> bool:

@@ -7,13 +7,15 @@ from collections import Counter as Counted
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from countersign.contract import AccessAssessed, AccessRequested, base64url, canonical, reader
+from countersign.contract import AccessAssessed, AccessRequested, base64url, canonical, reader, req_of
 from countersign.places import place_of
+from countersign.runtime import dead_letter
 from countersign.runtime.cloudevents import write_raw
-from countersign.runtime.errors import OffContract
+from countersign.runtime.dead_letter import DeadLetter
 from countersign.runtime.fold import always
 from services.risk_evaluator import store
-from services.risk_evaluator.decide import assess, clock_error, is_conflict, is_repeated
+from services.risk_evaluator.decide import assess, clock_error, conflict, is_repeated
+from services.risk_evaluator.model import Disputed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -78,10 +80,8 @@ class AssessRequests:
         self, incoming: Incoming[AccessRequested], state: Mapping[UUID, Beliefs], now: datetime
     ) -> Answer | None:
         beliefs = state[incoming.event.request_id]
-        if is_repeated(incoming.event, beliefs):
+        if is_repeated(incoming, beliefs):
             return None
-        if is_conflict(incoming.event, beliefs):
-            raise OffContract("request_id: assessed before with another account, user, action or digest")
         assessment = assess(incoming, beliefs, self._policy, now)
         key = self._keys.current(now)
         event = assessed_event(incoming, beliefs, assessment, self._policy_version, key.key_id)
@@ -93,19 +93,45 @@ class AssessRequests:
             clock_error(incoming, self._policy, now),
         )
 
-    async def save(self, db: Connection, outcomes: Sequence[Answer], now: datetime) -> Kept:
+    async def save(self, db: Connection, outcomes: Sequence[Answer | Disputed], now: datetime) -> Kept:
+        """Store what is new, and mark as disputed under whose ids other requests came."""
+        if disputed := [one.request_id for one in outcomes if isinstance(one, Disputed)]:
+            await store.dispute(db, disputed)
+        answers = [one for one in outcomes if isinstance(one, Answer)]
         due = {
             answer.event.request_id: write_raw(
                 answer.event, answer.value, source=SOURCE, time=now, traceparent=answer.traceparent
             )
-            for answer in outcomes
+            for answer in answers
         }
-        return await store.save_assessments(db, [answer.event for answer in outcomes], due)
+        kept, new = await store.save_assessments(db, [answer.event for answer in answers], due)
+        await self._lose(db, [answer for answer in answers if answer.event.request_id not in new])
+        return kept
 
-    def committed(self, outcomes: Sequence[Answer]) -> None:
-        for words, count in Counted((answer.event.action, answer.event.outcome) for answer in outcomes).items():
+    async def _lose(self, db: Connection, lost: Sequence[Answer]) -> None:
+        """Find out which requests lost against another one under their id that was saved since the load."""
+        if not lost:
+            return
+        others = await store.others(db, [answer.event for answer in lost])
+        letters = [
+            DeadLetter(answer.request, "conflict", conflict(answer.event.request_id).cause)
+            for answer in lost
+            if answer.event.request_id in others
+        ]
+        if letters:
+            async with db.transaction():
+                await store.dispute(db, sorted(others))
+                await dead_letter.keep(db, letters)
+            for record in (letter.record for letter in letters):
+                self._log.error(
+                    "request_conflict", topic=record.topic, partition=record.partition, offset=record.offset
+                )
+
+    def committed(self, outcomes: Sequence[Answer | Disputed]) -> None:
+        answers = [one for one in outcomes if isinstance(one, Answer)]
+        for words, count in Counted((answer.event.action, answer.event.outcome) for answer in answers).items():
             self._counter.labels(*words).inc(count)
-        for answer in outcomes:
+        for answer in answers:
             event = answer.event
             self._log.info(
                 "assessed",
@@ -150,6 +176,7 @@ def assessed_event(
         place_known=beliefs.place_known,
         policy_version=policy_version,
         requested_at=incoming.made_at,
+        req=req_of(incoming.record.value or b""),
         key_id=key_id,
         mac=UNSIGNED,
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from countersign.contract import req_of
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
     from countersign.contract import AccessRequested, Action, Outcome, Reason, Role
+    from countersign.runtime.record import Incoming
 
 NumberState = Literal["confirmed", "provided"]
 
@@ -21,11 +24,21 @@ class Fingerprint(NamedTuple):
     user_id: UUID
     action: Action
     digest: str
+    req: str | None
+    """base64url of the SHA-256 of the whole record value; None in assessments made before this was stored."""
+
+    def is_same_as(self, other: Fingerprint) -> bool:
+        """Return True if both are of the same request: the whole value counts wherever both hashes are known."""
+        if self.req is not None and other.req is not None:
+            return self.req == other.req
+        return self[:4] == other[:4]
 
 
-def fingerprint_of(request: AccessRequested) -> Fingerprint:
-    """Return the fingerprint of a request."""
-    return Fingerprint(request.account_id, request.user_id, request.action, request.digest)
+def fingerprint_of(incoming: Incoming[AccessRequested]) -> Fingerprint:
+    """Return the fingerprint of a request as it was read."""
+    request = incoming.event
+    req = req_of(incoming.record.value or b"")
+    return Fingerprint(request.account_id, request.user_id, request.action, request.digest, req)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +84,18 @@ class Assessment:
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """Another request came under the id of one that was assessed: a grant of it teaches no place."""
+
+    request_id: UUID
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessed:
     """An assessment of ours that was granted since. `forgotten_at`: when its place was last forgotten.
+
+    `disputed`: another request came under the same id, so nobody can say whose place this is.
 
     `first_used_at`, `last_used_at`: of its place by its user, as far as they are written.
     """
@@ -81,6 +103,7 @@ class Assessed:
     fingerprint: Fingerprint
     place: str | None
     forgotten_at: datetime | None
+    disputed: bool = False
     first_used_at: datetime | None = None
     last_used_at: datetime | None = None
 

@@ -62,6 +62,7 @@ class LearnPlaces:
             user_id=fingerprint.user_id,
             account_id=fingerprint.account_id,
             digest=fingerprint.digest,
+            req=fingerprint.req,
         )
         try:
             grant = self._grants.check_taught(incoming.event.grant, incoming.ce_time, expected)

@@ -31,7 +31,7 @@ SWEPT_ROWS_MAX = 10_000
 # $6: how long an idle place counts (0 = for ever), $7: whether a place that a colleague taught counts.
 LOAD = """
 SELECT now() AS now, r.request_id, r.place,
-       a.account_id, a.user_id, a.action, a.digest,
+       a.account_id, a.user_id, a.action, a.digest, a.req,
        p.role, p.two_factor, p.number_state, p.exports_held_until,
        n.state IN ('provided', 'confirmed') AS named_number_usable,
        EXISTS (SELECT FROM place k
@@ -49,20 +49,33 @@ SELECT now() AS now, r.request_id, r.place,
 # partition in transition cannot deadlock.
 SAVE = """
 INSERT INTO assessment (request_id, account_id, user_id, action, digest, place, place_known, outcome, reasons,
-                        policy_version, requested_at)
+                        policy_version, requested_at, req)
 SELECT request_id, account_id, user_id, action, digest, place, place_known, outcome, string_to_array(reasons, ' '),
-       policy_version, requested_at
+       policy_version, requested_at, req
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[],
-              $9::text[], $10::text[], $11::timestamptz[])
+              $9::text[], $10::text[], $11::timestamptz[], $12::text[])
     AS a (request_id, account_id, user_id, action, digest, place, place_known, outcome, reasons, policy_version,
-          requested_at)
+          requested_at, req)
  ORDER BY request_id
     ON CONFLICT DO NOTHING RETURNING request_id
 """
-SAVE_OWING = f"WITH saved AS ({SAVE}), {owed('saved', 'request_id', 11)} SELECT request_id FROM saved"  # noqa: S608 - a constant
+SAVE_OWING = f"WITH saved AS ({SAVE}), {owed('saved', 'request_id', 12)} SELECT request_id FROM saved"  # noqa: S608 - a constant
+
+# Of two different requests under one id, the second one that is saved finds the first one here.
+OTHERS = """
+SELECT request_id FROM assessment JOIN unnest($1::uuid[], $2::text[]) AS l (request_id, lost_req) USING (request_id)
+ WHERE req IS DISTINCT FROM lost_req
+"""
+
+DISPUTE = """
+UPDATE assessment SET disputed_at = now()
+ WHERE request_id IN (SELECT request_id FROM assessment
+                       WHERE request_id = ANY($1::uuid[]) AND disputed_at IS NULL ORDER BY request_id FOR UPDATE)
+"""
 
 LOAD_ASSESSED = """
-SELECT now() AS now, r.request_id, a.account_id, a.user_id, a.action, a.digest, a.place,
+SELECT now() AS now, r.request_id, a.account_id, a.user_id, a.action, a.digest, a.req, a.place,
+       a.disputed_at IS NOT NULL AS disputed,
        (SELECT max(f.forgotten_at) FROM forgotten f
          WHERE f.account_id = a.account_id
            AND (f.user_id IS NULL OR f.user_id = a.user_id)
@@ -152,8 +165,10 @@ async def beliefs_about(
     return {row["request_id"]: _beliefs(row) for row in rows}, rows[0]["now"]
 
 
-async def save_assessments(db: Connection, events: Sequence[AccessAssessed], due: Mapping[UUID, Outgoing]) -> Kept:
-    """Store assessments, and keep what is due for those that are the first of their request."""
+async def save_assessments(
+    db: Connection, events: Sequence[AccessAssessed], due: Mapping[UUID, Outgoing]
+) -> tuple[Kept, set[UUID]]:
+    """Store assessments; return what is due for those that are the first of their request, and the ids of these."""
     rows = await db.fetch(
         SAVE_OWING,
         [event.request_id for event in events],
@@ -167,9 +182,22 @@ async def save_assessments(db: Connection, events: Sequence[AccessAssessed], due
         [" ".join(event.reasons) for event in events],
         [event.policy_version for event in events],
         [event.requested_at for event in events],
+        [event.req for event in events],
         *owed_columns(due),
     )
-    return kept(due, {row["request_id"] for row in rows})
+    new = {row["request_id"] for row in rows}
+    return kept(due, new), new
+
+
+async def others(db: Connection, lost: Sequence[AccessAssessed]) -> set[UUID]:
+    """Return those of these ids under which another request was assessed."""
+    rows = await db.fetch(OTHERS, [event.request_id for event in lost], [event.req for event in lost])
+    return {row["request_id"] for row in rows}
+
+
+async def dispute(db: Connection, request_ids: Sequence[UUID]) -> None:
+    """Note that other requests came under these ids: grants of these teach nothing from now on."""
+    await db.execute(DISPUTE, request_ids)
 
 
 async def assessed(db: Connection, request_ids: Sequence[UUID]) -> tuple[dict[UUID, Assessed], datetime]:
@@ -179,6 +207,7 @@ async def assessed(db: Connection, request_ids: Sequence[UUID]) -> tuple[dict[UU
         row["request_id"]: Assessed(
             fingerprint=_fingerprint(row),
             place=row["place"],
+            disputed=row["disputed"],
             forgotten_at=row["forgotten_at"],
             first_used_at=row["first_used_at"],
             last_used_at=row["last_used_at"],
@@ -243,4 +272,4 @@ def _beliefs(row: Row) -> Beliefs:
 
 
 def _fingerprint(row: Row) -> Fingerprint:
-    return Fingerprint(row["account_id"], row["user_id"], row["action"], row["digest"])
+    return Fingerprint(row["account_id"], row["user_id"], row["action"], row["digest"], row["req"])

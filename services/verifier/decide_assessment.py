@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from countersign.contract import DenialReason, base64url, canonical
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import ConflictError, OffContract
 from services.verifier.counters import wait_of
 from services.verifier.model import Allow, Deny, Fingerprint, Number, Open, Protection, Taken
 
@@ -32,9 +32,18 @@ def is_seen(event: AccessAssessed, seen: Fingerprint | None) -> bool:
     """Tell whether the request was taken in before. Raises OffContract if that was another request of the same id."""
     if seen is None:
         return False
-    if seen != Fingerprint(event.account_id, event.user_id, event.action, event.digest):
-        raise OffContract("request_id: taken in before with another account, user, action or digest")
+    if seen.req is None:  # stored before `req` was carried
+        seen = replace(seen, req=event.req)
+    if seen != Fingerprint(event.account_id, event.user_id, event.action, event.digest, event.req):
+        cause = "request_id: taken in before with another account, user, action, digest or request"
+        raise ConflictError(cause, alarm="request_conflict")
     return True
+
+
+def check_req(event: AccessAssessed) -> None:
+    """Raise OffContract for an assessment that does not say which request was judged: nobody may act on its grant."""
+    if event.req is None:
+        raise OffContract("req: missing; the risk-evaluator must be as new as the verifier")
 
 
 def is_stale(requested_at: datetime, made_at: datetime, now: datetime, age_max: timedelta) -> bool:

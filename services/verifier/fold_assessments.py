@@ -10,7 +10,7 @@ from countersign.runtime import outbox
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.fold import never
 from services.verifier import store_assessments, store_decisions
-from services.verifier.decide_assessment import check_mac, is_seen, is_stale, take
+from services.verifier.decide_assessment import check_mac, check_req, is_seen, is_stale, take
 from services.verifier.issue import Text
 from services.verifier.model import Asked, Denied, Deny, Granted, Open
 
@@ -80,6 +80,7 @@ class AssessmentFold:
             return None
         stale = is_stale(event.requested_at, incoming.made_at, now, self._requests.age_max)
         check_mac(incoming.raw(), self._secret(event.key_id, stale=stale))
+        check_req(event)
         return take(event, beliefs, self._requests, now, made_at=incoming.made_at, traceparent=incoming.traceparent)
 
     async def save(self, db: Connection, outcomes: Sequence[Taken], now: datetime) -> Kept:
@@ -156,4 +157,5 @@ def _asked(one: Taken) -> Asked:
         challenge_id_of(event.request_id) if opened else None,
         opened.number.number_id if opened else None,
         one.traceparent,
+        event.req,
     )

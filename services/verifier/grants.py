@@ -78,6 +78,7 @@ class Signer:
             "acct": str(asked.account_id),
             "act": asked.action,
             "dig": asked.digest,
+            "req": asked.req,
             "amr": ["sms"] if method == "sms" else [],
             "iat": issued,
             "exp": expires,

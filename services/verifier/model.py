@@ -33,6 +33,7 @@ class Fingerprint:
     user_id: UUID
     action: str
     digest: str
+    req: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What every decision repeats of its request; the code's number and challenge where there was one."""
+    """What every decision repeats of its request; the code's number and challenge where there was one.
+
+    `req` names the bytes of the request that was judged; None in what was stored before it was carried.
+    """
 
     request_id: UUID
     account_id: UUID
@@ -139,6 +143,7 @@ class Asked:
     challenge_id: UUID | None = None
     number_id: UUID | None = None
     traceparent: str | None = None
+    req: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

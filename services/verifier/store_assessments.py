@@ -36,6 +36,7 @@ SELECT pg_advisory_xact_lock(turn)
 LOAD = """
 SELECT statement_timestamp() AS now, e.request_id,
        r.account_id AS seen_account_id, r.user_id AS seen_user_id, r.action AS seen_action, r.digest AS seen_digest,
+       r.req AS seen_req,
        p.user_id AS member_id, p.role, p.two_factor, p.number_id, p.number_state, p.number_hint,
        p.exports_held_until, p.unlocked_at,
        n.number_id AS asked_id, n.user_id AS asked_user_id, n.state AS asked_state, n.number_hint AS asked_hint,
@@ -55,32 +56,33 @@ SELECT statement_timestamp() AS now, e.request_id,
 # Of a request taken in before only the first assessment counts, whoever else is at work on it: all that follows from
 # one is joined to this, and stored in the same statement.
 TAKE_IN = """
-INSERT INTO request (request_id, account_id, user_id, action, digest, place, taken_at)
-SELECT request_id, account_id, user_id, action, digest, place, $7
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[])
-    AS t (request_id, account_id, user_id, action, digest, place)
+INSERT INTO request (request_id, account_id, user_id, action, digest, place, req, taken_at)
+SELECT request_id, account_id, user_id, action, digest, place, req, $8
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[])
+    AS t (request_id, account_id, user_id, action, digest, place, req)
  ORDER BY request_id
     ON CONFLICT DO NOTHING RETURNING request_id
 """
 
 DECIDE = f"""
-WITH taken AS ({TAKE_IN}), {decided(7, only="JOIN taken USING (request_id)")} SELECT request_id FROM decided
+WITH taken AS ({TAKE_IN}), {decided(8, only="JOIN taken USING (request_id)")} SELECT request_id FROM decided
 """  # noqa: S608 - a constant
 
 # The counter's row is made with the challenge, so that an answer finds it to lock.
 OPEN = f"""
 WITH taken AS ({TAKE_IN}), opening AS (
     SELECT o.*
-      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $8::uuid[], $9::text[],
-                  $10::text[], $11::text[], $12::text[], $13::boolean[], $14::uuid[], $15::text[], $16::bytea[])
-        AS o (request_id, account_id, user_id, action, digest, place, challenge_id, reasons, client, summary,
+      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $9::uuid[],
+                  $10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::uuid[], $16::text[],
+                  $17::bytea[])
+        AS o (request_id, account_id, user_id, action, digest, place, req, challenge_id, reasons, client, summary,
               traceparent, place_known, number_id, number_hint, code_digest)
       JOIN taken USING (request_id)
 ), opened AS (
-    INSERT INTO challenge (challenge_id, request_id, account_id, user_id, action, digest, reasons, client, summary,
+    INSERT INTO challenge (challenge_id, request_id, account_id, user_id, action, digest, req, reasons, client, summary,
                            traceparent, place, place_known, number_id, number_hint, attempts_max, issued_at, expires_at)
-    SELECT challenge_id, request_id, account_id, user_id, action, digest, string_to_array(reasons, ' '), client,
-           summary, traceparent, place, place_known, number_id, number_hint, $17, $7, $18
+    SELECT challenge_id, request_id, account_id, user_id, action, digest, req, string_to_array(reasons, ' '), client,
+           summary, traceparent, place, place_known, number_id, number_hint, $18, $8, $19
       FROM opening ORDER BY challenge_id
 ), counted AS (
     INSERT INTO counter (user_id, place_known)
@@ -88,8 +90,8 @@ WITH taken AS ({TAKE_IN}), opening AS (
         ON CONFLICT DO NOTHING
 ), sent AS (
     INSERT INTO send (challenge_id, send, code_digest, issued_at)
-    SELECT challenge_id, 1, code_digest, $7 FROM opening ORDER BY challenge_id
-), {owed("taken", "request_id", 18)}
+    SELECT challenge_id, 1, code_digest, $8 FROM opening ORDER BY challenge_id
+), {owed("taken", "request_id", 19)}
 SELECT request_id FROM taken
 """  # noqa: S608 - a constant
 
@@ -158,6 +160,7 @@ def _request_columns(taken: Sequence[Taken], now: datetime) -> tuple[object, ...
         [event.action for event in events],
         [event.digest for event in events],
         [event.place for event in events],
+        [event.req for event in events],
         now,
     )
 
@@ -165,7 +168,8 @@ def _request_columns(taken: Sequence[Taken], now: datetime) -> tuple[object, ...
 def _beliefs(row: asyncpg.Record, digits: int) -> Beliefs:
     seen = None
     if row["seen_account_id"] is not None:
-        seen = Fingerprint(row["seen_account_id"], row["seen_user_id"], row["seen_action"], row["seen_digest"])
+        names = ("seen_account_id", "seen_user_id", "seen_action", "seen_digest", "seen_req")
+        seen = Fingerprint(*(row[name] for name in names))
     asked = None
     if row["asked_id"] is not None:
         asked = Number(row["asked_id"], row["asked_user_id"], row["asked_state"], row["asked_hint"])

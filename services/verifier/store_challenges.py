@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from services.verifier.model import Judged
 
 CHALLENGE_COLUMNS = """
-       c.challenge_id, c.request_id, c.account_id, c.user_id, c.action, c.digest, c.reasons, c.number_id, c.traceparent,
-       c.place_known, c.attempts, c.attempts_max, c.expires_at, c.closed_at, c.client, c.summary
+       c.challenge_id, c.request_id, c.account_id, c.user_id, c.action, c.digest, c.req, c.reasons, c.number_id,
+       c.traceparent, c.place_known, c.attempts, c.attempts_max, c.expires_at, c.closed_at, c.client, c.summary
 """
 
 # The challenge first, then its user's counter: everybody takes them in this order. Rows that somebody else changed

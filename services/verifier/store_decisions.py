@@ -33,7 +33,7 @@ UPDATE challenge c SET closed_at = $2
          ORDER BY challenge_id FOR UPDATE) AS still_open
  WHERE c.challenge_id = still_open.challenge_id AND c.closed_at IS NULL
 RETURNING c.challenge_id, c.request_id, c.account_id, c.user_id, c.action, c.digest, c.reasons, c.number_id,
-          c.traceparent
+          c.traceparent, c.req
 """
 
 _DECIDED = """
@@ -129,6 +129,7 @@ def asked_of(row: asyncpg.Record) -> Asked:
         row["challenge_id"],
         row["number_id"],
         row["traceparent"],
+        row["req"],
     )
 
 

@@ -175,6 +175,7 @@ class OneUser(RuleBasedStateMachine):
             user_id=self.user_id,
             account_id=self.account_id,
             digest=event.digest,
+            req=event.req,
         )
         grant = judge_grant(value["grant"], expected, self.ground.at, self.verifier.keys.grants, Realm())
         assert grant.method == "sms"

@@ -53,6 +53,7 @@ def what_was_asked(**over: Any) -> Asked:
         "reasons": ("ip.new",),
         "challenge_id": CHALLENGE,
         "number_id": NUMBER,
+        "req": "R" * 43,
     }
     return Asked(**(fields | over))
 

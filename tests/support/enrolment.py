@@ -19,7 +19,7 @@ from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.model import OwnRequest
 from services.enrolment.settings import EnrolmentSettings
 from tests.support.events import a_member_set, clock, incoming
-from tests.support.grants import Signer, claims_of
+from tests.support.grants import REQ, Signer, claims_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +42,9 @@ VALUES ($1, $2, $3, $4, $5, $6, 'test-1', $7, now() - $8::interval,
 """
 
 ADD_REQUEST = """
-INSERT INTO request (request_id, account_id, user_id, action, digest, summary, member_id, member_fingerprint, opened_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now())
+INSERT INTO request (request_id, account_id, user_id, action, digest, summary, member_id, member_fingerprint, req,
+                     opened_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now())
 """
 
 # Everything that is stored of an account, so that two looks can be compared.
@@ -137,6 +138,7 @@ class Desk:
             summary.model_dump_json(),
             request.member_id,
             None,
+            REQ,
         )
         claims: dict[str, Any] = {
             "request_id": request.request_id,

@@ -93,6 +93,7 @@ class Evaluator:
             "account_id": assessed.account_id,
             "action": assessed.action,
             "digest": assessed.digest,
+            "req": assessed.req,
             "now": made,
         } | over
         event = an_access_granted(

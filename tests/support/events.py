@@ -59,6 +59,7 @@ def an_access_assessed(**over: Any) -> contract.AccessAssessed:
         "place_known": False,
         "policy_version": "test",
         "requested_at": clock(),
+        "req": "R" * 43,
         "key_id": "test-1",
         "mac": a_digest(),
     } | over

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from countersign.contract import challenge_id_of
+from countersign.contract import challenge_id_of, req_of
 from countersign.policy import TextLimits
+from countersign.runtime.cloudevents import value_of
 from countersign.runtime.record import Record
 from services.verifier.codes import sealed
 from services.verifier.model import FreshCode
@@ -96,7 +97,8 @@ class HandMade:
     def assess(self, request: AccessRequested, **over: Any) -> None:
         """Assess, and have the verifier take it in."""
         copied = request.model_dump(include={"request_id", "account_id", "user_id", "action", "digest"})
-        event = signed(an_access_assessed(**(copied | {"key_id": "mac-1", "requested_at": self.at} | over)), SECRET)
+        made = {"key_id": "mac-1", "requested_at": self.at, "req": req_of(value_of(request))}
+        event = signed(an_access_assessed(**(copied | made | over)), SECRET)
         self.publish(event)
         self.add("risk_evaluator.assessment", request_id=request.request_id, place=event.place)
         self.add("verifier.request", request_id=request.request_id)
@@ -159,7 +161,8 @@ class HandMade:
         self.at += timedelta(seconds=1)
         ids = {name: getattr(request, name) for name in ("request_id", "user_id", "account_id", "action", "digest")}
         amr = ["sms"] if method == "sms" else []
-        grant = self.signer.sign(claims_of(**ids, now=self.at, amr=amr))
+        req = req_of(value_of(request))
+        grant = self.signer.sign(claims_of(**ids, req=req, now=self.at, amr=amr))
         record = self.publish(
             an_access_granted(**(ids | {"method": method, "number_id": None, "grant": grant} | over)), again=True
         )

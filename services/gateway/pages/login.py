@@ -139,7 +139,7 @@ class LoginPages:
             request_id=request_id,
         )
         await store.begin_pending(
-            gate.pool, session_id_of(secret), held, gate.site, person.user_id, request_id, visitor.seen_from
+            gate.pool, session_id_of(secret), held, gate.site, person.user_id, built, visitor.seen_from
         )
         visitor.secret = secret
         await gate.requests.submit(built, now)

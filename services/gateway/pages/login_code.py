@@ -105,6 +105,7 @@ class LoginCodePages:
             user_id=pending.user_id,
             account_id=pending.account_id,
             digest=login_digest(pending.request_id, pending.user_id, visitor.secret),
+            req=pending.req or "",
         )
         try:
             checked = await gate.grants.check(grant, expected, pending.now)

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import aiohttp
 import asyncpg
 
-from countersign.contract import AccessDenied, AccessGranted, AccessRequested
-from countersign.runtime.cloudevents import write
+from countersign.contract import AccessDenied, AccessGranted, AccessRequested, req_of
+from countersign.runtime.cloudevents import value_of, write
 from countersign.runtime.settings import Caller, HttpSettings, KafkaSettings, PostgresSettings
 from deploy.local.process import free_ports
 from services.exports import contacts
@@ -147,6 +147,7 @@ class Exporting:
             account_id=request.account_id,
             action="export",
             digest=request.digest,
+            req=req_of(value_of(request)),
             now=now or clock(),
             **over,
         )

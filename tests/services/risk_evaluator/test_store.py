@@ -67,7 +67,7 @@ async def test_the_same_request_twice_in_a_batch_is_assessed_once(servers: Serve
     assert [len(part) for part in parts] == [2, 1, 1]
     folded = [await absorb(db, fold, part) for part in parts]
     assert [len(part.due) for part in folded] == [2, 0, 0]
-    assert [letter.kind for part in folded for letter in part.dead] == ["off_contract"]
+    assert [letter.kind for part in folded for letter in part.dead] == ["conflict"]
 
 
 async def test_reading_again_from_the_start_changes_nothing(servers: Servers, db: Db) -> None:

@@ -137,7 +137,7 @@ async def test_the_same_request_with_another_digest_is_a_conflict(verifier: Veri
     other = verifier.assessment(member, request_id=first.request_id, digest="e" * 43)
     await verifier.publish(other)
     kind, cause = await _cause(verifier, other)
-    assert (kind, cause.split(":")[0]) == ("off_contract", "request_id")
+    assert (kind, cause.split(":")[0]) == ("conflict", "request_id")
 
 
 async def test_a_delivery_of_somebody_elses_challenge_is_a_dead_letter(verifier: VerifierUnderTest) -> None:

@@ -203,6 +203,7 @@ def _expected(event: AccessAssessed) -> Expected:
         user_id=event.user_id,
         account_id=event.account_id,
         digest=event.digest,
+        req=event.req,
     )
 
 

@@ -45,6 +45,7 @@ def _signed(view: View, event: AccessGranted, at: datetime) -> Iterator[str]:
         user_id=event.user_id,
         account_id=event.account_id,
         digest=event.digest,
+        req=_judged(view, event),
     )
     try:
         grant = judge_taught(event.grant, expected, at, view.world.keys.grants, Realm())
@@ -53,6 +54,12 @@ def _signed(view: View, event: AccessGranted, at: datetime) -> Iterator[str]:
         return
     if grant.method != event.method:
         yield f"request {event.request_id}: the grant says {grant.method}, the event {event.method}"
+
+
+def _judged(view: View, event: AccessGranted) -> str | None:
+    """Return `req` of the copy of the request that was judged; None where the assessment is not on its topic."""
+    assessed = view.assessments.get(event.request_id)
+    return assessed[0].event.req if assessed else None
 
 
 def _taught(view: View) -> dict[tuple[UUID, str], datetime]:

@@ -20,7 +20,7 @@ from countersign.client.grant import GRANT_CHARACTERS_MAX, LEEWAY, Realm, judge_
 from countersign.client.grants import KEYS_AGE_MAX, REFRESH_PAUSE, published_keys
 from countersign.contract import base64url, digest_of
 from countersign.runtime.errors import KeyUnknown
-from tests.support.grants import LIFE_SECONDS, KeySite, Signer, claims_of
+from tests.support.grants import LIFE_SECONDS, REQ, KeySite, Signer, claims_of
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SIGNER = Signer()
@@ -30,6 +30,7 @@ EXPECTED = Expected(
     user_id=UUID("01960000-0000-7000-8000-000000000002"),
     account_id=UUID("01960000-0000-7000-8000-000000000003"),
     digest=digest_of({"rows": 3}),
+    req=REQ,
 )
 REALM = Realm()
 
@@ -81,6 +82,8 @@ def test_the_right_grant_counts_and_tells_how_it_was_earned() -> None:
         ({"sub": str(uuid4())}, "sub"),
         ({"acct": str(uuid4())}, "acct"),
         ({"dig": digest_of({"rows": 4})}, "dig"),
+        ({"req": "B" * 43}, "req"),  # a copy with a known address was raced onto the topic, and judged
+        ({"req": None}, "req"),
         ({"amr": ["pwd"]}, "amr"),
         ({"iat": "now"}, "iat"),
         ({"exp": None}, "exp"),
@@ -281,3 +284,9 @@ def test_keys_of_other_kinds_are_passed_over() -> None:
     """RFC 7517, section 5."""
     keys = keys_of({"kid": "a", "kty": "RSA", "n": "x", "e": "AQAB"}, SIGNER.jwk())
     assert keys.keys() == {SIGNER.key_id}
+
+
+def test_who_did_not_publish_the_request_compares_no_bytes() -> None:
+    """Only learners, who act on nothing that was asked for, say so with None."""
+    grant = SIGNER.sign(some_claims(req="B" * 43))
+    assert judge_grant(grant, replace(EXPECTED, req=None), NOON, KEYS, REALM).req == "B" * 43

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import hmac
 import json
 from datetime import timedelta
@@ -129,7 +130,16 @@ def test_an_example_grant_is_taken_by_the_client(example: examples.Example) -> N
         user_id=event.user_id,
         account_id=event.account_id,
         digest=event.digest,
+        req=_req_of_the_file(event),
     )
     grant = judge_grant(event.grant, expected, example.time, {key.key_id: key}, Realm())
     assert grant.expires_at == event.grant_expires_at == example.time + timedelta(minutes=5)
     assert grant.method == event.method
+
+
+def _req_of_the_file(event: AccessGranted) -> str | None:
+    """Return what the grant of a request says whose file, as it lies there, was published."""
+    for path in (FOLDER / AccessRequested.ce_type).glob("*.json"):
+        if path.name.count(".") == 1 and str(event.request_id).encode() in path.read_bytes():
+            return base64url(hashlib.sha256(path.read_bytes()).digest())
+    return None

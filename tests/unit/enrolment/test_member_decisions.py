@@ -44,6 +44,7 @@ def a_request(event: MemberSet, **over: Any) -> OwnRequest:
         user_id=OWNER,
         action="manage_member",
         digest="",
+        req="R" * 43,
         summary=Summary(what=event.name),
         member_id=event.user_id,
     )
@@ -58,6 +59,7 @@ def an_approval(request: OwnRequest, **over: Any) -> Approval:
         "user_id": request.user_id,
         "action": request.action,
         "digest": request.digest,
+        "req": request.req,
         "method": "sms",
         "issued_at": NOON,
     }

@@ -35,6 +35,7 @@ def a_login(**over: Any) -> Approval:
         "user_id": USER,
         "action": "login",
         "digest": "A" * 43,
+        "req": "R" * 43,
         "method": "sms",
         "issued_at": NOON,
     }

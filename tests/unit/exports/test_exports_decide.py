@@ -17,7 +17,7 @@ from countersign.contract import AccessDenied, AccessGranted
 from countersign.runtime.errors import KeyUnknown, OffContract
 from services.exports.decide import decide, reason_of_end, shown
 from services.exports.model import Denied, Export, Granted, Held, Late, State
-from tests.support.grants import LIFE_SECONDS, Signer, claims_of
+from tests.support.grants import LIFE_SECONDS, REQ, Signer, claims_of
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SIGNER = Signer()
@@ -39,6 +39,7 @@ def an_export(**over: Any) -> Export:
         "reason": None,
         "retry_at": None,
         "expires_at": NOON + timedelta(minutes=10),
+        "req": REQ,
     }
     return Export(**{**fields, **over})
 

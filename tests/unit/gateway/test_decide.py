@@ -51,6 +51,7 @@ def a_session(**over: object) -> Session:
         email="olga@example.com",
         staff=False,
         request_id=uuid4(),
+        req=None,
         method="sms",
         begun_at=NOON,
         used_at=NOON,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,18 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 
-from countersign.contract import base64url, canonical
+from countersign.contract import AccessRequested, base64url, canonical
 from countersign.policy import Policy
-from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.errors import ConflictError, KeyUnknown
 from countersign.runtime.keys import Key, KeyRing, KeySettings
 from services.risk_evaluator.decide import lesson
 from services.risk_evaluator.fold import AssessRequests
-from services.risk_evaluator.model import Assessed, Beliefs, Fingerprint, fingerprint_of
+from services.risk_evaluator.model import Assessed, Beliefs, Disputed, Fingerprint, fingerprint_of
 from services.risk_evaluator.places import ForgetPlaces
-from tests.support.events import a_places_forgotten, an_access_requested, incoming
-
-if TYPE_CHECKING:
-    from countersign.contract import AccessRequested
+from tests.support.events import a_client, a_places_forgotten, a_summary, an_access_requested, incoming
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = Key("assessment-1", b"k" * 32, NOON - timedelta(days=1))
@@ -56,7 +54,7 @@ def a_fold() -> AssessRequests:
 
 
 def assessed_before(request: AccessRequested, **over: Any) -> dict[UUID, Beliefs]:
-    before = fingerprint_of(request)._replace(**over)
+    before = fingerprint_of(incoming(request))._replace(**over)
     return {request.request_id: beliefs(assessed=before)}
 
 
@@ -66,13 +64,39 @@ def test_a_request_seen_before_is_assessed_once() -> None:
     assert a_fold().decide(incoming(request, at=NOON), assessed_before(request), NOON) is None
 
 
-@pytest.mark.parametrize("changed", ["account_id", "user_id", "action", "digest"])
+OTHER_COPIES: dict[str, Any] = {
+    "account_id": uuid4(),
+    "user_id": uuid4(),
+    "action": "export",
+    "digest": "B" * 43,
+    "client": a_client(ip="198.51.100.23"),
+    "summary": a_summary(what="Canteen menu", rows=1),
+    "number_id": uuid4(),
+}
+
+
+def test_every_field_of_a_request_is_covered() -> None:
+    """A field that is added later has to be tried here, too."""
+    assert OTHER_COPIES.keys() == AccessRequested.model_fields.keys() - {"request_id"}
+
+
+@pytest.mark.parametrize("changed", OTHER_COPIES)
 def test_another_request_under_the_same_id_is_a_conflict(changed: str) -> None:
-    """Each part of the fingerprint; the cause names the field and quotes no value."""
+    """Whatever differs: the address decides whether a code is asked for, the summary what the text says."""
     request = an_access_requested()
-    over: dict[str, Any] = {"action": "export"} if changed == "action" else {changed: uuid4()}
-    with pytest.raises(OffContract) as caught:
-        a_fold().decide(incoming(request, at=NOON), assessed_before(request, **over), NOON)
+    copy = request.model_copy(update={changed: OTHER_COPIES[changed]})
+    with pytest.raises(ConflictError) as caught:
+        a_fold().decide(incoming(copy, at=NOON), assessed_before(request), NOON)
+    assert caught.value.alarm == "request_conflict"
+    assert caught.value.outcome == Disputed(request.request_id)
+
+
+def test_a_request_assessed_before_the_hash_was_stored_is_compared_as_it_was_then() -> None:
+    """By account, user, action and digest; reading a topic again from its start must find no conflicts."""
+    request = an_access_requested()
+    assert a_fold().decide(incoming(request, at=NOON), assessed_before(request, req=None), NOON) is None
+    with pytest.raises(ConflictError) as caught:
+        a_fold().decide(incoming(request, at=NOON), assessed_before(request, req=None, digest="B" * 43), NOON)
     assert caught.value.cause.startswith("request_id: ")
     assert str(request.request_id) not in caught.value.cause
 
@@ -101,6 +125,7 @@ def test_the_assessment_carries_the_request_and_the_older_time() -> None:
     event = answer.event
     assert (event.requested_at, event.policy_version) == (older, POLICY.stamp)
     assert (event.place, event.place_known) == (held.place, True)
+    assert event.req == base64url(hashlib.sha256(incoming(request).record.value or b"").digest())
     for name in type(request).model_fields:
         assert getattr(event, name) == getattr(request, name)
 
@@ -115,7 +140,7 @@ def test_without_an_active_key_nothing_is_assessed() -> None:
 
 def a_login(**over: Any) -> Assessed:
     fields: dict[str, Any] = {
-        "fingerprint": Fingerprint(uuid4(), uuid4(), "login", "d" * 43),
+        "fingerprint": Fingerprint(uuid4(), uuid4(), "login", "d" * 43, "R" * 43),
         "place": "203.0.113.7/32",
         "forgotten_at": None,
     }
@@ -135,7 +160,8 @@ def test_a_granted_login_teaches_its_place() -> None:
     ("login", "granted_at", "forget_after", "teaches"),
     [
         (a_login(place=None), NOON, QUARTER, False),
-        (a_login(fingerprint=Fingerprint(uuid4(), uuid4(), "export", "d" * 43)), NOON, QUARTER, False),
+        (a_login(disputed=True), NOON, QUARTER, False),
+        (a_login(fingerprint=Fingerprint(uuid4(), uuid4(), "export", "d" * 43, "R" * 43)), NOON, QUARTER, False),
         # Forgotten: a replayed grant from before brings nothing back.
         (a_login(forgotten_at=NOON), NOON - timedelta(seconds=1), QUARTER, False),
         (a_login(forgotten_at=NOON), NOON, QUARTER, False),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from countersign.runtime.errors import OffContract
-from services.verifier.decide_assessment import check_mac, is_seen, is_stale
+from countersign.runtime.errors import ConflictError, OffContract
+from services.verifier.decide_assessment import check_mac, check_req, is_seen, is_stale
 from services.verifier.decide_delivery import Texts, deliver
 from services.verifier.model import Delivered, Fingerprint, Send
 from tests.support.challenges import (
@@ -80,19 +81,28 @@ def test_a_mac_of_another_key_is_none() -> None:
 
 
 def test_the_same_request_is_seen_and_another_of_its_id_is_a_conflict() -> None:
-    """Account, user, action and digest make it the same."""
+    """Account, user, action, digest and the very bytes of the request make it the same."""
     event = an_access_assessed()
-    same = Fingerprint(event.account_id, event.user_id, event.action, event.digest)
+    same = Fingerprint(event.account_id, event.user_id, event.action, event.digest, event.req)
     assert not is_seen(event, None)
     assert is_seen(event, same)
     for other in (
-        Fingerprint(OTHER, event.user_id, event.action, event.digest),
-        Fingerprint(event.account_id, OTHER, event.action, event.digest),
-        Fingerprint(event.account_id, event.user_id, "export", event.digest),
-        Fingerprint(event.account_id, event.user_id, event.action, "e" * 43),
+        replace(same, account_id=OTHER),
+        replace(same, user_id=OTHER),
+        replace(same, action="export"),
+        replace(same, digest="e" * 43),
+        replace(same, req="e" * 43),
     ):
-        with pytest.raises(OffContract, match="request_id"):
+        with pytest.raises(ConflictError, match="request_id") as caught:
             is_seen(event, other)
+        assert caught.value.alarm == "request_conflict"
+    assert is_seen(event, replace(same, req=None)), "stored before `req` was carried"
+
+
+def test_an_assessment_that_does_not_name_the_request_is_refused() -> None:
+    """Nobody could act on its grant: whoever published the request compares `req`."""
+    with pytest.raises(OffContract, match="req: missing"):
+        check_req(an_access_assessed(req=None))
 
 
 def test_age_is_the_older_of_two() -> None:

@@ -17,7 +17,7 @@ from services.verifier.grants import Signer
 from tests.support.challenges import ACCOUNT, MINUTE, NOON, REQUEST, SECOND, USER, what_was_asked
 
 DAY = timedelta(days=1)
-EXPECTED = Expected(action="login", request_id=REQUEST, user_id=USER, account_id=ACCOUNT, digest="d" * 43)
+EXPECTED = Expected(action="login", request_id=REQUEST, user_id=USER, account_id=ACCOUNT, digest="d" * 43, req="R" * 43)
 TICK = timedelta(microseconds=1)
 
 
@@ -59,6 +59,7 @@ def test_a_grant_says_who_may_do_what_until_when() -> None:
         "acct": str(ACCOUNT),
         "act": "login",
         "dig": "d" * 43,
+        "req": "R" * 43,
         "amr": ["sms"],
         "iat": issued,
         "exp": issued + 300,
