@@ -1,0 +1,174 @@
+"""Somebody with a password and write access to access.requests races changed copies of genuine requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from countersign.contract import AccessRequested
+from tests.support.whole_stack import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from uuid import UUID
+
+    from tests.support.whole_stack import Household, WholeStack
+
+    Visit = Callable[..., Any]
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
+RACES = 12  # half of them are lost: the order of partitions in a fetch is nobody's choice
+
+
+@dataclass
+class Attacker:
+    """Reads the topic as it grows, and puts copies on partitions that the genuine records are not on."""
+
+    consumer: Any
+    producer: Any
+    seen: list[Any] = field(default_factory=list)
+
+    async def genuine(self, user_id: UUID) -> Any:
+        """Return the next request of a user as it lies on the topic."""
+        async with asyncio.timeout(20):
+            async for record in self.consumer:
+                if str(user_id).encode() in (record.value or b""):
+                    return record
+        raise AssertionError("the topic ended")
+
+    async def race(self, record: Any, **changed: object) -> bytes:
+        """Publish a copy with some fields changed on another partition, and return its value."""
+        value = json.dumps(json.loads(record.value) | changed).encode()
+        partition = (record.partition + 1) % 12
+        await self.producer.send_and_wait(
+            record.topic, value, key=record.key, headers=list(record.headers), partition=partition
+        )
+        return value
+
+
+@asynccontextmanager
+async def attacking(bootstrap: str) -> AsyncIterator[Attacker]:
+    consumer = AIOKafkaConsumer(AccessRequested.topic, bootstrap_servers=bootstrap, auto_offset_reset="latest")
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    await producer.start()
+    try:
+        await consumer.seek_to_end()
+        yield Attacker(consumer, producer)
+    finally:
+        await producer.stop()
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def asleep(pid: int) -> AsyncIterator[None]:
+    """Hold a process, so that one fetch of it brings both copies: the fetch under way is over after half a second."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(1)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def judged(whole: WholeStack, request_id: str) -> tuple[str | None, bool]:
+    """Wait for the assessment; return the hash of what was judged, and whether the place counted as known."""
+    found: list[Any] = []
+
+    async def assessed() -> bool:
+        async with whole.database() as db:
+            found[:] = await db.fetch("SELECT * FROM risk_evaluator.assessment WHERE request_id = $1::uuid", request_id)
+        return bool(found)
+
+    await until(assessed, "an assessment")
+    return dict(found[0]).get("req"), found[0]["place_known"]
+
+
+async def test_a_copy_from_a_known_place_opens_nothing(visit: Visit, whole: WholeStack, household: Household) -> None:
+    """The thief has the password and the topic, and the owner's address: whichever copy wins, no session opens."""
+    owner, won = household.owner, 0
+    async with visit() as me, visit() as thief, attacking(whole["KAFKA_BOOTSTRAP_SERVERS"]) as attacker:
+        await me.log_in(owner)
+        await attacker.genuine(owner.user_id)
+        for _ in range(RACES):
+            async with asleep(int(whole["PID_RISK_EVALUATOR"])):
+                asked = asyncio.ensure_future(thief.give_password(owner))
+                record = await attacker.genuine(owner.user_id)
+                await attacker.race(record, client={"ip": me.address, "locale": "en"})
+            assert (await asked).goes_to == "/login/code"
+            _, known = await judged(whole, json.loads(record.value)["request_id"])
+            page = await thief.get("/login/code")
+            assert page.goes_to != "/", "in without a code"
+            assert "Hi " not in (await thief.get("/")).text
+            if known:
+                won += 1
+                refused = await settled(thief)
+                assert (refused.status, refused.state) == (403, "denied")
+                break
+            await thief.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "cancel"})
+        assert won, "no copy won its race"
+        await until(lambda: is_conflict(whole, owner.account_id), "a dead letter of the losing copy")
+
+
+async def settled(thief: Any) -> Any:
+    for _ in range(100):
+        page = await thief.get("/login/code")
+        if page.state != "moment":
+            return page
+        await asyncio.sleep(0.05)
+    raise AssertionError("the log-in never settled")
+
+
+async def test_a_copy_with_another_summary_releases_nothing(
+    visit: Visit, whole: WholeStack, household: Household
+) -> None:
+    """The text says "Canteen menu, 1 row"; its code releases no contacts."""
+    owner = household.owner
+    async with visit() as me, attacking(whole["KAFKA_BOOTSTRAP_SERVERS"]) as attacker:
+        await me.log_in(owner)
+        await attacker.genuine(owner.user_id)
+        for _ in range(RACES):
+            page = await me.get(f"/contacts?list={household.list_id}")
+            async with asleep(int(whole["PID_RISK_EVALUATOR"])):
+                form = {"list": str(household.list_id), "format": "csv", "csrf": page.hidden("csrf")}
+                asked = await me.ask("POST", "/exports", data=form | {"once": page.hidden("once")})
+                record = await attacker.genuine(owner.user_id)
+                value = await attacker.race(record, summary={"what": "Canteen menu", "rows": 1, "format": "CSV"})
+            export = asked.goes_to
+            await me.asked(export)
+            await judged(whole, json.loads(value)["request_id"])
+            if await whole.texts(owner.number, "Canteen menu"):
+                break
+            await me.ask("POST", export, data={"csrf": (await me.get(export)).hidden("csrf"), "do": "cancel"})
+        code = await whole.code(owner.number, "Canteen menu")
+        await me.give_code(code, export)
+        await until(lambda: is_refused(whole, owner.account_id), "a dead letter of the grant")
+        assert (await me.get(f"{export}/file")).status != 200
+        assert (await me.get(export)).state in {"moment", "file"}
+
+
+async def is_conflict(whole: WholeStack, account_id: UUID) -> bool:
+    return await _letters(whole, "risk_evaluator", account_id, "request_id: assessed before")
+
+
+async def is_refused(whole: WholeStack, account_id: UUID) -> bool:
+    return await _letters(whole, "exports", account_id, "grant.req: ")
+
+
+async def _letters(whole: WholeStack, service: str, account_id: UUID, cause: str) -> bool:
+    async with whole.database() as db:
+        found = await db.fetchval(
+            f"SELECT count(*) FROM {service}.dead_letter WHERE record_key = $1 AND starts_with(cause, $2)",
+            str(account_id).encode(),
+            cause,
+        )
+    return bool(found)
