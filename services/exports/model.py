@@ -24,7 +24,11 @@ FORMAT_NAMES: Mapping[Format, str] = {"csv": "CSV", "jsonl": "JSON Lines"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """One export. `contacts` is the SHA-256 of its frozen contacts' ids; `expires_at` ends the state by itself."""
+    """One export. `expires_at` ends the state by itself.
+
+    `contacts` is the SHA-256 of its frozen contacts' ids, `session` that of the secret of the browser session that
+    asked.
+    """
 
     export_id: UUID
     account_id: UUID
@@ -34,6 +38,7 @@ class Export:
     format: Format
     rows: int
     contacts: bytes
+    session: bytes = field(repr=False)
     asked_at: datetime
     state: State
     reason: str | None
@@ -50,6 +55,7 @@ class Export:
             format=self.format,
             rows=self.rows,
             contacts=self.contacts,
+            session=self.session,
         )
 
     def summary(self) -> Summary:
