@@ -27,6 +27,7 @@ from countersign.client.digests import (
     export_digest,
     login_authorised,
     login_digest,
+    session_digest,
 )
 from countersign.client.grant import Expected, Grant, GrantRefused
 from countersign.client.grants import Grants, KeysAway
@@ -62,4 +63,5 @@ __all__ = [
     "login_authorised",
     "login_digest",
     "new_id",
+    "session_digest",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from countersign.contract import Summary, base64url, digest_of
@@ -32,8 +32,13 @@ def login_authorised(request_id: UUID, user_id: UUID, session_secret: str) -> di
     return {
         "request_id": str(request_id),
         "user_id": str(user_id),
-        "session": base64url(hashlib.sha256(session_secret.encode()).digest()),
+        "session": session_digest(session_secret),
     }
+
+
+def session_digest(session_secret: str) -> str:
+    """Return base64url of the SHA-256 of a browser session's secret: what may be sent and kept in its place."""
+    return base64url(hashlib.sha256(session_secret.encode()).digest())
 
 
 def login_digest(request_id: UUID, user_id: UUID, session_secret: str) -> str:
@@ -43,7 +48,11 @@ def login_digest(request_id: UUID, user_id: UUID, session_secret: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportTerms:
-    """An export as it is approved: any change of it is another export. `contacts` is `contacts_digest(...)`."""
+    """An export as it is approved: any change of it is another export.
+
+    `contacts` is `contacts_digest(...)`. `session` is the SHA-256 (32 bytes) of the secret of the browser session that
+    asked: the file is handed to that session alone.
+    """
 
     export_id: UUID
     account_id: UUID
@@ -52,6 +61,7 @@ class ExportTerms:
     format: str
     rows: int
     contacts: bytes
+    session: bytes = field(repr=False)
 
     def authorised(self) -> dict[str, Any]:
         """Return what an export authorises, ready for `AccessRequests.build`."""
@@ -63,6 +73,7 @@ class ExportTerms:
             "format": self.format,
             "rows": self.rows,
             "contacts": base64url(self.contacts),
+            "session": base64url(self.session),
         }
 
 

@@ -90,6 +90,7 @@ _EXPORT: dict[str, Any] = {
     "format": "csv",
     "rows": 412,
     "contacts": base64url(hashlib.sha256(b"the frozen contact ids").digest()),
+    "session": base64url(hashlib.sha256(b"the secret of the session that asked for the export").digest()),
     "summary": CONTACTS.model_dump(exclude_none=True),
 }
 _CONFIRMATION: dict[str, Any] = {

@@ -30,15 +30,15 @@ def set_member(
     event: MemberSet,
     known: Member | None,
     *,
-    two_factor: bool,
+    needs_code: bool,
     approved: OwnRequest | None = None,
     staff_account_id: UUID | None = None,
 ) -> MemberChanged | None:
     """Return the member from now on, or None for old news.
 
-    On an account with two-factor on, somebody new, back again or raised waits for the owner's code: `approved` is the
-    request whose grant came along and fits. Raises OffContract for a user of another account, and for an account
-    manager outside the staff account.
+    `needs_code` is what `needs_code` returned: then somebody new, back again or raised waits for an accepted code, and
+    `approved` is the request whose grant came along and fits. Raises OffContract for a user of another account, and for
+    an account manager outside the staff account.
     """
     _same_account(event, known)
     if staff_account_id is not None and (event.role == "account_manager") != (event.account_id == staff_account_id):
@@ -47,13 +47,27 @@ def set_member(
         return None
     wanted = Profile(event.role, event.name, event.locale)
     held = known.profile if known is not None else None
-    if two_factor and rises(held, event.role):
+    if needs_code and rises(held, event.role):
         if approved is None:
             removed = known is not None and known.removed
             waiting = Member(event.user_id, event.account_id, event.version, held, removed=removed, pending=wanted)
             return MemberChanged(waiting)
         return MemberChanged(Member(event.user_id, event.account_id, event.version, wanted), approved.request_id)
     return MemberChanged(Member(event.user_id, event.account_id, event.version, wanted))
+
+
+def is_staff(event: MemberSet, staff_account_id: UUID | None, *, has_managers: bool) -> bool:
+    """Return True if the set gives somebody a part in the staff account, whichever way it is known to be that."""
+    return event.role == "account_manager" or event.account_id == staff_account_id or has_managers
+
+
+def needs_code(event: MemberSet, staff_account_id: UUID | None, *, two_factor: bool, has_managers: bool) -> bool:
+    """Return True if a set that gives more than somebody has waits for a code: protected accounts and all staff.
+
+    `has_managers`: an account manager is a member of the account already. The first one is seeded by the operator:
+    nobody is there who could enter a code.
+    """
+    return two_factor or is_staff(event, staff_account_id, has_managers=has_managers)
 
 
 def remove_member(event: MemberRemoved, known: Member | None) -> MemberChanged | None:
@@ -88,8 +102,11 @@ def member_digest(request: OwnRequest, event: MemberSet) -> str:
     return authorised_digest(authorised, request.summary)
 
 
-def approves(approval: Approval, request: OwnRequest | None, event: MemberSet, owners: Collection[UUID]) -> bool:
-    """Say whether a grant is an owner's code for this very set, asked for by this service and not spent yet."""
+def approves(approval: Approval, request: OwnRequest | None, event: MemberSet, approvers: Collection[UUID]) -> bool:
+    """Return True if a grant is a code for this very set, asked for by this service and not spent yet.
+
+    `approvers` are the members whose code counts: the account's owners, and for staff its account managers.
+    """
     if request is None or request.spent:
         return False
     return (
@@ -98,7 +115,7 @@ def approves(approval: Approval, request: OwnRequest | None, event: MemberSet, o
         and approval.method == "sms"
         and approval.account_id == request.account_id == event.account_id
         and approval.user_id == request.user_id
-        and approval.user_id in owners
+        and approval.user_id in approvers
         and request.member_id == event.user_id
         and approval.digest == request.digest == member_digest(request, event)
         and request.req is not None

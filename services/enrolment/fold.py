@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.client.grants import Grants
+    from countersign.contract import Role
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming, Record
@@ -39,7 +40,7 @@ class Members:
 
     two_factor: Mapping[UUID, bool]
     members: Mapping[UUID, Member]
-    owners: Mapping[UUID, Collection[UUID]]
+    approvers: Mapping[tuple[UUID, Role], Collection[UUID]]
     checked: Mapping[UUID, Checked]
     requests: Mapping[UUID, OwnRequest]
 
@@ -72,12 +73,10 @@ class MembersFold:
         account_ids = {incoming.event.account_id for incoming in events}
         two_factor = await store.lock_accounts(db, account_ids, make=True)
         known = await store.members(db, [incoming.event.user_id for incoming in events])
+        approvers = await store.approvers(db, account_ids)
         now = await store.now_of(db)
-        if not approvals:
-            return Members(two_factor, known, {}, checked, {}), now
-        owners = await store.owners(db, {one.account_id for one in approvals})
-        requests = await store.own_requests(db, [one.request_id for one in approvals])
-        return Members(two_factor, known, owners, checked, requests), now
+        requests = await store.own_requests(db, [one.request_id for one in approvals]) if approvals else {}
+        return Members(two_factor, known, approvers, checked, requests), now
 
     def decide(self, incoming: Incoming[MemberEvent], state: Members, now: datetime) -> MemberChanged | None:
         """Return the member from now on, or None for old news. Raises OffContract and KeyUnknown."""
@@ -86,14 +85,14 @@ class MembersFold:
         known = state.members.get(event.user_id)
         if isinstance(event, MemberRemoved):
             return decide.remove_member(event, known)
-        two_factor = state.two_factor[event.account_id]
-        return decide.set_member(
-            event,
-            known,
-            two_factor=two_factor,
-            approved=_approved(event, known, state) if two_factor else None,
-            staff_account_id=self._staff_account_id,
+        staff = self._staff_account_id
+        has_managers = bool(state.approvers.get((event.account_id, "account_manager")))
+        needs_code = decide.needs_code(
+            event, staff, two_factor=state.two_factor[event.account_id], has_managers=has_managers
         )
+        approver: Role = "account_manager" if decide.is_staff(event, staff, has_managers=has_managers) else "owner"
+        approved = _approved(event, known, state, approver) if needs_code else None
+        return decide.set_member(event, known, needs_code=needs_code, approved=approved, staff_account_id=staff)
 
     async def save(self, db: Connection, outcomes: Sequence[MemberChanged], now: datetime) -> Kept:
         """Store the members; nobody is told: what they see of it are the views."""
@@ -131,7 +130,7 @@ def _became(member: Member) -> str:
     return "removed" if member.removed else "set"
 
 
-def _approved(event: MemberSet, known: Member | None, state: Members) -> OwnRequest | None:
+def _approved(event: MemberSet, known: Member | None, state: Members, approver: Role) -> OwnRequest | None:
     if known is not None and event.version <= known.version:
         return None  # old news needs nobody's key
     checked = state.checked.get(event.user_id)
@@ -140,7 +139,7 @@ def _approved(event: MemberSet, known: Member | None, state: Members) -> OwnRequ
     if checked is None:
         return None
     request = state.requests.get(checked.request_id)
-    fits = decide.approves(checked, request, event, state.owners.get(event.account_id, ()))
+    fits = decide.approves(checked, request, event, state.approvers.get((event.account_id, approver), ()))
     return request if fits else None
 
 

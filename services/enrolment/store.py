@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from countersign.contract import Role
     from countersign.runtime.postgres import Connection
     from services.enrolment.model import Decided, MemberChanged
 
@@ -42,7 +43,10 @@ SELECT user_id, account_id, version, role, name, locale, removed_at IS NOT NULL 
   FROM member WHERE user_id = ANY($1::uuid[])
 """
 
-OWNERS = "SELECT account_id, user_id FROM member WHERE account_id = ANY($1::uuid[]) AND role = 'owner'"
+APPROVERS = """
+SELECT account_id, role, user_id FROM member
+ WHERE account_id = ANY($1::uuid[]) AND role IN ('owner', 'account_manager')
+"""
 
 REQUESTS = """
 SELECT r.request_id, r.account_id, r.user_id, r.action, r.digest, r.req, r.summary, r.member_id, r.member_fingerprint,
@@ -126,11 +130,11 @@ async def members(db: Connection, user_ids: Iterable[UUID]) -> dict[UUID, Member
     return {row["user_id"]: _member(row) for row in await db.fetch(MEMBERS, list(user_ids))}
 
 
-async def owners(db: Connection, account_ids: Iterable[UUID]) -> dict[UUID, set[UUID]]:
-    """Return the owners of these accounts."""
-    found: dict[UUID, set[UUID]] = {}
-    for row in await db.fetch(OWNERS, list(account_ids)):
-        found.setdefault(row["account_id"], set()).add(row["user_id"])
+async def approvers(db: Connection, account_ids: Iterable[UUID]) -> dict[tuple[UUID, Role], set[UUID]]:
+    """Return the owners and the account managers of these accounts."""
+    found: dict[tuple[UUID, Role], set[UUID]] = {}
+    for row in await db.fetch(APPROVERS, list(account_ids)):
+        found.setdefault((row["account_id"], row["role"]), set()).add(row["user_id"])
     return found
 
 

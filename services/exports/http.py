@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from countersign.client.clock import new_id
-from countersign.contract import Client, canonical
+from countersign.contract import Client, Digest, canonical, from_base64url
 from countersign.runtime import outbox
 from countersign.runtime.http import Problem, Route, body, parse_id, query_id, to_id
 from services.exports import contacts, store
@@ -34,11 +35,16 @@ if TYPE_CHECKING:
     from services.exports.model import Contact, Export
     from services.exports.settings import ExportsSettings
 
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # RFC 4648, section 5
 _TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")  # W3C Trace Context, section 3.2
 
 
 class Ask(BaseModel):
-    """The body of POST /v1/exports. The same `export_id` with the same body is the same export."""
+    """The body of POST /v1/exports. The same `export_id` with the same body is the same export.
+
+    `session` is base64url of the SHA-256 of the secret of the browser session that asks, never the secret: the file is
+    handed to that session alone.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -47,6 +53,7 @@ class Ask(BaseModel):
     list_id: UUID
     format: Format
     client: Client
+    session: Digest
     export_id: UUID | None = None
 
     def asking(self, export_id: UUID) -> store.Asking:
@@ -59,6 +66,7 @@ class Ask(BaseModel):
             list_id=self.list_id,
             format=self.format,
             asked=hashlib.sha256(asked).digest(),
+            session=from_base64url(self.session),
         )
 
 
@@ -178,7 +186,7 @@ class Routes:
         return asking, (self._requests.record(built, now, traceparent),)
 
     async def read(self, request: web.Request) -> web.StreamResponse:
-        """Answer what became of an export, to the account and user who asked for it."""
+        """Answer what became of an export, to the account, user and browser session that asked for it."""
         export, now = await self._one(request)
         return _json(_shown(export, now))
 
@@ -209,9 +217,11 @@ class Routes:
     async def _one(self, request: web.Request) -> tuple[Export, datetime]:
         export_id = parse_id(request)
         account_id, user_id = query_id(request, "account_id"), query_id(request, "user_id")
+        session = _session(request)
         async with self._pool.acquire() as db:
             found = await store.one(db, export_id, account_id, user_id)
-        if found is None:
+        # Another session of the same user gets the answer of an export that does not exist.
+        if found is None or not compare_digest(found[0].session, session):
             raise _not_here("export")
         return found
 
@@ -243,6 +253,16 @@ def _limit(text: str | None, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= most:
         raise Problem(400, "limit", f"limit: expected a number from 1 to {most}.")
     return int(text)
+
+
+def _session(request: web.Request) -> bytes:
+    """Return the SHA-256 in the required query parameter `session`. Raises Problem 400."""
+    given = request.query.get("session")
+    if given is None:
+        raise Problem(400, "missing", "session: missing in the query string.")
+    if not _DIGEST.fullmatch(given):
+        raise Problem(400, "session", "session: expected base64url of a SHA-256, 43 characters without padding.")
+    return from_base64url(given)
 
 
 def _traceparent(request: web.Request) -> str | None:

@@ -24,9 +24,10 @@ FORMAT_NAMES: Mapping[Format, str] = {"csv": "CSV", "jsonl": "JSON Lines"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """One export. `contacts` is the SHA-256 of its frozen contacts' ids; `expires_at` ends the state by itself.
+    """One export. `expires_at` ends the state by itself.
 
-    `req` names the bytes of the request that was published for it; None before there is one.
+    `contacts` is the SHA-256 of its frozen contacts' ids, `session` that of the secret of the browser session that
+    asked. `req` names the bytes of the request that was published for it; None before there is one.
     """
 
     export_id: UUID
@@ -37,6 +38,7 @@ class Export:
     format: Format
     rows: int
     contacts: bytes
+    session: bytes = field(repr=False)
     asked_at: datetime
     state: State
     reason: str | None
@@ -54,6 +56,7 @@ class Export:
             format=self.format,
             rows=self.rows,
             contacts=self.contacts,
+            session=self.session,
         )
 
     def summary(self) -> Summary:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.postgres import rows_of
@@ -25,8 +25,8 @@ SWEPT_ROWS_MAX = 1_000
 # A file of the largest size is written in seconds; a process that died is replaced by then.
 LEASE = "30 seconds"
 
-_COLUMNS = """export_id, account_id, user_id, list_id, list_name, format, rows, contacts, asked_at, state, reason,
-              retry_at, expires_at, req"""
+_COLUMNS = """export_id, account_id, user_id, list_id, list_name, format, rows, contacts, session, asked_at, state,
+              reason, retry_at, expires_at, req"""
 
 # Ids and content as of one snapshot, with their digest, in the statement that makes the export: nothing is between.
 ASK = f"""
@@ -36,9 +36,9 @@ WITH frozen AS (
       FROM contact WHERE list_id = $4::uuid
      ORDER BY name, contact_id LIMIT $8
     RETURNING position, contact_id)
-INSERT INTO export (export_id, account_id, user_id, list_id, list_name, format, asked, rows, contacts, asked_at, state,
-                    expires_at)
-SELECT $1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::text, $6::text, $7::bytea, count(*),
+INSERT INTO export (export_id, account_id, user_id, list_id, list_name, format, asked, session, rows, contacts,
+                    asked_at, state, expires_at)
+SELECT $1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::text, $6::text, $7::bytea, $10::bytea, count(*),
        sha256(coalesce(string_agg(uuid_send(contact_id), ''::bytea ORDER BY position), ''::bytea)),
        now(), 'waiting', now() + $9::interval
   FROM frozen
@@ -148,7 +148,7 @@ DELETE FROM spent_grant WHERE request_id IN (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """An export that is asked for. `asked` is the SHA-256 of the body."""
+    """An export that is asked for. `asked` is the SHA-256 of the body, `session` that of the session's secret."""
 
     export_id: UUID
     account_id: UUID
@@ -156,6 +156,7 @@ class Asking:
     list_id: UUID
     format: Format
     asked: bytes
+    session: bytes = field(repr=False)
 
 
 async def asked_before(db: Connection, export_id: UUID) -> bytes | None:
@@ -187,6 +188,7 @@ async def ask(db: Connection, asking: Asking, list_name: str, rows_max: int, wai
         asking.asked,
         rows_max + 1,
         wait,
+        asking.session,
     )
     assert row is not None
     return _export(row)

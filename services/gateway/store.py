@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from countersign.client import BuiltRequest
     from countersign.runtime.postgres import Connection, Pool
     from services.gateway.model import Try
+    from services.gateway.upstream import ExportOwner
 
 # One statement whether somebody has the address or not, so that both cost the same.
 PERSON = """
@@ -57,13 +58,14 @@ UPDATE password_try t SET full_until = t.full_until - b.every
   FROM unnest($1::bytea[], $2::interval[]) AS b (key, every) WHERE t.key = b.key
 """
 REMEMBER_EXPORT = """
-INSERT INTO export_asked (export_id, user_id, account_id, list_name, format, asked_at)
-VALUES ($1, $2, $3, $4, $5, now()) ON CONFLICT DO NOTHING
+INSERT INTO export_asked (export_id, user_id, account_id, session, list_name, format, asked_at)
+VALUES ($1, $2, $3, $4, $5, $6, now()) ON CONFLICT DO NOTHING
 """
 EXPORTS = """
 SELECT export_id, list_name, format, asked_at FROM export_asked
- WHERE user_id = $1 AND asked_at > now() - $2::interval ORDER BY asked_at DESC, export_id LIMIT 5
+ WHERE session = $1 AND asked_at > now() - $2::interval ORDER BY asked_at DESC, export_id LIMIT 5
 """
+ASKED_BY_USER = "SELECT EXISTS (SELECT FROM export_asked WHERE export_id = $1 AND user_id = $2)"
 SEED = """
 INSERT INTO person (user_id, account_id, email, name, password, staff)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
@@ -164,14 +166,21 @@ async def end(db: Connection | Pool, session_id: bytes) -> None:
     await db.execute("DELETE FROM session WHERE id = $1", session_id)
 
 
-async def remember_export(pool: Pool, export_id: UUID, session: Session, list_name: str, file_format: str) -> None:
+async def remember_export(pool: Pool, export_id: UUID, owner: ExportOwner, list_name: str, file_format: str) -> None:
     """Note an export, so that its page is found again."""
-    await pool.execute(REMEMBER_EXPORT, export_id, session.user_id, session.account_id, list_name[:200], file_format)
+    await pool.execute(
+        REMEMBER_EXPORT, export_id, owner.user_id, owner.account_id, owner.session, list_name[:200], file_format
+    )
 
 
-async def exports_of(pool: Pool, user_id: UUID) -> list[AskedExport]:
-    """Return the user's latest exports."""
-    return [AskedExport(**dict(row)) for row in await pool.fetch(EXPORTS, user_id, KEPT_EXPORTS)]
+async def exports_of(pool: Pool, session_id: bytes) -> list[AskedExport]:
+    """Return the latest exports that this session asked for."""
+    return [AskedExport(**dict(row)) for row in await pool.fetch(EXPORTS, session_id, KEPT_EXPORTS)]
+
+
+async def asked_by_user(pool: Pool, export_id: UUID, user_id: UUID) -> bool:
+    """Return True if a session of this user asked for the export within the last hour."""
+    return bool(await pool.fetchval(ASKED_BY_USER, export_id, user_id))
 
 
 async def places_of(pool: Pool, account_id: UUID) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import aiohttp
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from countersign.client.calls import whole_body
+from countersign.contract import base64url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,8 +177,25 @@ class Asked:
     retry_after: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class ExportOwner:
+    """Whose export it is: a user of an account, and the SHA-256 of the secret of the browser session that asked."""
+
+    account_id: UUID
+    user_id: UUID
+    session: bytes = field(repr=False)
+
+    def query(self) -> dict[str, str]:
+        """Return the three as the routes of exports take them."""
+        return {
+            "account_id": str(self.account_id),
+            "user_id": str(self.user_id),
+            "session": base64url(self.session),
+        }
+
+
 class Exports(Upstream):
-    """Asks exports, always on behalf of one user of one account."""
+    """Asks exports, always on behalf of one user of one account; about an export, on behalf of its owner."""
 
     async def lists(self, account_id: UUID) -> list[ContactList]:
         """Return the account's lists."""
@@ -196,14 +214,11 @@ class Exports(Upstream):
             return PagesUsed(reply.retry_after)
         return self._read(ContactPage, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
 
-    async def ask(
-        self, export_id: UUID, account_id: UUID, user_id: UUID, list_id: UUID, file_format: str, client: Client
-    ) -> Asked:
+    async def ask(self, export_id: UUID, owner: ExportOwner, list_id: UUID, file_format: str, client: Client) -> Asked:
         """Ask for an export. The same `export_id` with the same rest is the same export."""
         body = {
+            **owner.query(),
             "export_id": str(export_id),
-            "account_id": str(account_id),
-            "user_id": str(user_id),
             "list_id": str(list_id),
             "format": file_format,
             "client": client.model_dump(mode="json"),
@@ -221,18 +236,17 @@ class Exports(Upstream):
             case _:
                 raise UpstreamAway(f"exports answered {reply.status}")
 
-    async def export(self, export_id: UUID, account_id: UUID, user_id: UUID) -> Export | None:
-        """Return an export of this user, or None."""
-        query = {"account_id": str(account_id), "user_id": str(user_id)}
-        reply = await self._ask("GET", f"/v1/exports/{export_id}", query)
+    async def export(self, export_id: UUID, owner: ExportOwner) -> Export | None:
+        """Return an export that this session asked for, or None."""
+        reply = await self._ask("GET", f"/v1/exports/{export_id}", owner.query())
         return self._read(Export, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
 
-    async def file(self, export_id: UUID, account_id: UUID, user_id: UUID) -> File | None:
-        """Return the file while it is offered, else None."""
-        query = {"account_id": str(account_id), "user_id": str(user_id)}
+    async def file(self, export_id: UUID, owner: ExportOwner) -> File | None:
+        """Return the file while it is offered to this session, else None."""
+        url = f"{self._base}/v1/exports/{export_id}/file"
         try:
             async with self._session.get(
-                f"{self._base}/v1/exports/{export_id}/file", params=query, allow_redirects=False, timeout=_FILE_TIMEOUT
+                url, params=owner.query(), allow_redirects=False, timeout=_FILE_TIMEOUT
             ) as answer:
                 if answer.status != 200:  # noqa: PLR2004 - RFC 9110
                     return None

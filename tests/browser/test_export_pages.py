@@ -88,6 +88,29 @@ async def test_closing_the_page_loses_nothing(computer: Computers, household: Ho
         assert len((await _download(me)).splitlines()) == len(household.contacts) + 1
 
 
+async def test_another_browser_of_the_same_user_gets_neither_code_box_nor_file(
+    computer: Computers, household: Household
+) -> None:
+    """The file goes to the browser that asked; the other one is told so, and its start page lists nothing."""
+    address = new_address()
+    async with computer(address=address) as me, computer(address=address) as other:
+        await me.log_in(household.owner)
+        await me.ask_export(household)
+        export = me.page.url
+        await other.give_password(household.owner)
+        await other.signed_in(household.owner)
+        await expect(other.page.locator("text=Open")).to_have_count(0)
+        await other.page.goto(export)
+        await other.reads("This export belongs to another log-in")
+        await other.not_asked_for_code()
+        await me.give_code(await me.read_code(household.owner, nth=2))
+        await me.reads("Your file is ready")
+        for path in ("", "/file"):
+            await other.page.goto(export + path)
+            await other.reads("This export belongs to another log-in")
+        assert len((await _download(me)).splitlines()) == len(household.contacts) + 1
+
+
 async def test_cancelled_and_other_peoples_exports(computer: Computers, household: Household) -> None:
     """M8: a cancelled export says so; a colleague who knows its address sees nothing, and no code box."""
     address = new_address()

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import aiohttp
 import asyncpg
 
+from countersign.client import session_digest
 from countersign.contract import challenge_id_of
 from tests.support.events import a_client, a_member_set, an_access_requested, outgoing
 from tests.support.upstream import Upstream, upstream
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Ending = Literal["answer", "exhaust", "resend", "cancel", "expire"]
 DECIDED_WITHIN = 120.0  # seconds; whatever was killed is up again by then, and whatever hung has let go
 TEXT_PATIENCE = 6.0  # how long a person looks at the phone before they ask for another text or give up
+
+SESSION = session_digest("the secret of the one session that everybody here exports from")
 
 LET_EXPIRE = """
 UPDATE verifier.challenge SET expires_at = clock_timestamp() WHERE challenge_id = $1 AND closed_at IS NULL
@@ -180,6 +183,7 @@ class Driver:
             "format": "csv",
             "client": {"ip": computer, "locale": "en"},
             "export_id": str(export_id),
+            "session": SESSION,
         }
         status, content, _ = await self.call("POST", f"{self.fleet.url('exports')}/v1/exports", json=body)
         assert status == HTTPStatus.ACCEPTED, content
@@ -188,7 +192,7 @@ class Driver:
 
     async def fetch_file(self, person: Person, export_id: UUID) -> None:
         """Wait for an export's file and fetch it."""
-        who = {"account_id": str(person.account_id), "user_id": str(person.user_id)}
+        who = {"account_id": str(person.account_id), "user_id": str(person.user_id), "session": SESSION}
         url = f"{self.fleet.url('exports')}/v1/exports/{export_id}"
         until = _seconds() + DECIDED_WITHIN
         while (shown := (await self.call("GET", url, params=who))[1])["state"] != "ready":

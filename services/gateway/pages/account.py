@@ -29,7 +29,7 @@ class AccountPages:
         session = visitor.signed_in
         if session is None:
             return see_other("/login")
-        exports = await store.exports_of(self._gate.pool, session.user_id)
+        exports = await store.exports_of(self._gate.pool, visitor.session_id)
         return self._gate.pages.page(request, "home.html", exports=exports, here="home")
 
     async def account(self, request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from services.gateway import store
 from services.gateway.guard import Unfit, form_of
 from services.gateway.render import see_other
 from services.gateway.settings import origin_of
-from services.gateway.upstream import ContactPage, PagesUsed
+from services.gateway.upstream import ContactPage, ExportOwner, PagesUsed
 from services.gateway.visitor import VISITOR
 
 if TYPE_CHECKING:
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
 FORMATS = ("csv", "jsonl")
 
 
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
 def id_in(text: str) -> UUID:
-    """Return the UUID of an address or a form. Raises 404: nobody gets such an address from us."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise web.HTTPNotFound from None
+    """Return the UUID of an address or a form, as our pages write it. Raises 404 for any other spelling.
+
+    `UUID` itself also takes line ends, underscores and digits of other scripts, which would get into a redirect.
+    """
+    if not _ID.fullmatch(text):
+        raise web.HTTPNotFound
+    return UUID(text)
 
 
 class ContactPages:
@@ -81,12 +87,11 @@ class ContactPages:
         visitor = request[VISITOR]
         t = visitor.words
         client = Client(ip=visitor.ip, locale=t.language)
-        asked = await self._gate.exports.ask(
-            export_id, session.account_id, session.user_id, chosen.list_id, file_format, client
-        )
+        owner = ExportOwner(session.account_id, session.user_id, visitor.session_id)
+        asked = await self._gate.exports.ask(export_id, owner, chosen.list_id, file_format, client)
         match asked.outcome:
             case "taken":
-                await store.remember_export(self._gate.pool, export_id, session, chosen.name, file_format)
+                await store.remember_export(self._gate.pool, export_id, owner, chosen.name, file_format)
                 return see_other(f"/exports/{export_id}")
             case "no_list":
                 raise web.HTTPNotFound

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from services.gateway import store
 from services.gateway.guard import form_of
 from services.gateway.pages import code
 from services.gateway.pages.contacts import id_in
 from services.gateway.render import see_other
 from services.gateway.settings import origin_of
+from services.gateway.upstream import ExportOwner
 from services.gateway.visitor import VISITOR
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ LOOK_AGAIN_SECONDS = 2  # chosen: people who wait for a second or two
 
 
 class ExportPages:
-    """GET and POST /exports/{id}, GET /exports/{id}/file, for the user who asked for the export."""
+    """GET and POST /exports/{id}, GET /exports/{id}/file, for the browser session that asked for the export."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -37,9 +39,11 @@ class ExportPages:
         if session is None:
             return see_other("/login")
         export = await self._mine(request, session)
+        if export is None:
+            return await self._not_mine(request, session)
         if export.state != "waiting":
             return self._ended(request, session, export)
-        # Only the export's own user comes here: the request's id is the export's.
+        # Only the session that asked for the export comes here: the request's id is the export's.
         found = await self._gate.decisions.wait(export.export_id, 0)
         return self._waiting(request, session, export, found)
 
@@ -51,6 +55,8 @@ class ExportPages:
         if session is None:
             return see_other("/login")
         export = await self._mine(request, session)
+        if export is None:
+            return await self._not_mine(request, session)
         found = await self._gate.decisions.wait(export.export_id, 0)
         if found.state != "challenged" or found.challenge is None:
             return see_other(request.path)
@@ -71,16 +77,22 @@ class ExportPages:
         session = request[VISITOR].signed_in
         if session is None:
             return see_other("/login")
-        found = await self._gate.exports.file(_id(request), session.account_id, session.user_id)
+        found = await self._gate.exports.file(_id(request), _owner(request, session))
         if found is None:
             return see_other(f"/exports/{_id(request)}")
         return web.Response(body=found.content, headers=found.headers)
 
-    async def _mine(self, request: web.Request, session: Session) -> Export:
-        export = await self._gate.exports.export(_id(request), session.account_id, session.user_id)
-        if export is None:
+    async def _mine(self, request: web.Request, session: Session) -> Export | None:
+        return await self._gate.exports.export(_id(request), _owner(request, session))
+
+    async def _not_mine(self, request: web.Request, session: Session) -> web.Response:
+        """Say that another session of this user asked for it. Raises 404 where none did."""
+        if not await store.asked_by_user(self._gate.pool, _id(request), session.user_id):
             raise web.HTTPNotFound
-        return export
+        title = request[VISITOR].words("export.elsewhere_title")
+        return self._gate.pages.page(
+            request, "export.html", 404, state="elsewhere", title=title, facts=None, here="contacts"
+        )
 
     def _waiting(self, request: web.Request, session: Session, export: Export, found: RequestState) -> web.Response:
         match found.state:
@@ -129,6 +141,10 @@ class ExportPages:
             here="contacts",
             **context,
         )
+
+
+def _owner(request: web.Request, session: Session) -> ExportOwner:
+    return ExportOwner(session.account_id, session.user_id, request[VISITOR].session_id)
 
 
 def _id(request: web.Request) -> UUID:

@@ -159,6 +159,49 @@ async def test_a_role_that_was_not_approved_is_not_held(desk: Desk) -> None:
     assert row["role"] == "owner"
 
 
+@pytest.mark.parametrize("way", ["new", "raised", "back again", "another account"])
+async def test_nobody_becomes_an_account_manager_without_a_code(desk: Desk, way: str) -> None:
+    """A member_set alone gives no role, with two-factor off too: not to somebody new, raised, back, or elsewhere."""
+    staff_id, manager_id = await desk.account()
+    await desk.db.execute("UPDATE member SET role = 'account_manager' WHERE user_id = $1", manager_id)
+    user_id, account_id = uuid4(), uuid4() if way == "another account" else staff_id
+    if way == "raised":
+        account_id = uuid4()
+        await desk.fold(a_set(account_id, user_id, 1, role="owner"))
+    if way == "back again":
+        user_id = manager_id
+        await desk.fold(a_member_removed(account_id=staff_id, user_id=manager_id, version=8))
+    await desk.fold(a_set(account_id, user_id, 9, role="account_manager", name="Mallory"))
+    row = await desk.protection(user_id)
+    assert (row and row["role"]) == ("owner" if way == "raised" else None)
+    assert await desk.db.fetchval("SELECT pending_role FROM member WHERE user_id = $1", user_id) == "account_manager"
+
+
+@pytest.mark.parametrize("role", ["owner", "managed"])
+async def test_nobody_joins_the_account_of_the_account_managers_without_a_code(desk: Desk, role: Any) -> None:
+    """Under another role either, where no setting names the staff account."""
+    staff_id, manager_id = await desk.account()
+    await desk.db.execute("UPDATE member SET role = 'account_manager' WHERE user_id = $1", manager_id)
+    user_id = uuid4()
+    await desk.fold(a_set(staff_id, user_id, 1, role=role))
+    assert await desk.protection(user_id) is None
+
+
+async def test_an_account_manager_is_approved_by_an_account_managers_code(desk: Desk) -> None:
+    """By nobody else's: an owner cannot make an account manager of a member."""
+    account_id, owner_id = await desk.account()
+    user_id = uuid4()
+    await desk.fold(await desk.ask_for(a_set(account_id, user_id, 1, role="account_manager"), owner_id))
+    assert await desk.protection(user_id) is None
+    staff_id, manager_id = await desk.account()
+    await desk.db.execute("UPDATE member SET role = 'account_manager' WHERE user_id = $1", manager_id)
+    colleague_id = uuid4()
+    await desk.fold(await desk.ask_for(a_set(staff_id, colleague_id, 1, role="account_manager"), manager_id))
+    row = await desk.protection(colleague_id)
+    assert row is not None
+    assert row["role"] == "account_manager"
+
+
 @pytest.mark.parametrize("over", [{"action": "login"}, {"aud": "elsewhere"}, {"digest": "A" * 43}, {"amr": []}])
 async def test_a_grant_that_does_not_fit_leaves_the_member_waiting(desk: Desk, over: dict[str, Any]) -> None:
     """Of another action, audience or content, or without a code."""

@@ -6,13 +6,14 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import aiohttp
 import asyncpg
 
-from countersign.contract import AccessDenied, AccessGranted, AccessRequested, req_of
+from countersign.contract import AccessDenied, AccessGranted, AccessRequested, base64url, req_of
 from countersign.runtime.cloudevents import value_of, write
 from countersign.runtime.settings import Caller, HttpSettings, KafkaSettings, PostgresSettings
 from deploy.local.process import free_ports
@@ -52,10 +53,15 @@ class Customer:
     account_id: UUID = field(default_factory=uuid4)
     user_id: UUID = field(default_factory=uuid4)
     list_id: UUID = field(default_factory=uuid4)
+    session: bytes = field(default_factory=lambda: sha256(uuid4().bytes).digest())
     contact_ids: list[UUID] = field(default_factory=list)
 
     @property
     def who(self) -> dict[str, str]:
+        return {**self.user, "session": base64url(self.session)}
+
+    @property
+    def user(self) -> dict[str, str]:
         return {"account_id": str(self.account_id), "user_id": str(self.user_id)}
 
 

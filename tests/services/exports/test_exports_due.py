@@ -42,6 +42,7 @@ async def a_granted_export(exports: Exporting) -> Export:
         list_id=customer.list_id,
         format="csv",
         asked=b"a" * 32,
+        session=customer.session,
     )
     async with exports.pool.acquire() as db, db.transaction():
         export = await store.ask(db, asking, "Newsletter", 100, TEN)

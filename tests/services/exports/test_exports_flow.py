@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.client import ExportTerms, contacts_digest, export_digest
+from countersign.client import ExportTerms, contacts_digest, export_digest, session_digest
 from countersign.contract import Summary
 from tests.support.events import clock
 from tests.support.grants import Signer
@@ -67,6 +67,43 @@ async def test_a_file_holds_what_was_frozen_and_not_what_came_after(exports: Exp
     assert lines[0]["city"] == "=HYPERLINK(1)"
 
 
+async def test_the_file_goes_to_the_session_that_asked(exports: Exporting) -> None:
+    """Another session of the same user gets 404 before and after; the digest covers the session."""
+    customer = await exports.a_customer()
+    export_id = await exports.ask(customer)
+    request = await exports.requested(export_id)
+    elsewhere = {**customer.user, "session": session_digest("another session of the same user")}
+    paths = (f"/v1/exports/{export_id}", f"/v1/exports/{export_id}/file")
+    assert [(await exports.call("GET", path, params=elsewhere)).status for path in paths] == [404, 404]
+    await exports.publish(exports.granted(request))
+    await exports.becomes(customer, export_id, "ready")
+    assert [(await exports.call("GET", path, params=elsewhere)).status for path in paths] == [404, 404]
+    assert (await exports.file(customer, export_id)).status == 200
+    again = exports.body(customer, export_id=str(export_id), session=elsewhere["session"])
+    assert (await exports.call("POST", "/v1/exports", json=again)).status == 409
+
+
+async def test_a_grant_for_another_session_writes_nothing(exports: Exporting) -> None:
+    """Approved in one browser, it opens nothing in another."""
+    customer = await exports.a_customer()
+    export_id = await exports.ask(customer)
+    request = await exports.requested(export_id)
+    terms = ExportTerms(
+        export_id=export_id,
+        account_id=customer.account_id,
+        user_id=customer.user_id,
+        list_id=customer.list_id,
+        format="csv",
+        rows=3,
+        contacts=contacts_digest(customer.contact_ids),
+        session=bytes(32),
+    )
+    digest = export_digest(terms, request.summary)
+    await exports.publish(exports.granted(request.model_copy(update={"digest": digest})))
+    assert (await exports.dead(export_id)).startswith("digest")
+    assert (await exports.read(customer, export_id))["state"] == "waiting"
+
+
 @pytest.mark.parametrize("reason", ["code.exhausted", "number.recent", "member.unknown", "sms.suppressed"])
 async def test_a_denied_export_says_why_and_keeps_no_contacts(exports: Exporting, reason: str) -> None:
     """With `retry_at` where there is one."""
@@ -104,6 +141,7 @@ async def test_the_digest_is_made_of_the_row_alone(exports: Exporting) -> None:
         format="csv",
         rows=3,
         contacts=contacts_digest(customer.contact_ids),
+        session=customer.session,
     )
     assert first.digest == export_digest(terms, first.summary)
 

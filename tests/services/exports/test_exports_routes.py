@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers
 
 ID = str(uuid4())
-WHO = {"account_id": str(uuid4()), "user_id": str(uuid4())}
+WHO = {"account_id": str(uuid4()), "user_id": str(uuid4()), "session": "A" * 43}
 EVERY_ROUTE = [
     ("GET", f"/v1/accounts/{ID}/lists"),
     ("GET", f"/v1/lists/{ID}/contacts"),
@@ -55,6 +55,8 @@ async def test_every_route_asks_for_the_right_bearer(exports: Exporting, method:
         f"/v1/exports/{ID}?account_id={{}}&user_id={ID}",
         f"/v1/exports/{ID}?account_id={ID}&user_id={{}}",
         f"/v1/exports/{ID}/file?account_id={ID}&user_id={{}}",
+        f"/v1/exports/{ID}?account_id={ID}&user_id={ID}&session={{}}",
+        f"/v1/exports/{ID}/file?account_id={ID}&user_id={ID}&session={{}}",
     ],
 )
 async def test_an_id_that_is_none_is_400(exports: Exporting, path: str, bad: str) -> None:
@@ -66,8 +68,12 @@ async def test_an_id_that_is_none_is_400(exports: Exporting, path: str, bad: str
 
 @pytest.mark.parametrize("path", [f"/v1/lists/{ID}/contacts", f"/v1/exports/{ID}", f"/v1/exports/{ID}/file"])
 async def test_account_and_user_are_asked_for(exports: Exporting, path: str) -> None:
-    """A page or a file is somebody's."""
+    """A page or a file is somebody's; an export is one browser session's."""
     for query in ({}, {"account_id": WHO["account_id"]}, {"user_id": WHO["user_id"]}):
+        answer = await exports.call("GET", path, params=query)
+        assert (answer.status, answer.body["type"]) == (400, "urn:countersign:problem:missing")
+    if "/exports/" in path:
+        query = {name: value for name, value in WHO.items() if name != "session"}
         answer = await exports.call("GET", path, params=query)
         assert (answer.status, answer.body["type"]) == (400, "urn:countersign:problem:missing")
 
@@ -95,6 +101,11 @@ BODY: dict[str, Any] = {**WHO, "list_id": ID, "format": "csv", "client": {"ip": 
         ({**BODY, "client": {"ip": "fe80::1%eth0"}}, 422, "client.ip"),
         ({**BODY, "client": {"locale": "\x00"}}, 422, "client.locale"),
         ({**BODY, "export_id": "again"}, 422, "export_id"),
+        ({name: value for name, value in BODY.items() if name != "session"}, 422, "session"),
+        ({**BODY, "session": None}, 422, "session"),
+        ({**BODY, "session": "A" * 42}, 422, "session"),
+        ({**BODY, "session": "A" * 43 + "="}, 422, "session"),
+        ({**BODY, "session": "A" * 43 + "\n"}, 422, "session"),
         ({**BODY, "rows": 3}, 422, "rows"),
         (BODY, 404, None),
     ],

@@ -71,6 +71,7 @@ def some_terms(**over: Any) -> ExportTerms:
         "format": "csv",
         "rows": 2,
         "contacts": contacts_digest([UUID(int=5), UUID(int=6)]),
+        "session": b"s" * 32,
     }
     return ExportTerms(**{**terms, **over})
 
@@ -86,6 +87,7 @@ def some_terms(**over: Any) -> ExportTerms:
         {"rows": 3},
         {"contacts": contacts_digest([UUID(int=6), UUID(int=5)])},
         {"contacts": contacts_digest([UUID(int=5)])},
+        {"session": b"t" * 32},
     ],
 )
 def test_changing_anything_of_an_export_makes_it_another(over: dict[str, Any]) -> None:

@@ -80,7 +80,7 @@ def an_approval(request: OwnRequest, **over: Any) -> Approval:
 )
 def test_only_a_higher_version_is_news(known: Member | None, version: int, applied: bool) -> None:
     """For sets and removals alike, after a removal too."""
-    changed = decide.set_member(a_set(version=version), known, two_factor=False)
+    changed = decide.set_member(a_set(version=version), known, needs_code=False)
     assert (changed is not None) is applied
     removed = decide.remove_member(a_member_removed(account_id=ACCOUNT, user_id=USER, version=version), known)
     assert (removed is not None) is applied
@@ -92,7 +92,7 @@ def test_only_a_higher_version_is_news(known: Member | None, version: int, appli
 def test_a_user_never_moves_to_another_account(version: int) -> None:
     """Old news or not: it is a conflict."""
     with pytest.raises(OffContract, match="account_id"):
-        decide.set_member(a_set(account_id=uuid4(), version=version), a_member(), two_factor=False)
+        decide.set_member(a_set(account_id=uuid4(), version=version), a_member(), needs_code=False)
     with pytest.raises(OffContract, match="account_id"):
         decide.remove_member(a_member_removed(user_id=USER, version=version), a_member())
 
@@ -112,16 +112,16 @@ def test_a_user_never_moves_to_another_account(version: int) -> None:
     ],
 )
 def test_on_a_protected_account_what_gives_more_waits_for_the_owners_code(held: Any, wanted: Any, waits: bool) -> None:
-    """Adding, re-adding and raising; not renaming and lowering. Off, nothing waits."""
+    """Adding, re-adding and raising; not renaming and lowering. Where no code is needed, nothing waits."""
     event, known = a_set(role=wanted), a_member(held)
-    changed = decide.set_member(event, known, two_factor=True)
+    changed = decide.set_member(event, known, needs_code=True)
     assert changed is not None
     asked = Profile(event.role, event.name, event.locale)
     if waits:
         assert changed.member == Member(USER, ACCOUNT, 5, known.profile, pending=asked)
     else:
         assert changed.member == Member(USER, ACCOUNT, 5, asked)
-    off = decide.set_member(event, known, two_factor=False)
+    off = decide.set_member(event, known, needs_code=False)
     assert off is not None
     assert off.member == Member(USER, ACCOUNT, 5, asked)
 
@@ -131,18 +131,18 @@ def test_an_approved_set_is_applied_and_spends_its_grant() -> None:
     event = a_set()
     request = a_request(event)
     known = a_member(None, removed=True, pending=Profile("managed", "Ada Byron"))
-    changed = decide.set_member(event, known, two_factor=True, approved=request)
+    changed = decide.set_member(event, known, needs_code=True, approved=request)
     assert changed is not None
     assert changed.member == Member(USER, ACCOUNT, 5, Profile("managed", event.name, event.locale))
     assert changed.spent == request.request_id
-    renamed = decide.set_member(event, a_member(), two_factor=True, approved=request)
+    renamed = decide.set_member(event, a_member(), needs_code=True, approved=request)
     assert renamed is not None
     assert renamed.spent is None
 
 
 def test_a_removed_member_who_waits_is_still_removed() -> None:
     """What waits is no membership."""
-    changed = decide.set_member(a_set(), a_member(None, removed=True), two_factor=True)
+    changed = decide.set_member(a_set(), a_member(None, removed=True), needs_code=True)
     assert changed is not None
     assert changed.member.removed
     assert changed.member.profile is None
@@ -161,10 +161,31 @@ def test_account_managers_are_the_members_of_the_staff_account(role: Any, in_sta
     """Nobody becomes one elsewhere, whoever says so."""
     staff = ACCOUNT if in_staff else uuid4()
     if taken:
-        assert decide.set_member(a_set(role=role), None, two_factor=False, staff_account_id=staff) is not None
+        assert decide.set_member(a_set(role=role), None, needs_code=False, staff_account_id=staff) is not None
     else:
         with pytest.raises(OffContract, match="role"):
-            decide.set_member(a_set(role=role), None, two_factor=False, staff_account_id=staff)
+            decide.set_member(a_set(role=role), None, needs_code=False, staff_account_id=staff)
+
+
+@pytest.mark.parametrize(
+    ("role", "staff_account_id", "two_factor", "has_managers", "needed"),
+    [
+        ("owner", None, False, False, False),
+        ("owner", uuid4(), False, False, False),
+        ("owner", None, True, False, True),
+        ("account_manager", None, False, False, True),
+        ("account_manager", ACCOUNT, False, False, True),
+        ("managed", ACCOUNT, False, False, True),
+        ("owner", None, False, True, True),
+    ],
+)
+def test_membership_of_staff_always_needs_a_code(
+    role: Any, staff_account_id: Any, two_factor: bool, has_managers: bool, needed: bool
+) -> None:
+    """However the staff account is known: by the setting, the role or its members; two-factor on or off."""
+    event = a_set(role=role)
+    found = decide.needs_code(event, staff_account_id, two_factor=two_factor, has_managers=has_managers)
+    assert found is needed
 
 
 def test_the_grant_of_this_very_set_approves_it() -> None:

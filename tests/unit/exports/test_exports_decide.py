@@ -34,6 +34,7 @@ def an_export(**over: Any) -> Export:
         "format": "csv",
         "rows": 1,
         "contacts": contacts_digest([UUID(int=5)]),
+        "session": b"s" * 32,
         "asked_at": NOON,
         "state": "waiting",
         "reason": None,
@@ -114,6 +115,7 @@ def test_an_export_that_is_not_ours_is_passed_over() -> None:
         {"rows": 2},
         {"contacts": contacts_digest([UUID(int=6)])},
         {"list_name": "Customers"},
+        {"session": b"t" * 32},
     ],
 )
 def test_a_grant_for_other_parameters_is_a_dead_letter(over: dict[str, Any]) -> None:
