@@ -12,7 +12,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from countersign.runtime import brake
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.batch import Batch, Stopping
-from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.fetching import FETCH_MS, Fetching, letter_of, record_of
 
 if TYPE_CHECKING:
@@ -208,10 +208,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
-                self._health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+                self._health.tell("postgres.brakes", reason_of(error))
                 await asyncio.sleep(backoff.next())
                 continue
-            self._health.tell("postgres", None)
+            self._health.tell("postgres.brakes", None)
             self._braked = {TopicPartition(topic, number): reason for (topic, number), reason in rows.items()}
             self._pause(consumer)
             self._brakes_epoch = epoch
