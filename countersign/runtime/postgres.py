@@ -143,6 +143,7 @@ async def _connect_once(dsn: str, service: str) -> asyncpg.Connection[asyncpg.Re
     return await asyncpg.connect(
         dsn,
         timeout=CONNECT_SECONDS_MAX,
+        command_timeout=None,  # a migration takes as long as it takes
         server_settings=_server_settings(service),
         target_session_attrs=_WRITABLE,
     )
