@@ -26,6 +26,7 @@ from countersign import client
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.client.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
+from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import Event, findings, write, write_raw
 
 if TYPE_CHECKING:
@@ -174,7 +175,12 @@ def _show(outgoing: Outgoing, authorises: dict[str, Any] | None, out: TextIO) ->
 
 
 async def _publish(bootstrap: str, outgoing: Outgoing) -> tuple[int, int]:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        request_timeout_ms=_SECONDS * 1000,
+        metadata_max_age_ms=METADATA_AGE_MS,
+    )
     try:
         async with asyncio.timeout(_SECONDS):
             await producer.start()

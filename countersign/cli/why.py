@@ -80,7 +80,7 @@ async def _letters(dsn: str, chosen: argparse.Namespace) -> tuple[Sequence[str],
     wanted = str(chosen.request_id) if chosen.request_id is not None else None
     try:
         async with asyncio.timeout(_SECONDS):
-            db = await asyncpg.connect(dsn)
+            db = await asyncpg.connect(dsn, timeout=_SECONDS, command_timeout=_SECONDS)
             try:
                 schemas = [row["nspname"] for row in await db.fetch(READABLE, list(get_args(Service)))]
                 found = []

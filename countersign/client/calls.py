@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
 _ANSWERED_IN_SECONDS = 10.0
+_TIMEOUT = aiohttp.ClientTimeout(total=_ANSWERED_IN_SECONDS, sock_connect=2)
 _BODY_BYTES_MAX = 256 * 1024
 
 
@@ -83,7 +84,7 @@ class Caller:
     ) -> Reply:
         """Return the answer unless it is a failure of the verifier or of the caller. Redirects are not followed."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers)
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT)
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=2)
         url = self._base_url + path
         try:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from countersign.client.clock import new_id, system_clock
 from countersign.client.digests import authorised_digest
 from countersign.contract import AccessRequested, Action, Client, Summary, req_of
+from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import value_of, write
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class AccessRequests:
                     bootstrap_servers=settings.bootstrap_servers,
                     enable_idempotence=True,
                     linger_ms=0,
+                    metadata_max_age_ms=METADATA_AGE_MS,
                     request_timeout_ms=int(settings.submit_seconds * 1000),
                     **settings.options,
                 )

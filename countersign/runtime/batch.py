@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.brake import Tally
 from countersign.runtime.dead_letter import DeadLetter
-from countersign.runtime.errors import Kind, OffContract, kind_of
+from countersign.runtime.errors import Kind, OffContract, kind_of, reason_of
 from countersign.runtime.fold import Folded, absorb, rounds
 
 if TYPE_CHECKING:
@@ -191,13 +191,13 @@ class Folder:
                 if self._stopping:
                     raise Stopping from error
                 self.waiting_for_server = True
-                self._health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+                self._health.tell("postgres.folds", reason_of(error))
                 self._log.warning("fold_waits", topic=fold.topic, error=type(error).__name__)
                 await asyncio.sleep(backoff.next())
                 continue
             if self.waiting_for_server:
                 self.waiting_for_server = False
-                self._health.tell("postgres", None)
+                self._health.tell("postgres.folds", None)
             self._publisher.hand(folded.due)
             return folded
 

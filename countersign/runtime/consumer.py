@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime import brake
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.batch import Batch, Stopping
-from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.fetching import FETCH_MS, Fetching, letter_of, record_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ HEARTBEAT_MS = 500
 # How long they wait for one that has gone without a word: static members do not say goodbye. One that is only slow
 # stays a member for its session, and comes back into what was agreed without it.
 REBALANCE_MS_MIN = 2_000
+# A broker that does not answer is left for another after this. Who joins the group waits for the others on top of it.
+ANSWER_MS_MAX = 10_000
 # What one fetch brings of one partition: in a backlog each has its turn within seconds. A longer record still comes.
 PARTITION_BYTES_MAX = 256 * 1024
 
@@ -117,6 +120,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
                 await asyncio.sleep(backoff.next())
 
     def _new_consumer(self) -> AIOKafkaConsumer:
+        rebalance_ms = max(REBALANCE_MS_MIN, self._settings.session_timeout_ms // 3)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._settings.bootstrap_servers,
             group_id=f"countersign.{self._service}",
@@ -126,7 +130,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             auto_offset_reset="earliest",
             session_timeout_ms=self._settings.session_timeout_ms,
             heartbeat_interval_ms=HEARTBEAT_MS,
-            rebalance_timeout_ms=max(REBALANCE_MS_MIN, self._settings.session_timeout_ms // 3),
+            rebalance_timeout_ms=rebalance_ms,
+            request_timeout_ms=rebalance_ms + ANSWER_MS_MAX,
+            metadata_max_age_ms=METADATA_AGE_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
             fetch_max_wait_ms=FETCH_MS,
             max_partition_fetch_bytes=PARTITION_BYTES_MAX,
@@ -208,10 +214,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
-                self._health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+                self._health.tell("postgres.brakes", reason_of(error))
                 await asyncio.sleep(backoff.next())
                 continue
-            self._health.tell("postgres", None)
+            self._health.tell("postgres.brakes", None)
             self._braked = {TopicPartition(topic, number): reason for (topic, number), reason in rows.items()}
             self._pause(consumer)
             self._brakes_epoch = epoch

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.errors import Kind, ends_session, kind_of, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.health import Health
     from countersign.runtime.metrics import Metrics
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection, Link
@@ -57,13 +58,14 @@ AnyDue = Due[Any, Any]
 class DueLoop:
     """Runs one Due until the process stops; acts in flight are finished and settled first."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a loop needs is what the frame has
         self,
         due: AnyDue,
         *,
         taking: Link,
         settling: Link,
         publisher: Publisher,
+        health: Health,
         checkpoint: Checkpoint,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
@@ -72,9 +74,11 @@ class DueLoop:
         self._taking = taking
         self._settling = settling
         self._publisher = publisher
+        self._health = health
         self._checkpoint = checkpoint
         self._metrics = metrics
         self._log = log.bind(due=due.name)
+        self._part = f"postgres.due.{due.name}"
         self._stopping = False
         self._free = asyncio.Semaphore(due.parallel)
         self._in_hand = 0
@@ -105,9 +109,11 @@ class DueLoop:
             except Exception as error:  # noqa: BLE001 - told by kind below
                 self._taking.drop()
                 self._told(error, "due_take_failed")
+                self._say_unready(error)
                 await self._due.waker.wait(backoff.next())
                 continue
             backoff.reset()
+            self._health.tell(self._part, None)
             if items:
                 await self._checkpoint(f"{self._due.name}.claimed")
             for item in items:
@@ -177,6 +183,11 @@ class DueLoop:
         await self._checkpoint(f"{self._due.name}.settled")
         self._publisher.hand(due)
         self._metrics.due_settled.labels(self._due.name).inc(len(done))
+
+    def _say_unready(self, error: Exception) -> None:
+        """Say in /readyz that this work rests, if the database is the reason."""
+        if ends_session(error):
+            self._health.tell(self._part, reason_of(error))
 
     def _told(self, error: Exception, event: str) -> None:
         if kind_of(error) is Kind.INFRASTRUCTURE:

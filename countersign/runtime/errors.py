@@ -41,6 +41,10 @@ class KeyUnknown(Exception):  # noqa: N818 - may mend itself when the key arrive
         self.key_id = key_id
 
 
+class ReadOnlyServerError(ConnectionError):
+    """The session belongs to a standby, or to a server that was set to read-only."""
+
+
 class Kind(Enum):
     """What to do about it: wait and retry in place, or look for the record that caused it."""
 
@@ -69,3 +73,28 @@ def kind_of(error: BaseException) -> Kind:
         return Kind.INFRASTRUCTURE if gone else Kind.BUG
     known = (OSError, asyncio.TimeoutError, asyncpg.InternalClientError, KafkaError)
     return Kind.INFRASTRUCTURE if isinstance(error, known) else Kind.BUG
+
+
+# Errors of a statement that leave its session as good as before: rolled back, locked, cancelled, out of resources.
+_SESSION_IS_WELL = ("40", "53", "55", "57014")
+
+
+def ends_session(error: BaseException) -> bool:
+    """Return True if the session on which this error was met must be closed and not be used again."""
+    if kind_of(error) is not Kind.INFRASTRUCTURE or isinstance(error, KafkaError):
+        return False
+    state = str(getattr(error, "sqlstate", None) or "")
+    return not (isinstance(error, asyncpg.PostgresError) and state.startswith(_SESSION_IS_WELL))
+
+
+def takes_no_writes(error: BaseException) -> bool:
+    """Return True if the error means that the server at the other end is a standby, or is set to read-only."""
+    kinds = (asyncpg.ReadOnlySQLTransactionError, asyncpg.TargetServerAttributeNotMatched, ReadOnlyServerError)
+    return isinstance(error, kinds)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return for /readyz, in words, why PostgreSQL cannot be used."""
+    if takes_no_writes(error):
+        return "PostgreSQL takes no writes: the server that we reach is a standby or is set to read-only"
+    return f"PostgreSQL does not answer: {type(error).__name__}"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from countersign.runtime.batch import Folder
 from countersign.runtime.consumer import Worker
 from countersign.runtime.due import AnyDue, DueLoop
-from countersign.runtime.errors import Kind, kind_of
-from countersign.runtime.postgres import Link
+from countersign.runtime.errors import Kind, kind_of, reason_of
+from countersign.runtime.postgres import Link, require_writable_pool
 from countersign.runtime.publisher import LeftOver
 from countersign.runtime.redrive import Redrives
 from countersign.runtime.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from countersign.runtime.frame import Frame, Parts
 
@@ -36,6 +36,7 @@ class Machine:
         self.metrics = frame.metrics
         self.publisher = frame.publisher
         self._links: list[Link] = []
+        self._quiet_links: Sequence[Link] = ()
         self.worker: Worker | None = None
         self._watchdog: Watchdog | None = None
         if parts.folds:
@@ -49,9 +50,11 @@ class Machine:
 
     def _make_worker(self) -> None:
         frame = self._frame
+        small, bulk, brakes = self._link(), self._link(keeps_plans=False), self._link()
+        self._quiet_links = (small, bulk, brakes)
         folder = Folder(
-            link=self._link(),
-            bulk=self._link(keeps_plans=False),
+            link=small,
+            bulk=bulk,
             publisher=frame.publisher,
             health=frame.health,
             metrics=frame.metrics,
@@ -64,7 +67,7 @@ class Machine:
             settings=frame.settings.kafka,
             folds=self._parts.folds,
             folder=folder,
-            link=self._link(),
+            link=brakes,
             health=frame.health,
             metrics=frame.metrics,
             checkpoint=frame.checkpoint,
@@ -86,6 +89,7 @@ class Machine:
             taking=self._link(),
             settling=self._link(),
             publisher=self._frame.publisher,
+            health=self._frame.health,
             checkpoint=self._frame.checkpoint,
             metrics=self._frame.metrics,
             log=self._frame.log,
@@ -127,16 +131,20 @@ class Machine:
             await publishing
 
     async def _look_at_postgres(self) -> None:
-        """Tell the truth about the database also while nothing arrives."""
-        link = self._link()
+        """Tell the truth about the database also while nothing arrives, through the connections that serve.
+
+        The links of due work and of the publisher need no look: they write every few seconds.
+        """
         while True:
             try:
-                async with asyncio.timeout(ANSWER_SECONDS_MAX), link.use() as db:
-                    await db.execute("SELECT 1")
+                await require_writable_pool(self._frame.pool, ANSWER_SECONDS_MAX)
+                for link in self._quiet_links:
+                    async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                        await link.probe()
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
-                self._frame.health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+                self._frame.health.tell("postgres", reason_of(error))
             else:
                 self._frame.health.tell("postgres", None)
             await asyncio.sleep(LOOK_AT_POSTGRES_EVERY_SECONDS)

@@ -7,12 +7,12 @@ import hashlib
 import re
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
-from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
-from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.errors import Kind, kind_of, reason_of
+from countersign.runtime.pool import Plans, ServingPool, leave_as_it_is, require_writable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,50 +25,42 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 30.0
-# Decision 26. Left to itself the server plans our statements anew for each batch of one, at three times the cost of
-# running them. But a plan that is kept is that of the tables as they were: an empty one would be read whole for long.
-PLANS_KEPT_SECONDS = 10.0
-_IDLE_SECONDS_MAX = 600.0  # asyncpg closes a connection of a pool that is idle for half as long
+_IDLE_SECONDS_MAX = 300.0
+_QUERIES_MAX = 50_000  # a connection is replaced after that many
+# A session of a standby reads and refuses every write: of several servers in the address only the primary will do.
+_WRITABLE = "read-write"
 _PLAN_ONCE = {"plan_cache_mode": "force_generic_plan"}
 _NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
 async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
     """Return a pool for routes: at most 8 connections a process, as all services share one server."""
-    return await asyncpg.create_pool(
+    pool: Pool = ServingPool(
         dsn,
         min_size=1,
         max_size=size_max,
+        max_queries=_QUERIES_MAX,
+        max_inactive_connection_lifetime=_IDLE_SECONDS_MAX,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
         server_settings=_server_settings(service) | _PLAN_ONCE,
-        setup=_Plans().renew,
-        reset=_leave_as_it_is,
+        target_session_attrs=_WRITABLE,
+        setup=Plans().renew,
+        reset=leave_as_it_is,
     )
+    return await pool
 
 
-class _Plans:
-    """How old the oldest plan of each connection may be, by the id of its server process."""
+async def require_writable_pool(pool: Pool, seconds: float) -> None:
+    """Ask the pool that serves, as a route would, whether it can write.
 
-    def __init__(self) -> None:
-        self._since: dict[int, float] = {}
-
-    async def renew(self, connection: Connection) -> None:
-        """Discard plans that are too old. A connection that is new here has none."""
-        process_id, now = connection.get_server_pid(), monotonic()
-        if process_id not in self._since:
-            self._since = {known: since for known, since in self._since.items() if now - since < _IDLE_SECONDS_MAX}
-            self._since[process_id] = now
-        elif now - self._since[process_id] > PLANS_KEPT_SECONDS:
-            await connection.execute("DISCARD PLANS")
-            self._since[process_id] = now
-
-
-async def _leave_as_it_is(_connection: Connection) -> None:
-    """Let asyncpg end what was left of a transaction, and no more: we lock and set nothing beyond one.
-
-    It would reset every connection that comes back: one more round trip for each request.
+    Raises an infrastructure error within that many seconds if it cannot; the connection is then closed.
     """
+    async with asyncio.timeout(seconds), pool.acquire() as db:
+        await require_writable(db)
 
 
 def _server_settings(service: str) -> dict[str, str]:
@@ -97,7 +89,7 @@ class Link:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._one_at_a_time = asyncio.Lock()
         self._keeps_plans = keeps_plans
-        self._plans = _Plans()
+        self._plans = Plans()
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
@@ -118,10 +110,20 @@ class Link:
                 timeout=CONNECT_SECONDS_MAX,
                 command_timeout=STATEMENT_SECONDS_MAX,
                 server_settings=_server_settings(self._service) | (_PLAN_ONCE if self._keeps_plans else {}),
+                target_session_attrs=_WRITABLE,
             )
         if self._keeps_plans:
             await self._plans.renew(self._connection)
         return self._connection
+
+    async def probe(self) -> None:
+        """Drop an idle connection whose server takes no writes any more. One in use tells that by itself.
+
+        Raises an infrastructure error.
+        """
+        if self._connection is not None and not self._one_at_a_time.locked():
+            async with self.use() as db:
+                await require_writable(db)
 
     def drop(self) -> None:
         """Forget a connection that is in doubt; the server rolls its transaction back."""
@@ -137,13 +139,23 @@ class Link:
         self._connection = None
 
 
+async def _connect_once(dsn: str, service: str) -> asyncpg.Connection[asyncpg.Record]:
+    return await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_SECONDS_MAX,
+        command_timeout=None,  # a migration takes as long as it takes
+        server_settings=_server_settings(service),
+        target_session_attrs=_WRITABLE,
+    )
+
+
 async def migrate(dsn: str, service: str, log: structlog.typing.FilteringBoundLogger | None = None) -> list[str]:
     """Apply the migrations that the service's schema does not have yet, in order; return their names.
 
     Each is one transaction with its entry in `migration`; an advisory lock lets one process do it at a time.
     Raises RuntimeError when a migration that was applied has been changed since.
     """
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX, server_settings=_server_settings(service))
+    connection = await _connect_once(dsn, service)
     applied: list[str] = []
     try:
         await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", f"countersign.migrate.{service}")
@@ -195,11 +207,11 @@ def _sha256(text: str) -> str:
 async def reachable(dsn: str, service: str) -> str | None:
     """Return None if the database answers, else why not, in words."""
     try:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX, server_settings=_server_settings(service))
+        connection = await _connect_once(dsn, service)
         await connection.close()
     except Exception as error:
         if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, asyncpg.PostgresError):
-            return f"PostgreSQL does not answer: {type(error).__name__}"
+            return reason_of(error)
         raise
     return None
 

@@ -16,6 +16,7 @@ from aiokafka.errors import (
     UnsupportedForMessageFormatError,
 )
 
+from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime import outbox
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.waker import Waker
@@ -172,6 +173,7 @@ class Publisher:
                     linger_ms=0,
                     max_batch_size=128 * 1024,
                     request_timeout_ms=DELIVERY_MS_MAX,
+                    metadata_max_age_ms=METADATA_AGE_MS,
                 )
                 try:
                     await producer.start()

@@ -19,7 +19,7 @@ from countersign.runtime import logs, postgres
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.cloudevents import findings
-from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.frame import Frame, Limit, Parts, Service
 from countersign.runtime.health import Health, health_application
 from countersign.runtime.http import Site
@@ -104,7 +104,7 @@ async def _patient_pool(dsn: str, service: str, health: Health, log: structlog.t
         except Exception as error:
             if kind_of(error) is not Kind.INFRASTRUCTURE:
                 raise
-            health.tell("postgres", f"PostgreSQL does not answer: {type(error).__name__}")
+            health.tell("postgres", reason_of(error))
             log.warning("start_waits", error=type(error).__name__)
             await asyncio.sleep(backoff.next())
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka import AIOKafkaConsumer
 
+from countersign.metadata_age import METADATA_AGE_MS
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -35,7 +37,12 @@ class Watch:
         self._user_id = user_id
         self._seen: list[Seen] = []
         self._consumer = AIOKafkaConsumer(
-            "access.assessments.v1", "access.decisions.v1", bootstrap_servers=bootstrap, auto_offset_reset="latest"
+            "access.assessments.v1",
+            "access.decisions.v1",
+            bootstrap_servers=bootstrap,
+            auto_offset_reset="latest",
+            request_timeout_ms=20_000,
+            metadata_max_age_ms=METADATA_AGE_MS,
         )
 
     async def __aenter__(self) -> Self:

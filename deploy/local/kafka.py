@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from countersign.metadata_age import METADATA_AGE_MS
 from deploy.local.jars import JARS
 from deploy.local.process import Program, answers
 
@@ -63,7 +64,9 @@ def _format(properties: Path) -> None:
 
 
 async def _has_metadata(bootstrap: str) -> bool:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=2000)
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, request_timeout_ms=2000, metadata_max_age_ms=METADATA_AGE_MS
+    )
     try:
         await admin.start()
         described = await admin.describe_cluster()

@@ -48,6 +48,9 @@ class Phone:
         return texts[self._seen - 1]
 
     async def _texts(self) -> list[Text]:
-        async with aiohttp.ClientSession() as http, http.get(self._url) as answer:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http,
+            http.get(self._url) as answer,
+        ):
             sent = (await answer.json(content_type=None)).get("sns", {}).get("SMS", [])
         return [Text(one["phone_number"], one["message"]) for one in sent if one["phone_number"] == self._number]

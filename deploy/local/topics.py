@@ -9,6 +9,7 @@ import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from countersign.metadata_age import METADATA_AGE_MS
 from deploy.local.checkout import CHECKOUT
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def topics() -> list[Topic]:
 
 async def make_topics(bootstrap: str) -> list[str]:
     """Make the topics that are not there yet, and return their names."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, request_timeout_ms=20_000, metadata_max_age_ms=METADATA_AGE_MS
+    )
     await admin.start()
     try:
         missing = [NewTopic(t.name, t.partitions, 1, topic_configs=dict(t.config)) for t in topics()]

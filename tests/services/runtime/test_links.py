@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from countersign.runtime import postgres
+from countersign.runtime import pool
 from countersign.runtime.postgres import Link
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def test_plans_are_made_anew_after_a_while(kept: Link, monkeypatch: pytest
     db = await kept.get()
     db.add_query_logger(lambda record: said.append(record.query))
     await (await kept.get()).fetchval("SELECT 1")
-    monkeypatch.setattr(postgres, "PLANS_KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "PLANS_KEPT_SECONDS", 0.0)
     await (await kept.get()).fetchval("SELECT 2")
     await asyncio.sleep(0)  # asyncpg tells its loggers in the loop's next round
     assert said == ["SELECT 1", "DISCARD PLANS", "SELECT 2"]

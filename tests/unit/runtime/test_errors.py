@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.errors import Kind, ReadOnlyServerError, ends_session, kind_of, reason_of
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,43 @@ from countersign.runtime.errors import Kind, kind_of
 def test_the_kind_is_told_by_the_error(error: BaseException, kind: Kind) -> None:
     """Servers that are away are waited for; everything else is looked into."""
     assert kind_of(error) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (asyncpg.ReadOnlySQLTransactionError("x"), True),
+        (ReadOnlyServerError("x"), True),
+        (asyncpg.AdminShutdownError("x"), True),
+        (asyncpg.CannotConnectNowError("x"), True),
+        (asyncpg.ConnectionDoesNotExistError("x"), True),
+        (asyncpg.IdleInTransactionSessionTimeoutError("x"), True),
+        (asyncpg.PostgresIOError("x"), True),
+        (asyncpg.InterfaceError("connection is closed"), True),
+        (ConnectionResetError(), True),
+        (TimeoutError(), True),
+        (asyncpg.QueryCanceledError("x"), False),
+        (asyncpg.DeadlockDetectedError("x"), False),
+        (asyncpg.LockNotAvailableError("x"), False),
+        (asyncpg.DiskFullError("x"), False),
+        (asyncpg.UniqueViolationError("x"), False),
+        (KafkaConnectionError(), False),
+        (ZeroDivisionError(), False),
+    ],
+)
+def test_which_errors_end_a_session(error: BaseException, *, ends: bool) -> None:
+    """A session in doubt is closed; one whose statement alone failed is kept."""
+    assert ends_session(error) is ends
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (asyncpg.ReadOnlySQLTransactionError("x"), "PostgreSQL takes no writes"),
+        (asyncpg.TargetServerAttributeNotMatched("x"), "PostgreSQL takes no writes"),
+        (ConnectionRefusedError(), "PostgreSQL does not answer: ConnectionRefusedError"),
+    ],
+)
+def test_readiness_tells_a_standby_from_a_server_that_does_not_answer(error: BaseException, words: str) -> None:
+    """The one is mended at the address, the other at the server."""
+    assert reason_of(error).startswith(words)
