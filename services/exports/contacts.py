@@ -102,8 +102,15 @@ async def page(db: Connection, list_id: UUID, after: UUID | None, limit: int) ->
 
 
 def contact_of(row: Mapping[str, Any]) -> Contact:
-    """Read a row of `contact` or `frozen_contact`."""
-    return Contact(row["contact_id"], row["email"], row["name"], json.loads(row["attributes"]))
+    """Read a row of `contact` or `frozen_contact`. An attribute that is no text counts as its JSON, null as empty."""
+    attributes = {name: _text(value) for name, value in json.loads(row["attributes"]).items()}
+    return Contact(row["contact_id"], row["email"], row["name"], attributes)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 class _SeededContact(BaseModel, extra="allow"):

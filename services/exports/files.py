@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 
     from services.exports.model import Contact, Format
 
-# OWASP, CSV Injection: cells that begin so are formulas to a spreadsheet; the last four are the full-width forms.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-# Where numbers have a decimal comma, spreadsheets part cells at semicolons, tabs and line ends, quoted or not.
-_INNER_FORMULA = re.compile("(?<=[;\t\r\n])(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])")
+# OWASP, CSV Injection: cells that begin so are formulas to a spreadsheet, as are cells that begin with a tab or a line
+# end; the last four are the full-width forms.
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# Where numbers have a decimal comma, spreadsheets split cells at semicolons, tabs and line ends, quoted or not.
+_SEPARATORS = re.compile("([;\t\r\n])")
+# What cannot be a formula although it begins with a sign: one number, and a phone number in groups. Without a space
+# between two groups of digits a dash is a subtraction: a spreadsheet shows +1-800-555 as -1354.
+_NO_FORMULA = re.compile(r"[+-][0-9]+([.,][0-9]+)*|\+(?=.*[0-9]\)? \(?[0-9])[0-9 ().-]+", re.ASCII)
+# Line ends to some readers, which JSON lets pass unescaped: NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR.
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 CONTENT_TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8; header=present",  # RFC 4180, section 3
     "jsonl": "application/jsonl; charset=utf-8",
@@ -24,7 +30,10 @@ CONTENT_TYPES: dict[Format, str] = {
 
 
 def write_file(file_format: Format, contacts: Sequence[Contact]) -> bytes:
-    """Return the file, UTF-8: one contact a line, in the given order."""
+    """Return the file, UTF-8: one contact a line, in the given order. CSV begins with a byte order mark.
+
+    Without the mark spreadsheets read the bytes in the computer's own code page.
+    """
     match file_format:
         case "csv":
             return _csv(contacts)
@@ -33,9 +42,20 @@ def write_file(file_format: Format, contacts: Sequence[Contact]) -> bytes:
 
 
 def cell(text: str) -> str:
-    """Return the text as a cell: what would be a formula gets an apostrophe, which makes it text (OWASP)."""
-    safe = _INNER_FORMULA.sub("'", text)
-    return f"'{safe}" if safe.startswith(FORMULA_STARTS) else safe
+    """Return the text as a cell: what would be a formula gets an apostrophe, which makes it text (OWASP).
+
+    Signed numbers and phone numbers stay as they are.
+    """
+    first, *rest = (_part(part) for part in _SEPARATORS.split(text))
+    # A separator at the start is what OWASP names: tab and line ends.
+    start = "'" if not first and rest and rest[0] != ";" else ""
+    return start + first + "".join(rest)
+
+
+def _part(text: str) -> str:
+    if not text.startswith(_FORMULA_SIGNS) or _NO_FORMULA.fullmatch(text):
+        return text
+    return f"'{text}"
 
 
 def _csv(contacts: Sequence[Contact]) -> bytes:
@@ -47,7 +67,7 @@ def _csv(contacts: Sequence[Contact]) -> bytes:
     for contact in contacts:
         rest = (contact.attributes.get(name, "") for name in more)
         writer.writerow([cell(text) for text in (str(contact.contact_id), contact.email, contact.name, *rest)])
-    return written.getvalue().encode()
+    return written.getvalue().encode("utf-8-sig")
 
 
 def _json_lines(contacts: Sequence[Contact]) -> bytes:
@@ -60,4 +80,5 @@ def _json_lines(contacts: Sequence[Contact]) -> bytes:
         }
         for contact in contacts
     )
-    return "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines).encode()
+    text = "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines)
+    return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "jsonl"]
 State = Literal["waiting", "granted", "ready", "denied", "expired"]
+
+# What no event's text takes: control characters, separators of lines and paragraphs, halves of surrogate pairs.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # What the text says in place of the format's short name.
 FORMAT_NAMES: Mapping[Format, str] = {"csv": "CSV", "jsonl": "JSON Lines"}
@@ -60,8 +64,9 @@ class Export:
         )
 
     def summary(self) -> Summary:
-        """Return what the text shows."""
-        return Summary(what=self.list_name, rows=self.rows, format=FORMAT_NAMES[self.format])
+        """Return what the text shows: of the list's name what an event's text takes, cut to its 60 characters."""
+        what = " ".join(_UNFIT.sub(" ", self.list_name).split())[:60].strip()
+        return Summary(what=what or None, rows=self.rows, format=FORMAT_NAMES[self.format])
 
     def digest(self) -> str:
         """Return the digest that the grant must carry, from this row and nothing else."""

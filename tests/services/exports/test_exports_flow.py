@@ -40,7 +40,7 @@ async def test_an_export_waits_for_its_grant_and_offers_its_file(exports: Export
     ready = await exports.becomes(customer, export_id, "ready")
     assert ready["expires_at"] is not None
     file = await exports.file(customer, export_id)
-    rows = list(csv.DictReader(io.StringIO(file.body.decode(), newline="")))
+    rows = list(csv.DictReader(io.StringIO(file.body.decode("utf-8-sig"), newline="")))
     assert [row["email"] for row in rows] == ["c000@example.net", "c001@example.net", "c002@example.net"]
     assert file.headers["Content-Type"] == "text/csv; charset=utf-8; header=present"
     assert file.headers["Content-Disposition"].startswith("attachment; ")
@@ -59,7 +59,7 @@ async def test_a_file_holds_what_was_frozen_and_not_what_came_after(exports: Exp
     for export_id in (as_csv, as_lines):
         await exports.publish(exports.granted(await exports.requested(export_id)))
         await exports.becomes(customer, export_id, "ready")
-    told = (await exports.file(customer, as_csv)).body.decode()
+    told = (await exports.file(customer, as_csv)).body.decode("utf-8-sig")
     assert "changed" not in told
     assert [row["city"] for row in csv.DictReader(io.StringIO(told, newline=""))] == ["'=HYPERLINK(1)"] * 2
     lines = [json.loads(line) for line in (await exports.file(customer, as_lines)).body.decode().splitlines()]
@@ -124,7 +124,60 @@ async def test_an_empty_list_can_be_exported(exports: Exporting) -> None:
     export_id = await exports.ask(customer)
     await exports.publish(exports.granted(await exports.requested(export_id)))
     await exports.becomes(customer, export_id, "ready")
-    assert (await exports.file(customer, export_id)).body == b'"contact_id","email","name"\r\n'
+    assert (await exports.file(customer, export_id)).body == b'\xef\xbb\xbf"contact_id","email","name"\r\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Spring\u2028customers", "Spring customers"),
+        ("\u2029", None),
+        ("x" * 59 + " y", "x" * 59),
+        ("\u202eLTR \ufeff\U0001f600 \ue000\ufffe", "\u202eLTR \ufeff\U0001f600 \ue000\ufffe"),
+    ],
+)
+async def test_a_list_may_have_any_name(exports: Exporting, name: str, told: str | None) -> None:
+    """The text shows what a text can show; the page shows the name as it is."""
+    customer = await exports.a_customer(rows=1)
+    await exports.pool.execute("UPDATE contact_list SET name = $2 WHERE list_id = $1", customer.list_id, name)
+    export_id = await exports.ask(customer)
+    assert (await exports.read(customer, export_id))["list_name"] == name[:60]
+    request = await exports.requested(export_id)
+    assert request.summary.what == told
+    await exports.publish(exports.granted(request))
+    await exports.becomes(customer, export_id, "ready")
+
+
+async def test_a_contact_may_hold_anything(exports: Exporting) -> None:
+    """Separators of lines, marks of direction, attributes that are no text: in the page and in both files."""
+    customer = await exports.a_customer(rows=1)
+    odd = "a\u2028b\u2029c\x85d\u202ee\x00f".replace("\x00", "\x1b")
+    attributes = json.dumps({"age": 7, "tags": ["x"], "left": None, odd: odd})
+    await exports.pool.execute(
+        "UPDATE contact SET name = $2, email = $2, attributes = $3 WHERE list_id = $1",
+        customer.list_id,
+        odd,
+        attributes,
+    )
+    page = await exports.call("GET", f"/v1/lists/{customer.list_id}/contacts", params=customer.user)
+    assert page.body["contacts"][0]["name"] == odd
+    export_ids = [await exports.ask(customer, format=file_format) for file_format in ("csv", "jsonl")]
+    for export_id in export_ids:
+        await exports.publish(exports.granted(await exports.requested(export_id)))
+        await exports.becomes(customer, export_id, "ready")
+    as_csv, as_lines = [(await exports.file(customer, export_id)).body for export_id in export_ids]
+    (row,) = csv.DictReader(io.StringIO(as_csv.decode("utf-8-sig"), newline=""))
+    assert (row["name"], row[odd], row["age"], row["tags"], row["left"]) == (odd, odd, "7", '["x"]', "")
+    (line,) = as_lines.decode().splitlines()
+    assert {**json.loads(line), "contact_id": None} == {
+        "contact_id": None,
+        "name": odd,
+        "email": odd,
+        odd: odd,
+        "age": "7",
+        "tags": '["x"]',
+        "left": "",
+    }
 
 
 async def test_the_digest_is_made_of_the_row_alone(exports: Exporting) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.exports.files import FORMULA_STARTS, cell, write_file
+from services.exports.files import cell, write_file
 from services.exports.model import Contact
 from services.exports.settings import ExportsSettings, FileSettings, PageSettings, limits
 
@@ -24,8 +24,29 @@ ID = UUID(int=7)
     ("text", "written"),
     [
         ("=1+1", "'=1+1"),
-        ("+491701234567", "'+491701234567"),
-        ("-2", "'-2"),
+        ("+491701234567", "+491701234567"),
+        ("+49 151 2345678", "+49 151 2345678"),
+        ("+49 (0)151 234-5678", "+49 (0)151 234-5678"),
+        ("+1 (800) 555-0100", "+1 (800) 555-0100"),
+        ("-2", "-2"),
+        ("-12.50", "-12.50"),
+        ("-12,50", "-12,50"),
+        ("x;-12.50", "x;-12.50"),
+        ("+1-800-555-0100", "'+1-800-555-0100"),
+        ("-2+3", "'-2+3"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("+49 151 2+A1", "'+49 151 2+A1"),
+        ("+49 151 2*3", "'+49 151 2*3"),
+        ("+49 151 x", "'+49 151 x"),
+        ("+\u0664\u0669", "'+\u0664\u0669"),
+        ("--1", "'--1"),
+        ("+", "'+"),
+        ("-", "'-"),
+        ("- 1", "'- 1"),
+        ("-(1)", "'-(1)"),
+        ("-1-2", "'-1-2"),
+        ("+49 151 2\n=A1", "+49 151 2\n'=A1"),
         ("@SUM(A1)", "'@SUM(A1)"),
         ("\t=1", "'\t'=1"),
         ("\r=1", "'\r'=1"),
@@ -47,7 +68,7 @@ ID = UUID(int=7)
     ],
 )
 def test_formulas_become_text(text: str, written: str) -> None:
-    """OWASP, CSV Injection; everything else stays as it is."""
+    """OWASP, CSV Injection; everything else stays as it is, signed numbers and phone numbers too."""
     assert cell(text) == written
 
 
@@ -67,14 +88,24 @@ CONTACTS = st.lists(
 
 
 def read_csv(file: bytes) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(file.decode(), newline=""), strict=True))
+    return list(csv.reader(io.StringIO(file.decode("utf-8-sig"), newline=""), strict=True))
+
+
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# A sign and then nothing that computes anything but a number: no letter, no second operator.
+HARMLESS = re.compile('[+-][0-9][0-9 ().,]*(-[0-9 ()]+)*("|$)', re.ASCII)
+
+
+def is_formula(text: str) -> bool:
+    """Return True for what a spreadsheet might run."""
+    return text.startswith(FORMULAS) and not HARMLESS.match(text)
 
 
 @given(CONTACTS)
 def test_no_cell_of_any_list_is_a_formula_and_none_is_lost(contacts: list[Contact]) -> None:
     """Quotes, commas and line ends in the content end no cell early."""
     header, *rows = read_csv(write_file("csv", contacts))
-    assert not any(text.startswith(FORMULA_STARTS) for row in (header, *rows) for text in row)
+    assert not any(is_formula(text) or text.startswith(("\t", "\r", "\n")) for row in (header, *rows) for text in row)
     assert len(rows) == len(contacts)
     assert {len(row) for row in rows} <= {len(header)}
     for row, contact in zip(rows, contacts, strict=True):
@@ -86,19 +117,16 @@ def test_no_cell_of_any_list_is_a_formula_and_none_is_lost(contacts: list[Contac
 @given(CONTACTS)
 def test_no_cell_is_a_formula_to_a_reader_of_semicolons(contacts: list[Contact]) -> None:
     """Where numbers have a decimal comma, spreadsheets part at semicolons and line ends, and heed no inner quotes."""
-    file = write_file("csv", contacts).decode()
-    assert not any(part.startswith(FORMULAS) for part in re.split("[;\t\r\n]", file))
-
-
-FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+    file = write_file("csv", contacts).decode("utf-8-sig")
+    assert not any(is_formula(part) for part in re.split("[;\t\r\n]", file))
 
 
 @given(CONTACTS)
 def test_json_lines_carry_everything_as_it_is(contacts: list[Contact]) -> None:
     """One object a line, and a line is a line."""
     file = write_file("jsonl", contacts).decode()
-    lines = file.split("\n")
-    assert lines.pop() == ""
+    lines = file.splitlines()
+    assert file == "".join(f"{line}\n" for line in lines)
     parsed: list[dict[str, Any]] = [json.loads(line) for line in lines]
     assert parsed == [
         {**contact.attributes, "contact_id": str(contact.contact_id), "email": contact.email, "name": contact.name}
@@ -117,7 +145,14 @@ def test_attributes_that_only_some_contacts_have_leave_the_others_empty() -> Non
 def test_lines_end_as_the_rfc_says() -> None:
     """RFC 4180: CRLF, everything quoted, quotes doubled."""
     file = write_file("csv", [Contact(ID, 'a"b@example.net', "A")])
-    assert file == f'"contact_id","email","name"\r\n"{ID}","a""b@example.net","A"\r\n'.encode()
+    assert file == f'"contact_id","email","name"\r\n"{ID}","a""b@example.net","A"\r\n'.encode("utf-8-sig")
+
+
+def test_a_spreadsheet_is_told_that_a_csv_is_utf_8() -> None:
+    """By the byte order mark, or it shows another name; programs that read JSON Lines want none (RFC 8259, 8.1)."""
+    contacts = [Contact(ID, "chloe@example.net", "Chlo\u00e9")]
+    assert write_file("csv", contacts).startswith(b"\xef\xbb\xbf" + b'"contact_id"')
+    assert write_file("jsonl", contacts).startswith(b"{")
 
 
 @pytest.mark.parametrize(
