@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.stack import RunningStack, new_layout, starting_stack
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+_HERE = Path(__file__).parent
 _WORDS = {
     "environment": "from the environment (KAFKA_BOOTSTRAP_SERVERS, POSTGRES_DSN, SNS_URL)",
     "containers": "in containers, as Docker answers",
@@ -22,9 +24,28 @@ _WORDS = {
 }
 
 
-def pytest_report_header() -> str:
-    """Say which servers the run takes."""
-    return f"servers: {_WORDS[origin()]}"
+# Folders and files whose tests may run beside others. What else is run starts stacks, measures or takes servers away.
+_PARALLEL = ("unit", "services", "test_architecture.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse several workers on servers that the environment names: they would read each other's records."""
+    if getattr(config.option, "numprocesses", None) and origin() == "environment":
+        raise pytest.UsageError("the environment names one set of servers, so the tests cannot have several workers")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what may run beside other tests. Tests on the whole stack share one with those of the browser instead."""
+    fixtures = getattr(item, "fixturenames", ())
+    if "stack" not in fixtures and any(item.path.is_relative_to(_HERE / name) for name in _PARALLEL):
+        item.add_marker("parallel")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which servers the run takes, and how many workers there are."""
+    workers = getattr(config.option, "numprocesses", None)
+    sets = f"{workers} workers, each with servers of its own" if workers else "one test at a time"
+    return f"servers: {_WORDS[origin()]}\nworkers: {sets}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -42,7 +63,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def servers() -> AsyncIterator[Servers]:
-    """Kafka, PostgreSQL and a local SNS with topics, roles and migrations; one set for the whole run."""
+    """Kafka, PostgreSQL and a local SNS with topics, roles and migrations; one set for the whole run of a worker."""
     async with started_servers() as found:
         yield found
 
