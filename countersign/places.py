@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from countersign.contract.values import address_of
+from countersign.contract.hints import address_of
 
 if TYPE_CHECKING:
     from countersign.policy import PlaceRules

@@ -1,6 +1,7 @@
 """Check a message offline, as its readers would: nothing is sent, nothing is asked.
 
-Reads the value from a file, or from standard input with `-`. Without --headers the envelope is taken as right. With
+Reads the value from a file, or from standard input with `-`. Without --headers the envelope is taken as right. A line
+`repaired: ...` names a field that decides nothing and is not as the contract says: it is read, but better mended. With
 --authorises the digest is checked too, and the canonical JSON is printed that it must be the SHA-256 of.
 
 try:
@@ -47,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace, _around: Surroundings, out: TextIO) -> int:
-    """Print `fits`, or the cause that a dead letter would have."""
+    """Print `fits` and what is repaired, or the cause that a dead letter would have."""
     headers = _headers(chosen.headers)
     model = _model(chosen.type, headers)
     record = Record(model.topic, 0, 0, None, _bytes(chosen.file), headers or _envelope(model), _APPENDED)
@@ -60,6 +61,7 @@ def run(chosen: argparse.Namespace, _around: Surroundings, out: TextIO) -> int:
         out.write(f"refused: the headers say another type than {model.ce_type}\n")
         return 1
     out.write(f"fits {model.ce_type} on {model.topic}, key {incoming.event.record_key()}\n")
+    out.writelines(f"repaired: {repair.field}: {repair.words}\n" for repair in incoming.repairs)
     return _check_digest(incoming.event, chosen.authorises, out) if chosen.authorises else 0
 
 

@@ -27,7 +27,8 @@ from countersign.cli.surroundings import Failed, Surroundings
 from countersign.client.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.cloudevents import Event, findings, write, write_raw
+from countersign.runtime.cloudevents import Event, write_raw
+from countersign.runtime.findings import findings
 
 if TYPE_CHECKING:
     import argparse
@@ -154,7 +155,7 @@ def _digested(fields: dict[str, Any]) -> dict[str, Any] | None:
 def _outgoing(model: type[Event], fields: dict[str, Any], source: str, now: datetime, *, anyway: bool) -> Outgoing:
     value = json.dumps(fields).encode()
     try:
-        return write(model.model_validate_json(value), source=source, time=now)
+        return write_raw(model.model_validate_json(value), value, source=source, time=now)  # odd hints as they were set
     except ValidationError as error:
         if not anyway:
             told = "; ".join(findings(error))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from countersign.contract.values import (
     Action,
     Client,
+    ClientHint,
     DenialReason,
     Digest,
     KeyId,
@@ -17,9 +18,11 @@ from countersign.contract.values import (
     Place,
     Reason,
     Summary,
+    SummaryHint,
     Time,
 )
 from countersign.runtime.cloudevents import Event, Text
+from countersign.runtime.repairs import report_repair
 
 
 class _Access(Event):
@@ -45,17 +48,29 @@ class AccessRequested(_Access):
     `digest` is the SHA-256 of the canonical JSON of what is to be authorised, summary included: the grant carries it.
     """
 
+    # Writers give client and summary; a reader that is not given them takes empty ones.
+    model_config = ConfigDict(
+        json_schema_extra={"required": ["request_id", "account_id", "user_id", "action", "client", "digest", "summary"]}
+    )
+
     ce_type: ClassVar[str] = "countersign.access.requested.v1"
     topic: ClassVar[str] = "access.requests.v1"
 
-    client: Client
+    client: ClientHint = Field(default_factory=Client)
     """Where the request came from."""
     digest: Digest
     """base64url, without padding, of the SHA-256 of the canonical JSON (RFC 8785) of what is to be authorised."""
-    summary: Summary
+    summary: SummaryHint = Field(default_factory=Summary)
     """What the text shows beside the code; part of what the digest covers."""
     number_id: UUID | None = None
     """The number to send the code to, for `confirm_number`; null: the user's number in force, or else the given one."""
+
+    @model_validator(mode="after")
+    def _report_what_was_missing(self, info: ValidationInfo) -> Self:
+        for name in ("client", "summary"):
+            if name not in self.model_fields_set:
+                report_repair(info, name, "it was missing, an empty one was taken")
+        return self
 
 
 class AccessAssessed(_Access):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
+from countersign.contract.hints import NO_NAME, SHOWN_CHARACTERS_MAX, locale_hint, read_name
 from countersign.contract.values import Actor, Digest, Locale, Place, Role, Version
 from countersign.runtime.cloudevents import Event, Text
+from countersign.runtime.repairs import report_repair
 
 
 class _Member(Event):
@@ -31,16 +33,27 @@ class _Member(Event):
 class MemberSet(_Member):
     """A member as of `version`. Applied only if the version is higher than any seen for that user."""
 
+    # Writers give a name; a member whose name is missing is a member all the same.
+    model_config = ConfigDict(json_schema_extra={"required": ["account_id", "user_id", "version", "role", "name"]})
+
     ce_type: ClassVar[str] = "countersign.account.member_set.v1"
 
     role: Role
     """Account managers are the members of the one staff account."""
-    name: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+    name: Annotated[
+        Text, StringConstraints(min_length=1, max_length=SHOWN_CHARACTERS_MAX), BeforeValidator(read_name)
+    ] = Field(default_factory=lambda: NO_NAME)
     """As shown to others."""
-    locale: Locale | None = None
+    locale: Annotated[Locale | None, locale_hint("locale")] = None
     """The language the member reads, as a BCP 47 tag."""
     grant: Annotated[Annotated[str, StringConstraints(max_length=4096)] | None, Field(repr=False)] = None
     """The `manage_member` grant that a protected account's change needs; without it the member is kept as pending."""
+
+    @model_validator(mode="after")
+    def _report_what_was_missing(self, info: ValidationInfo) -> Self:
+        if "name" not in self.model_fields_set:
+            report_repair(info, "name", f"it was missing, {NO_NAME} is shown")
+        return self
 
 
 class MemberRemoved(_Member):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
@@ -14,26 +13,29 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    field_validator,
 )
 
-from countersign.runtime.cloudevents import Text, rfc3339
+from countersign.contract.hints import (
+    LOCALE_PATTERN,
+    ROWS_MAX,
+    SHOWN_CHARACTERS_MAX,
+    address_of,
+    locale_hint,
+    read_ip,
+    read_rows,
+    read_shown,
+)
+from countersign.runtime.cloudevents import Text
+from countersign.runtime.repairs import report_repair
+from countersign.runtime.times import rfc3339
 
 if TYPE_CHECKING:
+    from pydantic import ValidationInfo
     from pydantic.config import JsonDict
 
 
 def _from_text(value: object) -> object:
     return rfc3339(value) if isinstance(value, str) else value
-
-
-@lru_cache(1024)
-def address_of(text: str) -> IPv4Address | IPv6Address:
-    """Return the address. Raises ValueError.
-
-    One text is read several times on its way through a batch: as the event's, as its place, as the assessment's.
-    """
-    return ip_address(text)
 
 
 def _network(value: str) -> str:
@@ -83,7 +85,8 @@ DenialReason = Literal[
 Digest = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 KeyId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 ShortText = Annotated[Text, StringConstraints(max_length=60)]
-Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+Shown = Annotated[Text, StringConstraints(max_length=SHOWN_CHARACTERS_MAX)]
+Locale = Annotated[str, StringConstraints(pattern=LOCALE_PATTERN)]
 Country = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|001)$")]
 # A place is a network: the address cut by the policy, as text (`203.0.113.7/32`, `2001:db8:1:2::/64`).
 Place = Annotated[str, StringConstraints(pattern=r"^[0-9a-f.:]{2,45}/[0-9]{1,3}$"), AfterValidator(_network)]
@@ -99,32 +102,44 @@ class _Part(BaseModel):
 
 
 class Client(_Part):
-    """Where a request came from, as far as the gateway can vouch for it."""
+    """Where a request came from, as far as the gateway can vouch for it. What is odd in it is repaired."""
 
-    ip: Annotated[str, StringConstraints(max_length=45), Field(json_schema_extra=_IP_FORMATS)] | None = None
+    ip: Annotated[
+        Annotated[str, StringConstraints(max_length=45), Field(json_schema_extra=_IP_FORMATS)] | None,
+        BeforeValidator(read_ip),
+    ] = None
     """An IPv4 or IPv6 address without a zone; null: the gateway cannot vouch for one."""
-    locale: Locale | None = None
+    locale: Annotated[Locale | None, locale_hint("client.locale")] = None
     """The language the claimant reads, as a BCP 47 tag."""
-
-    @field_validator("ip")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value is not None:
-            address: IPv4Address | IPv6Address = _address(value)
-            if isinstance(address, IPv6Address) and address.scope_id is not None:
-                raise ValueError("expected an IP address without a zone")
-        return value
 
 
 class Summary(_Part):
-    """What the text must show, each at most 60 characters."""
+    """What the text must show, each at most 200 characters; a text shows about 60 of them. What is odd is repaired."""
 
-    what: ShortText | None = None
+    what: Annotated[Shown | None, BeforeValidator(read_shown)] = None
     """The name of the thing: a list, a member, a number's last digits."""
-    rows: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    rows: Annotated[Annotated[int, Field(ge=0, le=ROWS_MAX)] | None, BeforeValidator(read_rows)] = None
     """How many contacts leave."""
-    format: ShortText | None = None
+    format: Annotated[Shown | None, BeforeValidator(read_shown)] = None
     """As what: csv, jsonl."""
+
+
+def _client(value: object, info: ValidationInfo) -> object:
+    return value if isinstance(value, dict | Client) else _empty(Client(), "client", info)
+
+
+def _summary(value: object, info: ValidationInfo) -> object:
+    return value if isinstance(value, dict | Summary) else _empty(Summary(), "summary", info)
+
+
+def _empty(part: _Part, field: str, info: ValidationInfo) -> _Part:
+    report_repair(info, field, "it was no object, an empty one was taken")
+    return part
+
+
+# As others send them. Where our own services send them on, they are objects already.
+ClientHint = Annotated[Client, BeforeValidator(_client)]
+SummaryHint = Annotated[Summary, BeforeValidator(_summary)]
 
 
 class Actor(_Part):
@@ -134,10 +149,3 @@ class Actor(_Part):
     """`system`: a rule of ours, without anybody's doing."""
     id: ShortText | None = None
     """The user's or account manager's id."""
-
-
-def _address(value: str) -> IPv4Address | IPv6Address:
-    try:
-        return address_of(value)
-    except ValueError:
-        raise ValueError("expected an IP address") from None

@@ -13,6 +13,7 @@ from countersign.runtime.brake import Tally
 from countersign.runtime.dead_letter import DeadLetter
 from countersign.runtime.errors import Kind, OffContract, kind_of, reason_of
 from countersign.runtime.fold import Folded, absorb, rounds
+from countersign.runtime.repairs import RepairReports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,7 @@ class Folder:
         self._metrics = metrics
         self._checkpoint = checkpoint
         self._log = log
+        self._repairs = RepairReports(metrics.repaired, log)
         self._tallies: defaultdict[tuple[str, int], Tally] = defaultdict(Tally)
         self._stopping = False
         self.waiting_for_server = False
@@ -126,6 +128,7 @@ class Folder:
                 batch.settled.add((record.partition, record.offset))
                 self._metrics.records.labels(record.topic, "skipped").inc()
             else:
+                self._repairs.report(incoming)
                 events.append(incoming)
         return events, dead
 

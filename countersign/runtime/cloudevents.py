@@ -5,17 +5,21 @@ Source: https://github.com/cloudevents/spec, Kafka Protocol Binding 1.0.2, secti
 
 from __future__ import annotations
 
-import contextlib
+import json
 import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from countersign.runtime.errors import OffContract
+from countersign.runtime.findings import counted, findings, told
 from countersign.runtime.record import Incoming, Outgoing, Record
+from countersign.runtime.repairs import Repair
+from countersign.runtime.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +31,18 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "countersign")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+def is_fit(text: str) -> bool:
+    """Return True if the text has no control characters and no lone surrogates."""
+    return _UNFIT.search(text) is None
+
+
+def made_fit(text: str) -> str:
+    """Return the text with one space in place of control characters, lone surrogates and runs of white space."""
+    return " ".join(_UNFIT.sub(" ", text).split())
+
+
 def _fit(text: str) -> str:
-    if _UNFIT.search(text):
+    if not is_fit(text):
         raise ValueError("expected text without control characters and lone surrogates")
     return text
 
@@ -41,20 +55,6 @@ Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]{1,60}$")]
 
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?=-|\Z)")  # W3C Trace Context, 3.2
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def rfc3339(text: str) -> datetime:
-    """Return the time. Raises ValueError, which quotes nothing, for other ways to write one, such as without offset.
-
-    Years 1970 to 9998: at the calendar's ends a change of offset overflows, here and in PostgreSQL.
-    """
-    if _RFC3339.fullmatch(text):
-        with contextlib.suppress(ValueError):
-            time = datetime.fromisoformat(text)
-            if 1970 <= time.year < 9999:  # noqa: PLR2004 - the docstring says why
-                return time
-    raise ValueError("expected an RFC 3339 time with its offset")
 
 
 class Event(BaseModel):
@@ -115,52 +115,125 @@ def _written(time: datetime) -> bytes:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
 
 
-def read(
-    record: Record, wanted: Mapping[str, type[E]], listed: frozenset[str], *, require_time: bool = True
-) -> Incoming[E] | None:
+def read(record: Record, wanted: Mapping[str, type[E]], listed: frozenset[str]) -> Incoming[E] | None:
     """Parse a record.
 
     `listed` are the types of the topic's file; of them `wanted` are used by this reader, the others give None.
+    What decides nothing is repaired, and `repairs` of what is returned say so.
     Raises OffContract with a cause that names the field, the expectation and what came, without quoting it.
     """
+    _check_lengths(record)
+    headers = dict(reversed(record.headers))  # the first of a name counts
+    repairs: list[Repair] = []
+    _read_content_type(headers, repairs)
+    if record.value is None and "ce_type" not in headers:
+        raise OffContract(_TOMBSTONE)
+    name = _type(headers, listed)
+    _check_version(headers)
+    ce_id = _hint(headers, "ce_id", "the event's own id is used", repairs)
+    _hint(headers, "ce_source", "the sender is not known", repairs)
+    ce_time = _time(headers)
+    model = wanted.get(name)
+    if model is None:
+        return None
+    if record.value is None:
+        raise OffContract(_TOMBSTONE)
+    try:
+        event = _event(model, record.value, repairs)
+    except ValidationError as error:
+        raise OffContract("; ".join(findings(error))) from None
+    trace = _trace(headers, repairs)
+    return Incoming(event, record, ce_id or str(event.event_id()), ce_time, trace, tuple(repairs))
+
+
+_TOMBSTONE = "value: expected a JSON object; came nothing (a tombstone)"
+
+
+def _check_lengths(record: Record) -> None:
     if record.value is not None and len(record.value) > VALUE_BYTES_MAX:
         raise OffContract(f"value: at most {VALUE_BYTES_MAX} bytes are read; came {len(record.value)} bytes")
     around = sum(len(name) + len(value) for name, value in record.headers) + len(record.key or b"")
     if around > VALUE_BYTES_MAX:
         raise OffContract(f"headers and key: at most {VALUE_BYTES_MAX} bytes are read; came {around} bytes")
-    headers = dict(reversed(record.headers))  # the first of a name counts
-    name = _type(headers, listed)
-    _expect(headers, "ce_specversion", "1.0")
-    _expect(headers, "content-type", "application/json")
-    ce_id = _header(headers, "ce_id")
-    _header(headers, "ce_source")
-    ce_time = _time(headers) if require_time else record.appended_at
-    model = wanted.get(name)
-    if model is None:
-        return None
-    if record.value is None:
-        raise OffContract("value: expected a JSON object; came nothing (a tombstone)")
+
+
+def _read_content_type(headers: Mapping[str, bytes], repairs: list[Repair]) -> None:
+    """Refuse structured mode. Whatever else it says, the value is read as JSON: that it is JSON shows by itself.
+
+    Without one it is JSON (CloudEvents 1.0.2, section 3.1, `datacontenttype`).
+    """
+    value = headers.get("content-type")
+    if value is None:
+        value = next((each for name, each in headers.items() if name.lower() == "content-type"), None)
+    if value is None:
+        repairs.append(Repair("content-type", "it was missing, the value was read as application/json"))
+        return
+    media_type = value.partition(b";")[0].strip().lower()
+    if media_type.startswith(b"application/cloudevents"):
+        raise OffContract(
+            "header content-type: expected binary mode (ce_ headers, and a value that is the data alone); "
+            "came structured mode"
+        )
+    if media_type != b"application/json":
+        repairs.append(Repair("content-type", "it was another one, the value was read as application/json"))
+
+
+def _event(model: type[E], value: bytes, repairs: list[Repair]) -> E:
+    """Return the event. Raises ValidationError."""
     try:
-        event = model.model_validate_json(record.value)
+        return model.model_validate_json(value, context=repairs)
     except ValidationError as error:
-        raise OffContract("; ".join(findings(error))) from None
-    return Incoming(event, record, ce_id, ce_time, _trace(record))
+        mended = _mended(value) if error.errors(include_url=False)[0]["type"] == "json_invalid" else None
+        if mended is None:
+            raise
+    marked = value.startswith(BOM_UTF8)
+    repairs.append(Repair("value", "the byte order mark was dropped" if marked else "half a character became a `?`"))
+    return model.model_validate_json(mended, context=repairs)
 
 
-def _trace(record: Record) -> str | None:
+def _mended(value: bytes) -> bytes | None:
+    """Return JSON without what makes strict readers refuse it and decides nothing; None if it is no JSON at all.
+
+    A byte order mark may be ignored (RFC 8259, section 8.1). Lone surrogates are what is left of a character outside
+    the BMP where a text was cut by UTF-16 units: only free text can hold the `?` in its place.
+    """
+    try:
+        parsed = json.loads(value.decode("utf-8-sig"))
+        return json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _trace(headers: Mapping[str, bytes], repairs: list[Repair]) -> str | None:
     """Return the trace if it is one: it goes into columns and on to the next topic. Later versions may be longer."""
-    found = _TRACEPARENT.match(record.header("traceparent") or b"")
-    return found[0].decode() if found else None
+    value = headers.get("traceparent")
+    if value is None:
+        return None
+    found = _TRACEPARENT.match(value)
+    if found is None:
+        repairs.append(Repair("traceparent", "it was no W3C trace context, and was dropped"))
+        return None
+    return found[0].decode()
+
+
+def _hint(headers: Mapping[str, bytes], name: str, otherwise: str, repairs: list[Repair]) -> str | None:
+    """Return a header that decides nothing, or None after a repair."""
+    try:
+        return _header(headers, name)
+    except OffContract:
+        repairs.append(Repair(name, f"it was missing or no plain text, {otherwise}"))
+        return None
 
 
 def _header(headers: Mapping[str, bytes], name: str) -> str:
     value = headers.get(name)
     if value is None:
-        raise OffContract(f"header {name}: missing")
+        near = next((each for each in headers if each.lower().replace("-", "_") == name), None)
+        raise OffContract(f"header {name}: missing" + (f"; came {near}, Kafka's binding writes {name}" if near else ""))
     try:
         text = _fit(value.decode())
     except (UnicodeDecodeError, ValueError):
-        came = f"{_counted(len(value), 'byte')} of something else"
+        came = f"{counted(len(value), 'byte')} of something else"
         raise OffContract(f"header {name}: expected plain UTF-8 text; came {came}") from None
     if not text:
         raise OffContract(f"header {name}: expected text; came an empty string")
@@ -175,13 +248,13 @@ def _type(headers: Mapping[str, bytes], listed: frozenset[str]) -> str:
     known = next((each for each in listed if each.rpartition(".v")[0] == stem), None)
     if known is not None and version.isdecimal():
         raise OffContract(f"header ce_type: expected {known}; came another major version of it")
-    raise OffContract(f"header ce_type: expected one of {', '.join(sorted(listed))}; came {_told(name)}")
+    raise OffContract(f"header ce_type: expected one of {', '.join(sorted(listed))}; came {told(name)}")
 
 
-def _expect(headers: Mapping[str, bytes], name: str, wanted: str) -> None:
-    value = _header(headers, name)
-    if value != wanted and value.split(";")[0].strip().lower() != wanted:
-        raise OffContract(f"header {name}: expected {wanted}; came {_told(value)}")
+def _check_version(headers: Mapping[str, bytes]) -> None:
+    value = _header(headers, "ce_specversion")
+    if value != "1.0":
+        raise OffContract(f"header ce_specversion: expected 1.0; came {told(value)}")
 
 
 def _time(headers: Mapping[str, bytes]) -> datetime:
@@ -189,69 +262,4 @@ def _time(headers: Mapping[str, bytes]) -> datetime:
     try:
         return rfc3339(value)
     except ValueError as error:
-        raise OffContract(f"header ce_time: {error}; came {_told(value)}") from None
-
-
-_EXPECTED = {
-    "json_invalid": "expected JSON ({error})",
-    "model_type": "expected a JSON object",
-    "uuid_parsing": "expected a UUID",
-    "uuid_type": "expected a UUID",
-    "string_type": "expected a string",
-    "string_pattern_mismatch": "expected a string that matches {pattern}",
-    "string_too_long": "expected at most {max_length} characters",
-    "string_too_short": "expected at least {min_length} characters",
-    "too_long": "expected a length of at most {max_length}",
-    "too_short": "expected a length of at least {min_length}",
-    "datetime_type": "expected an RFC 3339 time with its offset",
-    "timezone_aware": "expected an RFC 3339 time with its offset",
-    "int_type": "expected an integer",
-    "int_parsing_size": "expected a smaller integer",
-    "greater_than_equal": "expected at least {ge}",
-    "less_than_equal": "expected at most {le}",
-    "bool_type": "expected true or false",
-    "list_type": "expected an array",
-    "literal_error": "expected one of {expected}",
-    "enum": "expected one of {expected}",
-    "value_error": "{error}",
-}
-
-
-def findings(error: ValidationError) -> list[str]:
-    """Say in words what is wrong: field, expectation, and the shape (never the content) of what came; three at most."""
-    return [_finding(finding) for finding in error.errors(include_url=False)[:3]]
-
-
-def _finding(finding: Any) -> str:
-    kind = str(finding["type"])
-    where = ".".join(str(part) for part in finding["loc"]) or "value"
-    if kind == "missing":
-        return f"{where}: missing"
-    expected = _EXPECTED.get(kind, f"is not as the schema says ({kind})").format(**finding.get("ctx", {}))
-    return f"{where}: {expected}; came {_told(finding['input'])}"
-
-
-def _told(value: object) -> str:  # noqa: PLR0911 - one line a shape
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int():
-            return "an integer"
-        case float():
-            return "a number with a fraction"
-        case bytes():
-            return _counted(len(value), "byte")
-        case str():
-            return f"a string of {_counted(len(value), 'character')}"
-        case dict():
-            return f"an object of {_counted(len(value), 'field')}"
-        case list() | tuple():
-            return f"an array of {_counted(len(value), 'item')}"
-        case _:
-            return f"a {type(value).__name__}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        raise OffContract(f"header ce_time: {error}; came {told(value)}") from None

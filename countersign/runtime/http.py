@@ -13,8 +13,8 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from countersign.runtime.cloudevents import findings
 from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.findings import findings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

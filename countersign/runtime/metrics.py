@@ -31,6 +31,9 @@ class Metrics:
             ("topic", "kind"),
             registry=registry,
         )
+        self.repaired = Counter(
+            "countersign_repaired_total", "Fields repaired.", ("topic", "field", "source"), registry=registry
+        )
         self.braked = Gauge(
             "countersign_braked", "1 for a partition that the brake holds.", ("topic", "partition"), registry=registry
         )

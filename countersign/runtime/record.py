@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from countersign.runtime.repairs import Repair
+
 Event_co = TypeVar("Event_co", covariant=True)
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -37,13 +39,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Incoming(Generic[Event_co]):
-    """A parsed event with its envelope. `now` never comes from here: it comes with the load."""
+    """A parsed event with its envelope. `now` never comes from here: it comes with the load.
+
+    `repairs` say what of the event is not as it was sent; `record` always is.
+    """
 
     event: Event_co
     record: Record
     ce_id: str
     ce_time: datetime
     traceparent: str | None = None
+    repairs: tuple[Repair, ...] = ()
 
     @property
     def made_at(self) -> datetime:

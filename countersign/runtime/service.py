@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from countersign.runtime import logs, postgres
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.checkpoint import Checkpoint, nothing
-from countersign.runtime.cloudevents import findings
 from countersign.runtime.errors import Kind, kind_of, reason_of
+from countersign.runtime.findings import findings
 from countersign.runtime.frame import Frame, Limit, Parts, Service
 from countersign.runtime.health import Health, health_application
 from countersign.runtime.http import Site

@@ -84,7 +84,7 @@ def test_the_demonstrations_owner_is_taken_where_there_is_one(
     ("assignment", "told"),
     [
         ("action=fly", "action: expected one of 'login'"),
-        ("client.ip=here", "client.ip: expected an IP address; came a string of 4 characters"),
+        ("number_id=here", "number_id: expected a UUID; came a string of 4 characters"),
         ("action", "--set: expected FIELD=VALUE"),
         ("action.deep=1", "--set action.deep: action has no fields"),
         ("request_id=1.5", "no digest of this: canonical JSON here has strings and integers only"),
@@ -133,6 +133,32 @@ def test_a_message_that_does_not_fit_is_told_why(capsys: pytest.CaptureFixture[s
         "refused: digest: expected a string that matches ^[A-Za-z0-9_-]{43}$; came a string of 12"
     )
     assert "not a digest" not in printed
+
+
+def test_what_is_repaired_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The message is read all the same: exit code 0, a line per field, and no value."""
+    odd = json.loads(LOGIN.read_bytes()) | {"client": {"ip": "203.0.113.79:51000", "locale": "en_AU"}, "summary": None}
+    (tmp_path / "odd.json").write_text(json.dumps(odd), "utf-8")
+    headers = json.loads(LOGIN.with_suffix(".headers.json").read_bytes())
+    del headers["content-type"]
+    (tmp_path / "headers.json").write_text(json.dumps(headers), "utf-8")
+    assert cli.main(["check-message", str(tmp_path / "odd.json"), "--headers", str(tmp_path / "headers.json")]) == 0
+    fits, *repaired = capsys.readouterr().out.splitlines()
+    assert fits.startswith("fits countersign.access.requested.v1 on access.requests.v1, key ")
+    assert repaired == [
+        "repaired: content-type: it was missing, the value was read as application/json",
+        "repaired: client.ip: the port was dropped",
+        "repaired: client.locale: it was no language tag, the nearest was taken",
+        "repaired: summary: it was no object, an empty one was taken",
+    ]
+
+
+def test_structured_mode_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Not as a missing header."""
+    (tmp_path / "headers.json").write_text('{"content-type": "application/cloudevents+json"}', "utf-8")
+    arguments = [str(LOGIN), "--headers", str(tmp_path / "headers.json"), "--type", "access.requested"]
+    assert cli.main(["check-message", *arguments]) == 1
+    assert "came structured mode" in capsys.readouterr().out
 
 
 def test_a_wrong_digest_is_told_with_the_right_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

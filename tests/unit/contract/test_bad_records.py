@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from countersign.contract import EVENTS, TYPES_OF, AccessRequested, examples, reader
+from countersign.contract import EVENTS, TYPES_OF, AccessRequested, MemberSet, examples, reader
 from countersign.contract.json_schema import schema_of
 from countersign.runtime.errors import OffContract
 from countersign.runtime.record import Record
@@ -21,7 +21,11 @@ NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SECRET = "s3cret-Value"  # stands where a value can, and may stand in no cause
 EXAMPLES = {type(each.event): each for each in examples.all_examples()}
 ACTIONS = "'login', 'export', 'confirm_number', 'change_number', 'manage_member' or 'manager_act'"
-FIT = "expected text without control characters and lone surrogates"
+STRUCTURED = (
+    "header content-type: expected binary mode (ce_ headers, and a value that is the data alone); came structured mode"
+)
+# What decides nothing in what others send us: test_hints.py has what becomes of it.
+HINTS = {AccessRequested: {"client", "summary"}, MemberSet: {"name", "locale"}}
 every_event = pytest.mark.parametrize("model", EVENTS, ids=lambda model: model.ce_type)
 
 
@@ -79,20 +83,18 @@ def test_a_value_that_is_no_object(model: type[Event], value: bytes | None, caus
     ("name", "value", "cause"),
     [
         ("ce_type", None, "header ce_type: missing"),
-        ("ce_id", None, "header ce_id: missing"),
-        ("ce_source", None, "header ce_source: missing"),
         ("ce_time", None, "header ce_time: missing"),
         ("ce_specversion", None, "header ce_specversion: missing"),
-        ("content-type", None, "header content-type: missing"),
-        ("ce_id", b"", "header ce_id: expected text; came an empty string"),
-        ("ce_id", b"\xff", "header ce_id: expected plain UTF-8 text; came 1 byte of something else"),
-        ("ce_source", b"a\x00b", "header ce_source: expected plain UTF-8 text; came 3 bytes of something else"),
+        ("ce_type", b"", "header ce_type: expected text; came an empty string"),
+        ("ce_time", b"\xff", "header ce_time: expected plain UTF-8 text; came 1 byte of something else"),
+        ("ce_type", b"a\x00b", "header ce_type: expected plain UTF-8 text; came 3 bytes of something else"),
         ("ce_specversion", b"0.3", "header ce_specversion: expected 1.0; came a string of 3 characters"),
         (
             "content-type",
-            b"application/cloudevents+json",
-            "header content-type: expected application/json; came a string of 28 characters",
+            b"application/CloudEvents+JSON; charset=UTF-8",
+            STRUCTURED,
         ),
+        ("content-type", b"application/cloudevents-batch+json", STRUCTURED),
         (
             "ce_time",
             SECRET.encode(),
@@ -125,11 +127,16 @@ def test_another_major_version(model: type[Event]) -> None:
     assert cause_of(came, model) == f"header ce_type: expected {model.ce_type}; came another major version of it"
 
 
+def deciding(model: type[Event]) -> list[str]:
+    """Return the required fields that decide something."""
+    return [name for name in schema_of(model)["required"] if name not in HINTS.get(model, ())]
+
+
 @every_event
 def test_a_missing_field(model: type[Event]) -> None:
     """Each required one, alone."""
     record = a_good_record(model)
-    for name in schema_of(model)["required"]:
+    for name in deciding(model):
         fields = json.loads(record.value or b"")
         del fields[name]
         assert cause_of(with_value(record, json.dumps(fields).encode()), model) == f"{name}: missing"
@@ -138,7 +145,7 @@ def test_a_missing_field(model: type[Event]) -> None:
 @every_event
 def test_no_field_at_all(model: type[Event]) -> None:
     """The first three are told: enough to see what kind of mistake it is."""
-    required = schema_of(model)["required"]
+    required = deciding(model)
     told = "; ".join(f"{name}: missing" for name in required[:3])
     assert cause_of(with_value(a_good_record(model), b"{}"), model) == told
 
@@ -170,6 +177,8 @@ def test_a_field_of_another_type(model: type[Event]) -> None:
     """Each field, alone, with an object or an array in its place."""
     record = a_good_record(model)
     for name, field in schema_of(model)["properties"].items():
+        if name in HINTS.get(model, ()):
+            continue
         part = kinds(field)
         wrong: Any = [SECRET] if part.get("type") == "object" else {SECRET: SECRET}
         shape = "an array of 1 item" if isinstance(wrong, list) else "an object of 1 field"
@@ -197,7 +206,7 @@ def test_control_characters(model: type[Event]) -> None:
         if kinds(field).get("type") == "string" and "format" not in kinds(field):
             for bad in ("\x00", "\x1b[2J", "\u009b", "\u2028"):
                 # A grant is opaque here: whoever acts on it checks its signature.
-                if name != "grant":
+                if name != "grant" and name not in HINTS.get(model, ()):
                     cause = cause_of(with_fields(record, **{name: f"{SECRET}{bad}"}), model)
                     assert cause.startswith(f"{name}: expected "), cause
 
@@ -210,20 +219,7 @@ def test_control_characters(model: type[Event]) -> None:
         ({"request_id": 17}, "request_id: expected a UUID; came an integer"),
         ({"request_id": None}, "request_id: expected a UUID; came null"),
         ({"number_id": ""}, "number_id: expected a UUID; came a string of 0 characters"),
-        ({"client": None}, "client: expected a JSON object; came null"),
-        ({"client": {"ip": SECRET}}, "client.ip: expected an IP address; came a string of 12 characters"),
-        (
-            {"client": {"ip": "fe80::1%eth0"}},
-            "client.ip: expected an IP address without a zone; came a string of 12 characters",
-        ),
-        ({"client": {"ip": "1" * 46}}, "client.ip: expected at most 45 characters; came a string of 46 characters"),
-        (
-            {"client": {"locale": "english please"}},
-            (
-                "client.locale: expected a string that matches ^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$; "
-                "came a string of 14 characters"
-            ),
-        ),
+        ({"number_id": 5}, "number_id: expected a UUID; came an integer"),
         (
             {"digest": SECRET},
             "digest: expected a string that matches ^[A-Za-z0-9_-]{43}$; came a string of 12 characters",
@@ -233,25 +229,8 @@ def test_control_characters(model: type[Event]) -> None:
             "digest: expected a string that matches ^[A-Za-z0-9_-]{43}$; came a string of 44 characters",
         ),
         (
-            {"summary": {"what": f"{SECRET}\u0000"}},
-            f"summary.what: {FIT}; came a string of 13 characters",
-        ),
-        (
-            {"summary": {"what": "x" * 61}},
-            "summary.what: expected a length of at most 60; came a string of 61 characters",
-        ),
-        ({"summary": {"rows": -1}}, "summary.rows: expected at least 0; came an integer"),
-        ({"summary": {"rows": 10**13}}, "summary.rows: expected at most 1000000000000; came an integer"),
-        ({"summary": {"rows": 4.5}}, "summary.rows: expected an integer; came a number with a fraction"),
-        ({"summary": {"rows": True}}, "summary.rows: expected an integer; came a boolean"),
-        ({"summary": {"rows": "412"}}, "summary.rows: expected an integer; came a string of 3 characters"),
-        ({"summary": {"rows": 10**400}}, "summary.rows: expected at most 1000000000000; came an integer"),
-        (
             {"digest": 1, "summary": 2, "client": 3, "action": 4},
-            (
-                f"action: expected one of {ACTIONS}; came an integer; "
-                "client: expected a JSON object; came an integer; digest: expected a string; came an integer"
-            ),
+            (f"action: expected one of {ACTIONS}; came an integer; digest: expected a string; came an integer"),
         ),
     ],
 )
@@ -260,12 +239,34 @@ def test_what_a_gateways_developer_reads(fields: dict[str, Any], cause: str) -> 
     assert cause_of(with_fields(a_good_record(AccessRequested), **fields), AccessRequested) == cause
 
 
-def test_a_lone_surrogate() -> None:
-    """JSON can write one, UTF-8 cannot."""
+def test_a_name_in_camel_case_is_told() -> None:
+    """The most likely mistake of a program whose language writes names so."""
     record = a_good_record(AccessRequested)
-    fields = json.dumps(json.loads(record.value or b"") | {"summary": {"what": "\ud800"}})
-    cause = cause_of(with_value(record, fields.encode()), AccessRequested)
-    assert cause.startswith("value: expected JSON (unexpected end of hex escape")
+    fields = json.loads(record.value or b"")
+    fields["requestId"] = fields.pop("request_id")
+    cause = cause_of(with_value(record, json.dumps(fields).encode()), AccessRequested)
+    assert cause == "request_id: missing; came requestId"
+
+
+def test_a_header_named_as_in_http_is_told() -> None:
+    """CloudEvents' HTTP binding writes ce-type, its Kafka binding ce_type."""
+    good = with_header(a_good_record(AccessRequested), "ce_type", None)
+    came = dataclasses.replace(good, headers=(*good.headers, ("ce-type", b"countersign.access.requested.v1")))
+    assert cause_of(came, AccessRequested) == ("header ce_type: missing; came ce-type, Kafka's binding writes ce_type")
+
+
+def test_structured_mode_is_refused_in_words() -> None:
+    """It has no ce_ headers at all, and that is not what is wrong with it."""
+    came = dataclasses.replace(
+        a_good_record(AccessRequested), headers=(("content-type", b"application/cloudevents+json"),)
+    )
+    assert cause_of(came, AccessRequested) == STRUCTURED
+
+
+def test_a_tombstone_without_headers_is_told_as_one() -> None:
+    """As compaction has them, and as no reader of ours takes them."""
+    came = dataclasses.replace(a_good_record(MemberSet), headers=(), value=None)
+    assert cause_of(came, MemberSet) == "value: expected a JSON object; came nothing (a tombstone)"
 
 
 def test_a_time_that_is_seconds() -> None:

@@ -84,7 +84,7 @@ def shorten_a_text(schema: dict[str, Any]) -> None:
 
 
 def lengthen_a_text(schema: dict[str, Any]) -> None:
-    schema["properties"]["summary"]["properties"]["what"]["anyOf"][0]["maxLength"] = 80
+    schema["properties"]["summary"]["properties"]["what"]["anyOf"][0]["maxLength"] = 240
 
 
 def raise_a_bound(schema: dict[str, Any]) -> None:
