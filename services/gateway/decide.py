@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten
+from countersign.typed import email_of
 from services.gateway.model import Ending, Rate, Session, Site, Stage, Try
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def given_up(session: Session) -> bool:
 
 def folded(email: str) -> str:
     """Return an e-mail address as it is kept: two spellings of one address are one person."""
-    return unicodedata.normalize("NFKC", email).strip().casefold()
+    return email_of(email)
 
 
 def tries_of(email: str, place: str | None, *, place_known: bool) -> tuple[Try, ...]:

@@ -96,9 +96,11 @@ def test_who_signs_in_where(staff: bool, site: Site, may: bool) -> None:
     assert may_use(staff=staff, site=site) is may
 
 
-@pytest.mark.parametrize("spelt", ["olga@example.com", " Olga@Example.COM ", "\uff4flga@example.com"])
+@pytest.mark.parametrize(
+    "spelt", ["olga@example.com", " Olga@Example.COM ", "\uff4flga@example.com", "\u200eolga@exam\u00adple.com"]
+)
 def test_spellings_of_one_address(spelt: str) -> None:
-    """Case, space around and full-width letters make no other person."""
+    """Case, white space, full-width letters and unseen characters make no other person."""
     assert folded(spelt) == "olga@example.com"
 
 
