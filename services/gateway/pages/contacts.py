@@ -11,8 +11,8 @@ from aiohttp import web
 from countersign.client import Client
 from services.gateway import store
 from services.gateway.guard import Unfit, form_of
+from services.gateway.hosts import origin_of
 from services.gateway.render import see_other
-from services.gateway.settings import origin_of
 from services.gateway.upstream import ContactPage, PagesUsed
 from services.gateway.visitor import VISITOR
 
@@ -27,9 +27,13 @@ FORMATS = ("csv", "jsonl")
 def id_in(text: str) -> UUID:
     """Return the UUID of an address or a form. Raises 404: nobody gets such an address from us."""
     try:
-        return UUID(text)
+        found = UUID(text)
     except ValueError:
         raise web.HTTPNotFound from None
+    # UUID() takes braces, a URN, white space and hyphens anywhere as well.
+    if str(found) != text.lower():
+        raise web.HTTPNotFound
+    return found
 
 
 class ContactPages:
