@@ -15,11 +15,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from phonenumbers import NumberParseException, PhoneNumberType
 
+from countersign.typed import plain_digits, visible
+
 if TYPE_CHECKING:
     from uuid import UUID
 
 NONCE_BYTES = 12  # NIST SP 800-38D, 8.2: 96 bits, never used twice with one key
 _ENTERED_CHARACTERS_MAX = 40  # E.164: 15 digits and a plus; people add spaces, hyphens and brackets
+_PASTED_CHARACTERS_MAX = 200  # chosen: as much again of white space and direction marks, as address books copy them
 _HIDDEN = "•" * 8  # always eight, so that the mask does not tell how long the number is
 
 Refusal = Literal["empty", "unreadable", "country_missing", "too_short", "too_long", "unassigned", "not_mobile"]
@@ -83,7 +86,9 @@ def parse_number(entered: str, region: str | None = None) -> PhoneNumber:
 
     Raises NumberRefused.
     """
-    text = entered.strip()
+    if len(entered) > _PASTED_CHARACTERS_MAX:
+        raise NumberRefused("too_long")
+    text = plain_digits(visible(entered))
     if not text:
         raise NumberRefused("empty")
     if len(text) > _ENTERED_CHARACTERS_MAX:

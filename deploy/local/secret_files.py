@@ -43,6 +43,7 @@ def draw(before: Secrets | None = None) -> Secrets:
     drawn["verifier"]["pepper"] = _random()
     drawn["enrolment"]["fingerprint_key"] = _random()
     drawn["notifier"]["sns"] = {"access_key_id": "local", "secret_access_key": secrets.token_urlsafe(16)}
+    drawn["gateway"]["browser_key"] = _random()
     drawn["gateway"]["services"] = {"token": secrets.token_urlsafe(32)}
     merged = {service: {**held, **old.get(service, {})} for service, held in drawn.items()}
     for service, routes in ROUTES.items():

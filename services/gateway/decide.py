@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten
+from countersign.typed import email_of
 from services.gateway.model import Ending, Rate, Session, Site, Stage, Try
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ EMAIL_RATE = Rate(
     timedelta(minutes=20),
     "NIST SP 800-63B-4, 3.2.2: at most 100 failures in a row; a day of tries from strange places is 82",
 )
+DEVICE_RATE = Rate(
+    EMAIL_RATE.burst,
+    EMAIL_RATE.every,
+    "OWASP, Slow Down Online Guessing Attacks with Device Cookies: a copied cookie opens one bucket of the usual size",
+)
+# How long a pending secret fetches the signed-in session that it became, if no browser has shown that one yet.
+HANDED_OVER_WITHIN = timedelta(minutes=2)  # chosen: somebody who loads the page again after a broken connection
 
 
 def alive(session: Session) -> bool:
@@ -56,15 +63,19 @@ def given_up(session: Session) -> bool:
 
 def folded(email: str) -> str:
     """Return an e-mail address as it is kept: two spellings of one address are one person."""
-    return unicodedata.normalize("NFKC", email).strip().casefold()
+    return email_of(email)
 
 
-def tries_of(email: str, place: str | None, *, place_known: bool) -> tuple[Try, ...]:
-    """Return what a try counts against: the place; and the e-mail, apart for a place that its account knows.
+def tries_of(email: str, place: str | None, *, place_known: bool, device: bytes | None = None) -> tuple[Try, ...]:
+    """Return what a try counts against.
 
-    So tries from strange places never close the door to the computer that the owner sits at. From any one place the
+    For a browser that has logged in with this e-mail before (`device` is its nonce): that browser alone. Otherwise the
+    place; and the e-mail, apart for a place that its account knows. So tries from strange places never close the door
+    to the computer that the owner sits at, nor to the browser that the owner carries along. From any one place the
     number of tries for an address is the same whether somebody has it or not.
     """
+    if device is not None:
+        return (Try(_key("device", email, device.hex()), DEVICE_RATE),)
     where = place or "nowhere"
     door = where if place_known else "strange"
     return (Try(_key("place", where), PLACE_RATE), Try(_key("email", email, door), EMAIL_RATE))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from countersign.client import AccessRequests, Challenges, Decisions, Grants
     from countersign.runtime.metrics import Metrics
     from countersign.runtime.postgres import Pool
+    from services.gateway.browser_key import BrowserKey
     from services.gateway.passwords import Passwords
     from services.gateway.render import Pages
     from services.gateway.settings import GatewaySettings
@@ -32,6 +33,7 @@ class Gate:
     settings: GatewaySettings
     pool: Pool
     passwords: Passwords
+    browser_key: BrowserKey
     requests: AccessRequests
     decisions: Decisions
     challenges: Challenges

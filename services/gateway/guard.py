@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from countersign.runtime.errors import Kind, kind_of
+from countersign.typed import visible
 from services.gateway import words
+from services.gateway.hosts import is_same_host, is_same_origin, origin_of
 from services.gateway.render import see_other
-from services.gateway.settings import origin_of
-from services.gateway.visitor import LOOKS_AGAIN, VISITOR, Cookie, Visitor, address_of, new_secret, session_for
+from services.gateway.visitor import (
+    LOOKS_AGAIN,
+    VISITOR,
+    Cookie,
+    DeviceCookie,
+    Visitor,
+    address_of,
+    is_secret,
+    new_secret,
+    session_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,14 +34,14 @@ if TYPE_CHECKING:
 
 FORM_BYTES_MAX = 16 * 1024  # chosen: the longest form has an e-mail address and a password of 1,024 characters
 FORM_SECONDS_MAX = 10.0  # chosen: 16 KiB over a bad line; whoever sends slower holds a task of ours for nothing
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TARGET = re.compile(r"^/(?!/)[!-~]*\Z")
 # No page loads, frames or sends anything elsewhere, and no script or style stands in a page.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -48,10 +59,14 @@ class Unfit(Exception):  # noqa: N818 - a finding about a form
 
 
 class Stale(Unfit):
-    """A form whose token does not fit the browser's cookie: open for too long, or a browser without cookies."""
+    """A form whose token does not fit the browser's cookie: open for too long, or a browser without cookies.
 
-    def __init__(self) -> None:
+    Nothing may be done for it. `form_id` is its hidden id, so that a form sent twice is led where its first sending is.
+    """
+
+    def __init__(self, form_id: str) -> None:
         super().__init__(403, "forbidden")
+        self.form_id = form_id
 
 
 def middlewares(gate: Gate) -> list[Any]:
@@ -115,7 +130,7 @@ def _problem(
     if VISITOR not in request:
         request[VISITOR] = Visitor(new_secret(), None, None, _words(gate, request))
     there = _is_page(request)
-    again = request.path if kind in {"away", "broken"} and there else gate.front
+    again = _target(request) if kind in {"away", "broken"} and there else gate.front
     waits = {"state": "away", "poll": 3, "refresh": 5} if kind == "away" and there else {}
     response = gate.pages.page(request, "problem.html", status, kind=kind, again=again, **waits)
     for name in ("Allow", "Retry-After"):
@@ -130,45 +145,55 @@ def _is_page(request: web.Request) -> bool:
 
 
 def _words(gate: Gate, request: web.Request) -> words.Words:
-    return words.choose(request.headers.get("Accept-Language"), gate.languages)
+    return words.choose(",".join(request.headers.getall("Accept-Language", [])), gate.languages)
+
+
+def _target(request: web.Request) -> str:
+    """Return path and query as they came, percent-encoded; the root where they are anything else."""
+    target = request.path_qs
+    return target if _TARGET.match(target) else "/"
 
 
 def _visitors(gate: Gate) -> Any:
     origin = origin_of(gate.url)
-    host = origin.partition("://")[2]
-    cookie = Cookie.of(gate.site, secure=origin.startswith("https:"))
+    secure = origin.startswith("https:")
+    cookie, device_cookie = Cookie.of(gate.site, secure=secure), DeviceCookie.of(gate.site, secure=secure)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/static/"):
             return await handler(request)
-        if request.host != host:
+        if not is_same_host(request.host, origin):
             # Under another name cookies and Origin would not fit; and nobody else's name may show our pages.
             if request.method in {"GET", "HEAD"}:
-                return see_other(origin + request.path_qs)
+                return see_other(origin + _target(request))
             raise Unfit(421, "forbidden")
         held = cookie.read(request)
-        visitor = Visitor(held or new_secret(), None, address_of(request, gate.settings), _words(gate, request))
+        device = device_cookie.read(request)
+        visitor = Visitor(held or new_secret(), None, address_of(request, gate.settings), _words(gate, request), device)
         request[VISITOR] = visitor
         if held is not None:
             visitor.session = await session_for(gate.pool, gate.site, held, looks_again=LOOKS_AGAIN in request.headers)
         response = await handler(request)
         if visitor.secret != held:
             cookie.write(response, visitor.secret)
+        if visitor.device != device:
+            device_cookie.write(response, visitor.device)
         return response
 
     return middleware
 
 
 async def form_of(request: web.Request, origin: str) -> dict[str, str]:
-    """Return the fields of a form of ours, without control characters. Raises Unfit.
+    """Return the fields of a form of ours, each but the password a clean line. Raises Unfit.
 
-    Origin is `null` under our own Referrer-Policy, and then Sec-Fetch-Site speaks; both are checked where they come,
-    the token always (OWASP Cross-Site Request Forgery Prevention Cheat Sheet).
+    Origin and Sec-Fetch-Site are checked where they come, the token always (OWASP Cross-Site Request Forgery Prevention
+    Cheat Sheet). `Origin: null` is no evidence either way: older browsers write it for forms of our own, depending on
+    the Referrer-Policy, so the token decides; it follows from a cookie that no form from elsewhere brings.
     """
     site = request.headers.get("Sec-Fetch-Site")
     given = request.headers.get("Origin")
-    if site not in {None, "same-origin"} or given not in {None, "null", origin} or (given == "null" and site is None):
+    if site not in {None, "same-origin"} or not (given in {None, "null"} or is_same_origin(given, origin)):
         raise Unfit(403, "forbidden")
     # Other codecs than that of our pages bring texts that no column and no hash takes.
     if request.content_type != "application/x-www-form-urlencoded" or (request.charset or "utf-8").lower() != "utf-8":
@@ -181,7 +206,10 @@ async def form_of(request: web.Request, origin: str) -> dict[str, str]:
     except ValueError:
         raise Unfit(400, "bad") from None
     form = {name: value for name, value in fields.items() if isinstance(value, str)}
-    if not request[VISITOR].csrf_fits(form.get("csrf", "")):
-        raise Stale
+    token = form.get("csrf", "")
+    if not is_secret(token):
+        raise Unfit(403, "forbidden")
+    if not request[VISITOR].csrf_fits(token):
+        raise Stale(form.get("once", ""))
     # A password may hold anything; nothing else does, and PostgreSQL takes no U+0000.
-    return {name: value if name == "password" else _CONTROL.sub("", value) for name, value in form.items()}
+    return {name: value if name == "password" else visible(value) for name, value in form.items()}

@@ -35,6 +35,17 @@ class Person:
     name: str
     staff: bool
     password: str = field(repr=False)
+    password_nfkc: bool = True
+    """False: the hash is of the password as it was typed, from before passwords were brought to NFKC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """What the tables say of somebody who gives an e-mail address: the person, the place, and the time."""
+
+    person: Person | None
+    place_known: bool
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +65,8 @@ class Session:
     begun_at: datetime
     used_at: datetime
     now: datetime
+    form: bytes | None = None
+    held: bool = True
 
     @property
     def age(self) -> timedelta:

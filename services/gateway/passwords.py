@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from services.gateway.settings import PasswordSettings
 
 
@@ -26,6 +29,9 @@ class Passwords:
         )
         self._threads = ThreadPoolExecutor(settings.threads, "argon2")
         self._room = settings.threads + settings.waiting_max
+        # Half of those who wait may be strangers: whoever floods the log-in from new places does not shut it for
+        # known places and known browsers.
+        self._room_for_strangers = settings.threads + settings.waiting_max // 2
         # Somebody who does not exist has this one, made with the same cost as everybody's.
         self._nobody = self._hasher.hash("nobody has this password")
 
@@ -33,19 +39,31 @@ class Passwords:
         """Return the encoded argon2id hash; for seeding, as it blocks."""
         return self._hasher.hash(password)
 
-    async def right(self, kept: str | None, password: str) -> bool:
-        """Tell whether the password is the kept one; for None the same work is done, and the answer is no.
+    async def hash_later(self, password: str) -> str:
+        """Return the hash as `hash` does, made in the threads; the caller holds the room for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.hash, password)
 
-        Raises Busy.
-        """
-        if self._room == 0:
+    @contextmanager
+    def room(self, *, known: bool) -> Iterator[None]:
+        """Hold the room for one check; `known` is a place or a browser that has logged in before. Raises Busy."""
+        strangers = 0 if known else 1
+        if self._room == 0 or self._room_for_strangers < strangers:
             raise Busy
         self._room -= 1
+        self._room_for_strangers -= strangers
         try:
-            loop = asyncio.get_running_loop()
-            matched = await loop.run_in_executor(self._threads, self._verify, kept or self._nobody, password)
+            yield
         finally:
             self._room += 1
+            self._room_for_strangers += strangers
+
+    async def right(self, kept: str | None, password: str) -> bool:
+        """Return True if the password is the kept one; for None the same work is done, and the answer is no.
+
+        The caller holds the room for it.
+        """
+        loop = asyncio.get_running_loop()
+        matched = await loop.run_in_executor(self._threads, self._verify, kept or self._nobody, password)
         return matched and kept is not None
 
     def _verify(self, kept: str, password: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from services.gateway.model import Site
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_ADDRESS = re.compile(r"^(https?://[!-.0-~]+)?/(?!/)[!-~]*\Z")
 _FOLDER = files("services.gateway")
 
 
@@ -80,5 +82,10 @@ def _seconds(length: timedelta) -> int:
 
 
 def see_other(address: str) -> web.Response:
-    """Return a redirect that is fetched with GET (RFC 9110, section 15.4.4)."""
+    """Return a redirect that is fetched with GET (RFC 9110, section 15.4.4).
+
+    `address` is one of our own paths, made of constants and parsed ids, or our origin and a target as it came.
+    """
+    if not _ADDRESS.match(address):
+        raise ValueError("a redirect to what is no address of ours")
     return web.Response(status=303, headers={"Location": address})

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from countersign.typed import password_of
 from services.gateway import store
 from services.gateway.decide import folded
 from services.gateway.model import Person
@@ -53,7 +54,7 @@ async def seed(pool: Pool, settings: GatewaySettings, content: Mapping[str, Any]
                         email=folded(person.email),
                         name=person.name,
                         staff=person.role == "account_manager",
-                        password=passwords.hash(person.password.get_secret_value()),
+                        password=passwords.hash(password_of(person.password.get_secret_value())),
                     ),
                 )
     finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Self
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Self
 
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
+from countersign.runtime.keys import Base64Secret
 from countersign.runtime.settings import Part, ServiceSettings
+from services.gateway.hosts import is_loopback
 
 
 class PasswordSettings(Part):
@@ -32,14 +34,23 @@ class UpstreamSettings(Part):
 
 
 class LocalSettings(Part):
-    """Only the local stack sets this: the page that shows its phones, and "act as another computer"."""
+    """Only the local stack sets this: the page that shows its phones, and "act as another computer".
+
+    Whoever reaches the pages then reads everybody's codes, so every address has to be loopback. In containers the
+    services find each other by name and listen to the outside of their container, which
+    `shows_codes_to_anybody_who_can_connect` permits; `public_url` and `console_url` are loopback even then.
+    """
 
     sns_url: HttpUrl
+    shows_codes_to_anybody_who_can_connect: bool = False
     computers: tuple[str, ...] = ("203.0.113.7", "203.0.113.8", "198.51.100.23", "2001:db8:17::5")
 
 
 class GatewaySettings(ServiceSettings):
-    """`public_url` and `console_url` are what people type; cookies and the check of Origin follow them."""
+    """`public_url` and `console_url` are what people type; cookies and the check of Origin follow them.
+
+    `browser_key` is 32 bytes in base64, this service's alone: it derives session secrets and signs device cookies.
+    """
 
     public_url: HttpUrl
     console_url: HttpUrl
@@ -52,27 +63,38 @@ class GatewaySettings(ServiceSettings):
     issuer: str = "countersign"
     audience: str = "countersign"
     password: PasswordSettings = PasswordSettings()
+    browser_key: Annotated[Base64Secret, Field(min_length=32, max_length=32, repr=False)]
     local: LocalSettings | None = None
 
     @model_validator(mode="after")
     def _encrypted_or_on_this_machine(self) -> Self:
         for url in (self.public_url, self.console_url):
-            if url.scheme != "https" and not _on_this_machine(url.host or ""):
+            if url.scheme != "https" and not is_loopback(url.host or ""):
                 raise ValueError("public_url and console_url: https, unless the host is this machine (loopback)")
         return self
 
-
-def _on_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def origin_of(url: HttpUrl) -> str:
-    """Return scheme, host and port as browsers write them in Origin (RFC 6454, section 6.1)."""
-    default = {"http": 80, "https": 443}[url.scheme]
-    port = "" if url.port in {None, default} else f":{url.port}"
-    return f"{url.scheme}://{url.host}{port}"
+    @model_validator(mode="after")
+    def _local_stack_on_this_machine(self) -> Self:
+        """Refuse the page that shows everybody's codes where anybody else could reach it."""
+        if self.local is None:
+            return self
+        urls = {"public_url": self.public_url, "console_url": self.console_url}
+        hosts = {name: url.host or "" for name, url in urls.items()}
+        if not self.local.shows_codes_to_anybody_who_can_connect:
+            others = {
+                "jwks_url": self.jwks_url,
+                "local.sns_url": self.local.sns_url,
+                "services.verifier_url": self.services.verifier_url,
+                "services.enrolment_url": self.services.enrolment_url,
+                "services.exports_url": self.services.exports_url,
+            }
+            hosts |= {name: url.host or "" for name, url in others.items()}
+            hosts |= {"host": self.host, "health.host": self.health.host}
+        beyond = sorted(name for name, host in hosts.items() if not is_loopback(host))
+        if beyond:
+            raise ValueError(
+                f"local is set, so /phone shows everybody's codes, but this is not a loopback address: "
+                f"{', '.join(beyond)}. Unset local. Only for containers that nobody else can reach: set "
+                "local.shows_codes_to_anybody_who_can_connect; public_url and console_url stay loopback even then."
+            )
+        return self

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from services.gateway.decide import IDLE_MAX, LIFE_MAX
-from services.gateway.model import AskedExport, Person, Session, Site, Stage
+from services.gateway.model import AskedExport, Knock, Person, Session, Site, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,23 +19,29 @@ if TYPE_CHECKING:
 
 # One statement whether somebody has the address or not, so that both cost the same.
 PERSON = """
-SELECT p.user_id, p.account_id, p.email, p.name, p.staff, p.password,
+SELECT now() AS now, p.user_id, p.account_id, p.email, p.name, p.staff, p.password, p.password_nfkc,
        EXISTS (SELECT FROM risk_evaluator.known_place k
                 WHERE k.account_id = p.account_id AND k.place::cidr >>= $2::inet) AS place_known
   FROM (SELECT $1::text AS asked) a LEFT JOIN person p ON p.email = a.asked
 """
 SESSION = """
-SELECT now() AS now, s.site, s.stage, s.user_id, s.request_id, s.req, s.method, s.begun_at, s.used_at,
+SELECT now() AS now, s.site, s.stage, s.user_id, s.request_id, s.req, s.method, s.begun_at, s.used_at, s.form, s.held,
        p.account_id, p.name, p.email, p.staff
   FROM session s JOIN person p USING (user_id)
  WHERE s.id = $1
 """
 BEGIN = """
-INSERT INTO session (id, site, stage, user_id, request_id, method, ip, req, begun_at, used_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7::inet, $8, now(), now())
+INSERT INTO session (id, site, stage, user_id, request_id, method, ip, form, req, begun_at, used_at, held)
+VALUES ($1, $2, $3, $4, $5, $6, $7::inet, $8, $9, now(), now(), false) ON CONFLICT (id) DO NOTHING RETURNING id
 """
+# A session that came out of a login a moment ago, and whose secret no browser has shown.
+UNHELD = """
+SELECT EXISTS (SELECT FROM session
+                WHERE id = $1 AND site = $2 AND stage = 'signed_in' AND NOT held AND begun_at > now() - $3::interval)
+"""
+REHASH = "UPDATE person SET password = $3, password_nfkc = true WHERE user_id = $1 AND password = $2"
 # The row of the pending session is the lock: of two pages that finish the same login one gets it.
-TAKE_PENDING = "DELETE FROM session WHERE id = $1 AND stage = 'pending' RETURNING user_id, request_id, site, ip"
+TAKE_PENDING = "DELETE FROM session WHERE id = $1 AND stage = 'pending' RETURNING user_id, request_id, site, ip, form"
 SPEND = "INSERT INTO spent_grant (jti, spent_at) VALUES ($1, now()) ON CONFLICT DO NOTHING RETURNING jti"
 # The bucket is full while its time lies `burst` intervals ahead; a row that comes back has taken its try. Ordered by
 # key, so that two tries that share keys cannot deadlock.
@@ -67,8 +73,8 @@ SELECT export_id, list_name, format, asked_at FROM export_asked
 """
 ASKED_BY_USER = "SELECT EXISTS (SELECT FROM export_asked WHERE export_id = $1 AND user_id = $2)"
 SEED = """
-INSERT INTO person (user_id, account_id, email, name, password, staff)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+INSERT INTO person (user_id, account_id, email, name, password, staff, password_nfkc)
+VALUES ($1, $2, $3, $4, $5, $6, true) ON CONFLICT DO NOTHING
 """
 KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file can be had
 KEPT_KEYS = timedelta(days=1)  # a grant opens a session within its 5 minutes; an event ends sessions for 13 hours
@@ -86,15 +92,20 @@ class Refused(Exception):  # noqa: N818 - a finding, not a failure of ours
         self.wait = wait
 
 
-async def person_of(pool: Pool, email: str, ip: str | None) -> tuple[Person | None, bool]:
-    """Return the person with that address, if any, and whether their account knows the place."""
+async def knock(pool: Pool, email: str, ip: str | None) -> Knock:
+    """Return who has that address, if anybody, and whether their account knows the place."""
     row = await pool.fetchrow(PERSON, email, ip)
     if row is None:
         raise AssertionError("a left join from one row gives one row")
     if row["user_id"] is None:
-        return None, False
-    person = Person(**{name: row[name] for name in ("user_id", "account_id", "email", "name", "staff", "password")})
-    return person, row["place_known"]
+        return Knock(None, place_known=False, now=row["now"])
+    person = Person(**{name: value for name, value in row.items() if name not in {"now", "place_known"}})
+    return Knock(person, place_known=row["place_known"], now=row["now"])
+
+
+async def keep_rehashed(pool: Pool, user_id: UUID, old: str, new: str) -> None:
+    """Replace a hash by one of the same password in NFKC, unless it was changed meanwhile."""
+    await pool.execute(REHASH, user_id, old, new)
 
 
 async def take_try(pool: Pool, tries: Sequence[Try]) -> None:
@@ -110,7 +121,7 @@ async def take_try(pool: Pool, tries: Sequence[Try]) -> None:
 
 
 async def give_back(pool: Pool, tries: Sequence[Try]) -> None:
-    """Forget a try that was right."""
+    """Forget a try that was right, or that was never judged."""
     keys, every, _ = _columns(tries)
     await pool.execute(GIVE_BACK, keys, every)
 
@@ -127,13 +138,22 @@ async def session_of(pool: Pool, session_id: bytes) -> Session | None:
     return Session(**{**dict(row), "site": Site(row["site"]), "stage": Stage(row["stage"])})
 
 
-async def begin_pending(
-    pool: Pool, session_id: bytes, replaced: bytes, site: Site, user_id: UUID, built: BuiltRequest, ip: str | None
-) -> None:
-    """Begin a pending session in the place of whatever the browser held before."""
+async def begin_pending(  # noqa: PLR0913 - one argument for each column
+    pool: Pool,
+    session_id: bytes,
+    replaced: bytes,
+    site: Site,
+    user_id: UUID,
+    built: BuiltRequest,
+    ip: str | None,
+    *,
+    form: bytes,
+) -> bool:
+    """Begin a pending session in the place of whatever the browser held before; return False if it is there already."""
     async with pool.acquire() as db, db.transaction():
         await end(db, replaced)
-        await db.execute(BEGIN, session_id, site, Stage.PENDING, user_id, built.request_id, None, ip, built.req)
+        row = (session_id, site, Stage.PENDING, user_id, built.request_id, None, ip, form, built.req)
+        return await db.fetchval(BEGIN, *row) is not None
 
 
 async def sign_in(pool: Pool, pending: bytes, session_id: bytes, jti: UUID, method: str) -> bool:
@@ -142,18 +162,26 @@ async def sign_in(pool: Pool, pending: bytes, session_id: bytes, jti: UUID, meth
         row = await db.fetchrow(TAKE_PENDING, pending)
         if row is None or row["request_id"] != jti or await db.fetchval(SPEND, jti) is None:
             return False
+        place = str(row["ip"] or "") or None
         await db.execute(
-            BEGIN,
-            session_id,
-            row["site"],
-            Stage.SIGNED_IN,
-            row["user_id"],
-            jti,
-            method,
-            str(row["ip"] or "") or None,
-            None,
+            BEGIN, session_id, row["site"], Stage.SIGNED_IN, row["user_id"], jti, method, place, row["form"], None
         )
         return True
+
+
+async def is_unheld(pool: Pool, session_id: bytes, site: Site, within: timedelta) -> bool:
+    """Return True for a signed-in session that began within that time and whose secret no browser has shown."""
+    return bool(await pool.fetchval(UNHELD, session_id, site, within))
+
+
+async def end_unheld(pool: Pool, session_id: bytes) -> None:
+    """End a session whose secret no browser has shown."""
+    await pool.execute("DELETE FROM session WHERE id = $1 AND NOT held", session_id)
+
+
+async def hold(pool: Pool, session_id: bytes) -> None:
+    """Note that a browser has shown the session's secret."""
+    await pool.execute("UPDATE session SET held = true WHERE id = $1", session_id)
 
 
 async def touch(pool: Pool, session_id: bytes) -> None:

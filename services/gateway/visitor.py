@@ -16,6 +16,7 @@ from countersign.client.addresses import client_address
 from countersign.contract import base64url
 from countersign.places import unmapped
 from services.gateway import store
+from services.gateway.browser_key import DEVICE_LIFE, DEVICE_NONCE_BYTES
 from services.gateway.decide import alive, needs_touch
 from services.gateway.model import Session, Site, Stage
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from services.gateway.words import Words
 
 _SECRET_BYTES = 32  # OWASP ASVS 5.0, 7.2.3: at least 128 bits of entropy
-_SECRET = re.compile(r"^[A-Za-z0-9_-]{43}$")
+_SECRET = re.compile(r"^[A-Za-z0-9_-]{43}\Z")
 LOOKS_AGAIN = "X-Looks-Again"  # set by the script: a page that looks again by itself is nobody's activity
 COMPUTER = "computer"  # the cookie of the local stack that names an address to act from
 
@@ -38,6 +39,8 @@ class Visitor:
     session: Session | None
     ip: str | None
     words: Words
+    device: str = field(default="", repr=False)
+    """What the device cookie holds. Give it another value and the browser gets that with the answer."""
 
     @property
     def session_id(self) -> bytes:
@@ -84,9 +87,19 @@ def session_id_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+def is_secret(text: str) -> bool:
+    """Return True for text of the form of a secret, or of what is derived from one."""
+    return _SECRET.match(text) is not None
+
+
 def new_secret() -> str:
     """Draw what a browser will hold."""
     return base64url(secrets.token_bytes(_SECRET_BYTES))
+
+
+def new_nonce() -> bytes:
+    """Draw the nonce of a browser that nobody has logged in with before."""
+    return secrets.token_bytes(DEVICE_NONCE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +111,46 @@ class Cookie:
 
     @classmethod
     def of(cls, site: Site, *, secure: bool) -> Cookie:
-        """Return the cookie of a site; `__Host-` asks for Secure, so only https has it."""
-        name = "session" if site is Site.PAGES else "console"
-        return cls(f"__Host-{name}" if secure else name, secure)
+        """Return the session cookie of a site."""
+        return cls(_cookie_name("session" if site is Site.PAGES else "console", secure=secure), secure)
 
     def read(self, request: web.Request) -> str | None:
         """Return the browser's secret if it has one of the right form."""
         value = request.cookies.get(self.name, "")
-        return value if _SECRET.match(value) else None
+        return value if is_secret(value) else None
 
     def write(self, response: web.StreamResponse, secret: str) -> None:
         """Hand the browser its secret, until it is closed."""
         response.set_cookie(self.name, secret, path="/", secure=self.secure, httponly=True, samesite="Lax")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCookie:
+    """The cookie of a browser that has logged in before. It survives the log-out and opens nothing."""
+
+    name: str
+    secure: bool
+
+    @classmethod
+    def of(cls, site: Site, *, secure: bool) -> DeviceCookie:
+        """Return the device cookie of a site."""
+        return cls(_cookie_name("device" if site is Site.PAGES else "console-device", secure=secure), secure)
+
+    def read(self, request: web.Request) -> str:
+        """Return what the browser holds, genuine or not."""
+        return request.cookies.get(self.name, "")
+
+    def write(self, response: web.StreamResponse, value: str) -> None:
+        """Hand the browser its marks. Only forms of our own pages need them, so nothing from elsewhere sends them."""
+        seconds = int(DEVICE_LIFE.total_seconds())
+        response.set_cookie(
+            self.name, value, max_age=seconds, path="/", secure=self.secure, httponly=True, samesite="Strict"
+        )
+
+
+def _cookie_name(name: str, *, secure: bool) -> str:
+    """Return the name; `__Host-` asks for Secure, so only https has it."""
+    return f"__Host-{name}" if secure else name
 
 
 async def session_for(pool: Pool, site: Site, secret: str, *, looks_again: bool) -> Session | None:
@@ -117,17 +158,24 @@ async def session_for(pool: Pool, site: Site, secret: str, *, looks_again: bool)
     found = await store.session_of(pool, session_id_of(secret))
     if found is None or found.site is not site or not alive(found):
         return None
+    if found.stage is Stage.SIGNED_IN and not found.held:
+        await store.hold(pool, session_id_of(secret))
     if needs_touch(found) and not looks_again:
         await store.touch(pool, session_id_of(secret))
     return found
 
 
 def address_of(request: web.Request, settings: GatewaySettings) -> str | None:
-    """Return the address that can be vouched for; on the local stack the one that its cookie names comes first."""
+    """Return the address that can be vouched for.
+
+    On the local stack the one that its cookie names comes first, and a browser on this very machine, which comes
+    through no proxy, has the address of its connection.
+    """
     if settings.local is not None:
         played = unmapped(request.cookies.get(COMPUTER))
         if played is not None:
             return str(played)
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     forwarded = request.headers.getall("X-Forwarded-For", [])
-    return client_address(peer[0] if peer else None, forwarded, settings.trusted_proxies)
+    trusted = () if settings.local is not None and not forwarded else settings.trusted_proxies
+    return client_address(peer[0] if peer else None, forwarded, trusted)

@@ -10,6 +10,7 @@ from countersign.runtime import http
 from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.sweep import Sweep
 from services.gateway import decide, fold, store, words
+from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
 from services.gateway.gate import Gate
 from services.gateway.guard import FORM_BYTES_MAX, FORM_SECONDS_MAX
 from services.gateway.model import Site
@@ -59,6 +60,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
                 settings=settings,
                 pool=frame.pool,
                 passwords=passwords,
+                browser_key=BrowserKey(settings.browser_key.get_secret_value()),
                 requests=requests,
                 decisions=decisions,
                 challenges=challenges,
@@ -90,12 +92,23 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         Limit("logins.decided_within", str(decide.DECIDED_WITHIN), "chosen: an older request is denied anyway"),
         *(
             Limit(f"password_tries.{name}", f"{rate.burst} at once, then one per {rate.every}", rate.source)
-            for name, rate in (("place", decide.PLACE_RATE), ("email", decide.EMAIL_RATE))
+            for name, rate in (
+                ("place", decide.PLACE_RATE),
+                ("email", decide.EMAIL_RATE),
+                ("device", decide.DEVICE_RATE),
+            )
         ),
+        Limit("devices.life_max", str(DEVICE_LIFE), "chosen: a browser that is used twice a year stays known"),
+        Limit("logins.handed_over_within", str(decide.HANDED_OVER_WITHIN), "chosen: a page loaded again after a break"),
         Limit("passwords.memory", f"{password.memory_kib} KiB", hashing),
         Limit("passwords.passes", str(password.passes), hashing),
         Limit("passwords.threads", str(password.threads), "chosen: hashing leaves the other cores to the pages"),
         Limit("passwords.waiting_max", str(password.waiting_max), "chosen: about a second of hashing, then 503"),
+        Limit(
+            "passwords.strangers_max",
+            str(password.waiting_max // 2),
+            "chosen: half is for known places and browsers",
+        ),
         Limit(
             "passwords.characters_max", str(decide.PASSWORD_CHARACTERS_MAX), "NIST SP 800-63B-4, 3.1.1.2: 64 or more"
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 DEFAULT = "en"
 _SECONDS_AS_SECONDS_MAX = 90
 _MINUTES_AS_MINUTES_MAX = 90
+_HEADER_CHARACTERS_MAX = 1_000  # chosen: far more languages than anybody reads
+# RFC 4647, 2.1 (a language range) and RFC 9110, 12.4.2 (a weight: at most three decimals, `q` in either case).
+_RANGE = re.compile(
+    r"^(\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)(?:[ \t]*;[ \t]*[Qq]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?\Z"
+)
 
 
 class Words:
@@ -71,22 +77,28 @@ def load() -> dict[str, Words]:
 
 
 def choose(accept_language: str | None, languages: Mapping[str, Words]) -> Words:
-    """Return the words that the visitor likes best (RFC 9110, section 12.5.4); English where nothing fits."""
-    best, best_weight = DEFAULT, 0.0
-    for part in (accept_language or "")[:200].split(","):
-        tag, _, weight = part.partition(";q=")
-        language = tag.strip().lower().partition("-")[0]
-        liking = _weight(weight)
-        if language in languages and liking > best_weight:
-            best, best_weight = language, liking
-    return languages[best]
+    """Return the words that the visitor likes best (RFC 9110, 12.5.4); English where nothing fits.
+
+    A range fits the language that it begins with (RFC 4647, 3.4: `de-AT` is looked up as `de`), `*` each language that
+    no range names, and weight 0 rules its language out. Of equal weights the range that comes first counts.
+    """
+    liked: dict[str, float] = {}
+    for tag, weight in _ranges(accept_language or ""):
+        language = tag.partition("-")[0]
+        # `de-AT;q=0` says nothing of German elsewhere; `de;q=0` rules it out.
+        if weight == 0 and "-" in tag:
+            continue
+        if weight == 0 or liked.get(language) != 0:
+            liked[language] = 0.0 if weight == 0 else max(weight, liked.get(language, 0.0))
+    others = liked.get("*", 0.0)
+    order = [*(name for name in liked if name in languages), *sorted(languages, key=lambda name: name != DEFAULT)]
+    best = max(order, key=lambda name: liked.get(name, others))
+    return languages[best if liked.get(best, others) > 0 else DEFAULT]
 
 
-def _weight(text: str) -> float:
-    if not text.strip():
-        return 1.0
-    try:
-        weight = float(text)
-    except ValueError:
-        return 0.0
-    return weight if 0.0 <= weight <= 1.0 else 0.0
+def _ranges(header: str) -> list[tuple[str, float]]:
+    """Return language ranges in lower case with their weights; what the grammar does not allow is left out."""
+    if len(header) > _HEADER_CHARACTERS_MAX:
+        return []
+    found = (_RANGE.match(part.strip(" \t")) for part in header.split(","))
+    return [(part[1].lower(), float(part[2] or 1)) for part in found if part is not None]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-import unicodedata
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from countersign.contract import base64url, canonical
+from countersign.typed import code_of
 from services.verifier.model import FreshCode
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ NONCE_BYTES = 12  # NIST SP 800-38D, 8.2: 96 bits
 TYPED_CHARACTERS_MAX = 64  # ours: a code with every separator that people use is far shorter
 # A sealed code of the form that the contract asks for, until the real one takes its place.
 UNSEALED = "A" * 40
-
-_FULL_WIDTH = {0xFF10 + digit: str(digit) for digit in range(10)}
-_DASHES = frozenset("-\u2212")  # and every character of the category Pd
 
 
 def draw(digits: int) -> FreshCode:
@@ -52,14 +49,10 @@ def sealed(issued: ChallengeIssued, fresh: FreshCode, secret: bytes) -> Challeng
 def normalise(typed: str, digits: int) -> str | None:
     """Return the code that somebody typed, None if it has not the form of one.
 
-    Spaces of any width, hyphens and dashes are left out, full-width digits are digits. No other character that
-    Unicode takes for a digit is: the phone shows none, and guessing wider helps nobody.
+    White space, unseen characters and dashes are dropped, and decimal digits of every script are digits: phones copy,
+    keyboards write and screen readers insert them. Superscripts, circled digits and letters are no digits.
     """
     if len(typed) > TYPED_CHARACTERS_MAX:
         return None
-    plain = "".join(
-        character
-        for character in typed.translate(_FULL_WIDTH)
-        if character not in _DASHES and unicodedata.category(character) not in {"Zs", "Pd"}
-    )
+    plain = code_of(typed)
     return plain if len(plain) == digits and plain.isascii() and plain.isdigit() else None

@@ -12,8 +12,8 @@ from aiohttp import web
 from countersign.client import Client
 from services.gateway import store
 from services.gateway.guard import Unfit, form_of
+from services.gateway.hosts import origin_of
 from services.gateway.render import see_other
-from services.gateway.settings import origin_of
 from services.gateway.upstream import ContactPage, ExportOwner, PagesUsed
 from services.gateway.visitor import VISITOR
 

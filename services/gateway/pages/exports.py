@@ -8,10 +8,10 @@ from aiohttp import web
 
 from services.gateway import store
 from services.gateway.guard import form_of
+from services.gateway.hosts import origin_of
 from services.gateway.pages import code
 from services.gateway.pages.contacts import id_in
 from services.gateway.render import see_other
-from services.gateway.settings import origin_of
 from services.gateway.upstream import ExportOwner
 from services.gateway.visitor import VISITOR
 
@@ -59,7 +59,7 @@ class ExportPages:
             return await self._not_mine(request, session)
         found = await self._gate.decisions.wait(export.export_id, 0)
         if found.state != "challenged" or found.challenge is None:
-            return see_other(request.path)
+            return see_other(f"/exports/{export.export_id}")
         if form.get("do") == "cancel":
             await self._gate.challenges.cancel(found.challenge.challenge_id)
             return see_other("/contacts")
@@ -69,7 +69,7 @@ class ExportPages:
         else:
             step = await code.answer(self._gate, visitor, form, found.challenge, box)
         if step.problem is None:
-            return see_other(request.path)
+            return see_other(f"/exports/{export.export_id}")
         return self._box(request, export, step.box or box, step.problem, step.status)
 
     async def file(self, request: web.Request) -> web.Response:

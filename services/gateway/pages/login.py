@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.client import Client, login_authorised, new_id
+from countersign.client import Client, login_authorised
 from countersign.places import place_of
 from countersign.policy import PlaceRules
+from countersign.typed import password_of
 from services.gateway import store
+from services.gateway.browser_key import form_id_of
 from services.gateway.decide import (
     EMAIL_CHARACTERS_MAX,
     PASSWORD_CHARACTERS_MAX,
@@ -17,16 +19,17 @@ from services.gateway.decide import (
     tries_of,
 )
 from services.gateway.guard import Stale, form_of
+from services.gateway.handover import resume
+from services.gateway.hosts import origin_of
 from services.gateway.passwords import Busy
 from services.gateway.render import see_other
-from services.gateway.settings import origin_of
-from services.gateway.visitor import VISITOR, new_secret, session_id_of
+from services.gateway.visitor import VISITOR, is_secret, new_secret, session_id_of
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from services.gateway.gate import Gate
-    from services.gateway.model import Person
+    from services.gateway.model import Person, Session
     from services.gateway.visitor import Visitor
 
 WAIT_IN_POST_SECONDS = 2.0  # chosen: then the browser is sent on and waits there
@@ -44,7 +47,7 @@ class LoginPages:
     async def show(self, request: web.Request) -> web.Response:
         """Show the form."""
         visitor = request[VISITOR]
-        if visitor.signed_in is not None:
+        if visitor.signed_in is not None or await resume(self._gate, visitor):
             return see_other(self._gate.front)
         return self._form(request)
 
@@ -54,30 +57,41 @@ class LoginPages:
         t = visitor.words
         try:
             form = await form_of(request, self._origin)
-        except Stale:
+        except Stale as stale:
+            if _led_here(visitor.session, stale.form_id):
+                return see_other("/login/code" if visitor.signed_in is None else self._gate.front)
             return self._form(request, 403, t("login.error.stale"))
         email, password = form.get("email", ""), form.get("password", "")
         if not email.strip() or not password:
             return self._form(request, 422, t("login.error.empty"), email)
         try:
             person = await self._person(visitor, email, password)
-        except store.Refused as refused:
-            wait = t.duration(refused.wait)
-            return self._form(request, 429, t("login.error.limited", wait=wait), email)
-        except Busy:
-            response = self._form(request, 503, t("login.error.busy"), email)
-            response.headers["Retry-After"] = "3"
-            return response
+        except (store.Refused, Busy) as reason:
+            return self._not_judged(request, email, reason)
         if person is None:
             return self._form(request, 422, t("login.error.wrong"), email)
         if not await self._still_open(visitor, person):
-            await self._ask(visitor, person)
+            await self._ask(visitor, person, form.get("once", ""))
         return see_other("/login/code")
+
+    def _not_judged(self, request: web.Request, email: str, reason: store.Refused | Busy) -> web.Response:
+        t = request[VISITOR].words
+        if isinstance(reason, store.Refused):
+            return self._form(request, 429, t("login.error.limited", wait=t.duration(reason.wait)), email)
+        response = self._form(request, 503, t("login.error.busy"), email)
+        response.headers["Retry-After"] = "3"
+        return response
 
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session, and the browser's secret with it."""
-        await form_of(request, self._origin)
         visitor = request[VISITOR]
+        try:
+            await form_of(request, self._origin)
+        except Stale:
+            if visitor.session is not None:
+                raise
+            # The second sending of the form: there is nothing left to end.
+            return see_other("/login")
         await store.end(self._gate.pool, visitor.session_id)
         visitor.secret = new_secret()
         return see_other("/login")
@@ -93,20 +107,43 @@ class LoginPages:
     async def _person(self, visitor: Visitor, email: str, password: str) -> Person | None:
         """Return whose e-mail and password these are. Raises Refused and Busy.
 
-        What it takes is the same whether somebody has the address or not: one look, one try, one hash.
+        The work is the same whether somebody has the address or not: one look, one try, one hash. A try that was not
+        judged, as there was no room or a server failed, is not counted.
         """
         gate = self._gate
         address = folded(email)[:EMAIL_CHARACTERS_MAX]
-        person, place_known = await store.person_of(gate.pool, address, visitor.seen_from)
-        tries = tries_of(address, place_of(visitor.ip, _EVERY_ADDRESS), place_known=place_known)
-        await store.take_try(gate.pool, tries)
-        kept = person.password if person is not None else None
-        fits = len(password) <= PASSWORD_CHARACTERS_MAX
-        right = await gate.passwords.right(kept, password[:PASSWORD_CHARACTERS_MAX]) and fits
-        if person is None or not right or not may_use(staff=person.staff, site=gate.site):
+        knock = await store.knock(gate.pool, address, visitor.seen_from)
+        device = gate.browser_key.device_of(visitor.device, address, knock.now)
+        place = place_of(visitor.ip, _EVERY_ADDRESS)
+        tries = tries_of(address, place, place_known=knock.place_known, device=device)
+        with gate.passwords.room(known=knock.place_known or device is not None):
+            await store.take_try(gate.pool, tries)
+            try:
+                person = await self._judged(knock.person, password)
+            except BaseException:
+                await store.give_back(gate.pool, tries)
+                raise
+        if person is None:
             gate.log.info("password_refused", ip=visitor.ip)
             return None
         await store.give_back(gate.pool, tries)
+        return person
+
+    async def _judged(self, person: Person | None, password: str) -> Person | None:
+        """Return the person if the password is theirs and this is their site. The caller holds the room for it."""
+        gate = self._gate
+        text = typed = password[:PASSWORD_CHARACTERS_MAX]
+        if person is None or person.password_nfkc:
+            text = password_of(typed)
+        fits = len(password) <= PASSWORD_CHARACTERS_MAX
+        right = await gate.passwords.right(person.password if person is not None else None, text) and fits
+        if person is None or not right or not may_use(staff=person.staff, site=gate.site):
+            return None
+        if not person.password_nfkc:
+            # From here on the password is right however a keyboard composes it.
+            stable = password_of(typed)
+            hashed = person.password if stable == typed else await gate.passwords.hash_later(stable)
+            await store.keep_rehashed(gate.pool, person.user_id, person.password, hashed)
         return person
 
     async def _still_open(self, visitor: Visitor, person: Person) -> bool:
@@ -125,26 +162,50 @@ class LoginPages:
             await self._gate.challenges.cancel(found.challenge.challenge_id)
         return False
 
-    async def _ask(self, visitor: Visitor, person: Person) -> None:
-        """Begin a pending session under a new secret, publish its request, and wait a little for the decision."""
+    async def _ask(self, visitor: Visitor, person: Person, form: str) -> None:
+        """Begin a pending session under a new secret, publish its request, and wait a little for the decision.
+
+        Secret and request follow from the form, so a form sent twice leads to one session and one text.
+        """
         gate = self._gate
         now = await gate.pool.fetchval("SELECT now()")
-        held, secret, request_id = visitor.session_id, new_secret(), new_id(now)
+        # A form without an id of ours has no second sending.
+        hidden = form if is_secret(form) else new_secret()
+        client = Client(ip=visitor.ip, locale=visitor.words.language)
+        said = (gate.site.value, str(person.user_id), client.model_dump_json())
+        held, secret = visitor.session_id, gate.browser_key.pending_secret(visitor.secret, hidden, *said)
+        request_id = gate.browser_key.request_id(secret)
         built = gate.requests.build(
             "login",
             person.account_id,
             person.user_id,
-            Client(ip=visitor.ip, locale=visitor.words.language),
+            client,
             login_authorised(request_id, person.user_id, secret),
             request_id=request_id,
         )
-        await store.begin_pending(
-            gate.pool, session_id_of(secret), held, gate.site, person.user_id, built, visitor.seen_from
+        begun = await store.begin_pending(
+            gate.pool,
+            session_id_of(secret),
+            held,
+            gate.site,
+            person.user_id,
+            built,
+            visitor.seen_from,
+            form=form_id_of(hidden),
         )
         visitor.secret = secret
+        if not begun and (await gate.decisions.wait(request_id, 0)).state != "undecided":
+            return
+        # Of a form sent twice the request is published twice, byte for byte the same, as the first sending may have
+        # died before it published.
         await gate.requests.submit(built, now)
         gate.log.info("login_requested", request_id=str(request_id), user_id=str(person.user_id))
         try:
             await gate.decisions.wait(request_id, WAIT_IN_POST_SECONDS)
         except ConnectionError:
             gate.log.warning("verifier_away", request_id=str(request_id))
+
+
+def _led_here(session: Session | None, form: str) -> bool:
+    """Return True if the session came from the very form that is sent now: its first sending was answered already."""
+    return session is not None and session.form is not None and session.form == form_id_of(form)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from countersign.client import Expected, GrantRefused, login_digest
 from services.gateway import store
 from services.gateway.decide import given_up
-from services.gateway.guard import form_of
+from services.gateway.guard import Stale, form_of
+from services.gateway.handover import give_up, resume
+from services.gateway.hosts import origin_of
 from services.gateway.pages import code
 from services.gateway.render import see_other
-from services.gateway.settings import origin_of
-from services.gateway.visitor import VISITOR, new_secret, session_id_of
+from services.gateway.visitor import VISITOR, new_nonce, new_secret, session_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp import web
 
     from countersign.client import RequestState
@@ -36,6 +39,7 @@ class LoginCodePages:
         visitor = request[VISITOR]
         pending = visitor.pending
         if pending is None:
+            await resume(self._gate, visitor)
             return see_other(self._gate.front)
         found = await self._gate.decisions.wait(pending.request_id, 0)
         if found.state == "granted" and found.grant is not None:
@@ -44,11 +48,20 @@ class LoginCodePages:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Do what the pressed button says."""
+        try:
+            return await self._pressed(request)
+        except Stale:
+            if request[VISITOR].signed_in is None:
+                raise
+            # The second sending of a form whose first one has logged this browser in.
+            return see_other(self._gate.front)
+
+    async def _pressed(self, request: web.Request) -> web.Response:
         form = await form_of(request, self._origin)
         visitor = request[VISITOR]
         pending = visitor.pending
         if pending is None:
-            return see_other(self._gate.front)
+            return await self._ended(visitor, form)
         found = await self._gate.decisions.wait(pending.request_id, 0)
         if form.get("do") == "cancel":
             return await self._give_up(visitor, found)
@@ -89,6 +102,14 @@ class LoginCodePages:
     ) -> web.Response:
         return self._gate.pages.page(request, "login_code.html", status, state=state, title=title, **context)
 
+    async def _ended(self, visitor: Visitor, form: Mapping[str, str]) -> web.Response:
+        """Lead on a browser whose pending session is over; the answer that said so may have been lost."""
+        if form.get("do") == "cancel":
+            await give_up(self._gate, visitor)
+        else:
+            await resume(self._gate, visitor)
+        return see_other(self._gate.front)
+
     async def _give_up(self, visitor: Visitor, found: RequestState) -> web.Response:
         if found.state == "challenged" and found.challenge is not None:
             await self._gate.challenges.cancel(found.challenge.challenge_id)
@@ -116,14 +137,17 @@ class LoginCodePages:
             # The verifier asks every account manager for a code; a grant without one is not acted on here either.
             gate.log.warning("grant_refused", what="amr", request_id=str(pending.request_id))
             return self._unfit(request)
-        secret = new_secret()
+        secret = gate.browser_key.signed_in_secret(visitor.secret)
         signed_in = await store.sign_in(
             gate.pool, visitor.session_id, session_id_of(secret), checked.request_id, checked.method
         )
         if signed_in:
             visitor.secret = secret
             gate.log.info("signed_in", user_id=str(pending.user_id), method=checked.method)
-        # If not, another page of this browser was first, and its answer brings the new secret.
+        elif not await resume(gate, visitor):
+            # Nothing to hand over: the grant was spent, and its session has been shown by a browser or has ended.
+            return see_other(gate.front)
+        visitor.device = gate.browser_key.device_cookie(visitor.device, pending.email, new_nonce(), pending.now)
         return see_other(gate.front)
 
     def _unfit(self, request: web.Request) -> web.Response:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from countersign.places import unmapped
 from services.gateway.guard import form_of
+from services.gateway.hosts import origin_of
 from services.gateway.render import see_other
-from services.gateway.settings import origin_of
 from services.gateway.upstream import UpstreamAway
 from services.gateway.visitor import COMPUTER, VISITOR
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from tests.support.whole_stack import Household, WholeStack, new_address
 
@@ -102,18 +103,26 @@ class Client:
 
     def cookie(self) -> str:
         """Return what the browser holds."""
-        found = self.http.cookie_jar.filter_cookies(self.http._base_url or _url(self.base))  # noqa: SLF001
+        found = self.http.cookie_jar.filter_cookies(self.base_url)
         return found["session"].value if "session" in found else ""
 
     def hold(self, secret: str) -> None:
         """Make the browser hold something."""
-        self.http.cookie_jar.update_cookies({"session": secret}, _url(self.base))
+        self.http.cookie_jar.update_cookies({"session": secret}, self.base_url)
 
+    @property
+    def base_url(self) -> URL:
+        """The gateway's address, as the cookie jar takes it."""
+        return URL(self.base)
 
-def _url(text: str) -> Any:
-    from yarl import URL  # noqa: PLC0415 - aiohttp's own
+    def device(self) -> str:
+        """Return the device cookie."""
+        found = self.http.cookie_jar.filter_cookies(self.base_url)
+        return found["device"].value if "device" in found else ""
 
-    return URL(text)
+    def hold_device(self, value: str) -> None:
+        """Make the browser hold a device cookie."""
+        self.http.cookie_jar.update_cookies({"device": value}, self.base_url)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

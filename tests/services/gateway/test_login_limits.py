@@ -96,12 +96,62 @@ async def test_a_place_is_limited(visit: Visit) -> None:
 
         async def guess(n: int) -> int:
             form = {"csrf": token, "email": f"{n}.{stranger.address}@example.com", "password": "guess"}
-            return int((await stranger.ask("POST", "/login", data=form)).status)
+            while True:
+                answer = await stranger.ask("POST", "/login", data=form)
+                if answer.status != 503:  # more at once than may wait for a hash; that counts no try
+                    return int(answer.status)
 
         statuses = await asyncio.gather(*(guess(n) for n in range(PLACE_RATE.burst + 5)))
-        # 503: more at once than may wait for a hash; their tries are counted all the same.
-        assert statuses.count(422) + statuses.count(503) <= PLACE_RATE.burst
-        assert statuses.count(429) >= 5
+        assert (statuses.count(422), statuses.count(429)) == (PLACE_RATE.burst, 5)
+
+
+async def test_a_browser_that_has_logged_in_before_is_not_locked_out(visit: Visit, household: Household) -> None:
+    """At a place it never was at, while outsiders have used up the tries of its e-mail; the log-out changes nothing."""
+    async with visit() as me:
+        await me.log_in(household.owner)
+        await me.post("/logout", {}, page="/")
+        device = me.device()
+    for _ in range(EMAIL_RATE.burst + 1):
+        async with visit() as stranger:
+            answer = await stranger.give_password(household.owner, "guess")
+    assert answer.status == 429
+    async with visit() as travelling, visit() as another, visit() as forger:
+        travelling.hold_device(device)
+        assert (await travelling.give_password(household.owner)).goes_to == "/login/code"
+        assert (await travelling.asked()).state == "code"  # it saves no code: it is no authenticator
+        another.hold_device(device)
+        assert (await another.give_password(household.managed[0], "guess")).status == 422  # nobody else's cookie
+        forger.hold_device(device[:-2] + "AA")
+        assert (await forger.give_password(household.owner)).status == 429
+
+
+async def test_a_copied_device_cookie_opens_one_bucket(visit: Visit, household: Household) -> None:
+    """Ten tries, wherever they come from; then it waits as everybody does. The real browser's place stays open."""
+    home = new_address()
+    async with visit(home) as me:
+        await me.log_in(household.owner)
+        device = me.device()
+    statuses = []
+    for _ in range(EMAIL_RATE.burst + 2):
+        async with visit() as thief:
+            thief.hold_device(device)
+            statuses.append((await thief.give_password(household.owner, "guess")).status)
+    assert statuses == [422] * EMAIL_RATE.burst + [429] * 2
+    async with visit(home) as me:  # a browser without the cookie, at the place that the account knows
+        assert (await me.give_password(household.owner)).goes_to == "/login/code"
+
+
+async def test_the_device_cookie(visit: Visit, household: Household) -> None:
+    """It comes with the log-in, not with the password; for half a year, for our own pages, not for scripts."""
+    async with visit() as me:
+        assert "device" not in str((await me.give_password(household.owner)).headers.getall("Set-Cookie"))
+        await me.asked()
+        answer = await me.give_code(await me.whole.code(household.owner.number, me.address))
+        (cookie,) = [one for one in answer.headers.getall("Set-Cookie") if one.startswith("device=")]
+        parts = {part.strip() for part in cookie.split(";")}
+        assert {"HttpOnly", "Path=/", "SameSite=Strict", "Max-Age=15552000"} <= parts
+        assert str(household.owner.user_id) not in cookie
+        assert household.owner.email not in cookie
 
 
 async def test_right_passwords_use_nothing_up(visit: Visit, whole: WholeStack) -> None:

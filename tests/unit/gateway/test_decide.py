@@ -20,6 +20,7 @@ from countersign.contract import (
 )
 from services.gateway.decide import (
     DECIDED_WITHIN,
+    DEVICE_RATE,
     EMAIL_RATE,
     IDLE_MAX,
     LIFE_MAX,
@@ -97,9 +98,11 @@ def test_who_signs_in_where(staff: bool, site: Site, may: bool) -> None:
     assert may_use(staff=staff, site=site) is may
 
 
-@pytest.mark.parametrize("spelt", ["olga@example.com", " Olga@Example.COM ", "\uff4flga@example.com"])
+@pytest.mark.parametrize(
+    "spelt", ["olga@example.com", " Olga@Example.COM ", "\uff4flga@example.com", "\u200eolga@exam\u00adple.com"]
+)
 def test_spellings_of_one_address(spelt: str) -> None:
-    """Case, space around and full-width letters make no other person."""
+    """Case, white space, full-width letters and unseen characters make no other person."""
     assert folded(spelt) == "olga@example.com"
 
 
@@ -118,6 +121,21 @@ def test_a_try_counts_against_its_place_and_its_address() -> None:
     one, other = (tries_of(email, "192.0.2.1/32", place_known=False) for email in ("a@example.com", "b@example.com"))
     assert one[0] == other[0]
     assert [t.rate for t in one] == [PLACE_RATE, EMAIL_RATE]
+
+
+def test_a_browser_that_has_logged_in_before_has_tries_of_its_own() -> None:
+    """Neither strangers nor whoever shares its place can use them up, and another browser's are others."""
+    here, mine, other = "192.0.2.1/32", b"a" * 16, b"b" * 16
+    (alone,) = tries_of("olga@example.com", here, place_known=False, device=mine)
+    assert alone.rate == DEVICE_RATE
+    others = [
+        *tries_of("olga@example.com", here, place_known=False),
+        *tries_of("olga@example.com", here, place_known=True),
+        *tries_of("olga@example.com", here, place_known=False, device=other),
+        *tries_of("ben@example.com", here, place_known=False, device=mine),
+    ]
+    assert alone.key not in {t.key for t in others}
+    assert tries_of("olga@example.com", None, place_known=True, device=mine) == (alone,)
 
 
 def test_a_day_of_tries_stays_under_a_hundred() -> None:

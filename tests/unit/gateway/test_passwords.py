@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,28 @@ async def test_right_wrong_and_nobody(passwords: Passwords) -> None:
 async def test_a_full_queue_says_so(passwords: Passwords) -> None:
     """One at work, one waiting, the third is told to come back; then there is room again."""
     kept = passwords.hash("x")
-    results = await asyncio.gather(*(passwords.right(kept, "x") for _ in range(3)), return_exceptions=True)
+
+    async def check() -> bool:
+        with passwords.room(known=True):
+            return await passwords.right(kept, "x")
+
+    results = await asyncio.gather(*(check() for _ in range(3)), return_exceptions=True)
     assert [isinstance(result, Busy) for result in results] == [False, False, True]
-    assert await passwords.right(kept, "x")
+    assert await check()
+
+
+@pytest.mark.parametrize(("threads", "waiting_max", "strangers"), [(1, 1, 1), (2, 32, 18), (1, 3, 2)])
+def test_half_of_the_queue_is_for_known_places_and_browsers(threads: int, waiting_max: int, strangers: int) -> None:
+    """However many strangers come, those who were here before find room; and the room is given back."""
+    checker = Passwords(PasswordSettings(threads=threads, waiting_max=waiting_max))
+    for _ in range(2):
+        with ExitStack() as held:
+            for _ in range(strangers):
+                held.enter_context(checker.room(known=False))
+            with pytest.raises(Busy), checker.room(known=False):
+                pass
+            for _ in range(threads + waiting_max - strangers):
+                held.enter_context(checker.room(known=True))
+            with pytest.raises(Busy), checker.room(known=True):
+                pass
+    checker.close()

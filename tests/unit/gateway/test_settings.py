@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import HttpUrl, ValidationError
 
-from services.gateway.settings import GatewaySettings, origin_of
-from services.gateway.visitor import Cookie, Site
+from services.gateway.hosts import origin_of
+from services.gateway.settings import GatewaySettings
+from services.gateway.visitor import Cookie, DeviceCookie, Site
 
 GIVEN: dict[str, Any] = {
     "postgres": {"dsn": "postgresql://gateway@127.0.0.1/countersign"},
@@ -22,6 +23,28 @@ GIVEN: dict[str, Any] = {
         "exports_url": "http://exports:8083",
         "token": "t" * 32,
     },
+    "browser_key": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=",
+}
+# As `make run` tells it.
+ON_LOOPBACK: dict[str, Any] = {
+    **GIVEN,
+    "public_url": "http://127.0.0.1:8080",
+    "console_url": "http://localhost:8090",
+    "jwks_url": "http://127.0.0.1:8081/jwks",
+    "services": {
+        **GIVEN["services"],
+        **{f"{name}_url": "http://[::1]:8082" for name in ("verifier", "enrolment", "exports")},
+    },
+    "local": {"sns_url": "http://127.0.0.1:5000"},
+}
+# As compose.yaml tells it.
+IN_CONTAINERS: dict[str, Any] = {
+    **GIVEN,
+    "public_url": "http://localhost:8080",
+    "console_url": "http://localhost:8090",
+    "host": "0.0.0.0",
+    "health": {"host": "0.0.0.0"},
+    "local": {"sns_url": "http://sns:5000", "shows_codes_to_anybody_who_can_connect": True},
 }
 
 
@@ -37,6 +60,51 @@ def test_plain_http_elsewhere_is_refused(url: str) -> None:
     for name in ("public_url", "console_url"):
         with pytest.raises(ValidationError, match="https"):
             GatewaySettings(**{**GIVEN, name: url})
+
+
+@pytest.mark.parametrize("given", [ON_LOOPBACK, IN_CONTAINERS])
+def test_the_local_stack_starts_where_only_this_machine_reaches_it(given: dict[str, Any]) -> None:
+    """On loopback, and in containers that say so."""
+    GatewaySettings(**given)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"public_url": "https://login.example.com"}, "public_url"),
+        ({"console_url": "https://console.example.com"}, "console_url"),
+        ({"jwks_url": "http://verifier:8081/jwks"}, "jwks_url"),
+        ({"host": "0.0.0.0"}, "host"),
+        ({"host": "10.0.0.5"}, "host"),
+        ({"host": "::"}, "host"),
+        ({"health": {"host": "0.0.0.0"}}, "health.host"),
+        ({"local": {"sns_url": "https://sns.eu-central-1.amazonaws.com"}}, "local.sns_url"),
+        ({"local": {"sns_url": "http://127.0.0.1.example.com"}}, "local.sns_url"),
+        ({"services": {**ON_LOOPBACK["services"], "verifier_url": "http://10.0.0.6"}}, "services.verifier_url"),
+        ({"services": {**ON_LOOPBACK["services"], "enrolment_url": "http://enrolment"}}, "services.enrolment_url"),
+        ({"services": {**ON_LOOPBACK["services"], "exports_url": "http://exports"}}, "services.exports_url"),
+    ],
+)
+def test_everybodys_codes_are_shown_to_nobody_else(change: dict[str, Any], named: str) -> None:
+    """One address that is not loopback, whichever, and the gateway does not start with the phone page."""
+    with pytest.raises(ValidationError, match="shows_codes_to_anybody_who_can_connect") as told:
+        GatewaySettings(**{**ON_LOOPBACK, **change})
+    assert f"loopback address: {named}." in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["public_url", "console_url"])
+def test_containers_show_codes_to_no_public_site(name: str) -> None:
+    """The switch is for names and listeners inside containers; what people type stays loopback."""
+    with pytest.raises(ValidationError, match="shows everybody's codes"):
+        GatewaySettings(**{**IN_CONTAINERS, name: "https://login.example.com"})
+
+
+def test_the_browser_key_is_a_secret_of_32_bytes() -> None:
+    """It is asked for, has its length, and is not shown."""
+    assert "AAAA" not in repr(GatewaySettings(**GIVEN))
+    for given in ({**GIVEN, "browser_key": "QUFB"}, {k: v for k, v in GIVEN.items() if k != "browser_key"}):
+        with pytest.raises(ValidationError, match="browser_key"):
+            GatewaySettings(**given)
 
 
 def test_no_proxy_and_no_phone_by_default() -> None:
@@ -65,3 +133,5 @@ def test_cookies_of_the_two_sites_differ() -> None:
     assert Cookie.of(Site.PAGES, secure=True) == Cookie("__Host-session", secure=True)
     assert Cookie.of(Site.CONSOLE, secure=True) == Cookie("__Host-console", secure=True)
     assert Cookie.of(Site.PAGES, secure=False).name == "session"
+    devices = [DeviceCookie.of(site, secure=True).name for site in Site]
+    assert devices == ["__Host-device", "__Host-console-device"]

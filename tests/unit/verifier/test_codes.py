@@ -37,19 +37,27 @@ FRESH = FreshCode(CODE, b"n" * 12)
         ("      ", None),
         ("abcdef", None),
         ("12345a", None),
-        ("12345\u0666", None),  # Arabic-Indic six
+        ("\u0661\u0662\u0663\u0664\u0665\u0666", CODE),  # Arabic-Indic
+        ("\u0967\u0968\u0969\u096a\u096b\u096c", CODE),  # Devanagari
+        ("12345\u06f6", CODE),  # extended Arabic-Indic six
+        ("\u200e123456\u200f", CODE),  # direction marks
+        ("\ufeff123\u200b456", CODE),  # a byte order mark, a space of no width
+        ("123\u00ad456", CODE),  # a soft hyphen
+        ("\u2066123456\u2069", CODE),  # isolates, as a right-to-left page copies them
+        ("123\u3164456", CODE),  # a Hangul filler
         ("12345\u00b2", None),  # superscript two
         ("12345\u2465", None),  # circled six
         ("+23456", None),
         ("123.456", None),
-        ("123\n456", None),
-        ("123\x00456", None),
+        ("123\n456", CODE),
+        ("\t123\u2028456\r\n", CODE),
+        ("123\x00456", CODE),
         ("123456" + " " * 59, None),
         ("123456" + " " * 58, CODE),
     ],
 )
 def test_codes_are_read_as_people_type_them(typed: str, code: str | None) -> None:
-    """Spaces, hyphens and full-width digits are forgiven; anything else is off form."""
+    """White space, dashes and unseen characters are dropped, every script has digits; anything else is off form."""
     assert normalise(typed, 6) == code
 
 
