@@ -215,8 +215,8 @@ def _decisions() -> tuple[Example, ...]:
     export = _decision(EXPORT, "export", _EXPORT, by_code=True)
     granted = access.AccessGranted(**by_code, reasons=["ip.new"], **_granted(by_code, _after(20)))
     straight = access.AccessGranted(**known, reasons=["ip.known"], **_granted(known, _after(900)))
-    exhausted = access.AccessDenied(**export, reasons=["export.always"], reason="code.exhausted")
-    locked = access.AccessDenied(**export, reasons=["export.always"], reason="locked", retry_at=_after(4000))
+    exhausted = access.AccessDenied(**export, reasons=["export.always"], **_denied(export, "code.exhausted", None))
+    locked = access.AccessDenied(**export, reasons=["export.always"], **_denied(export, "locked", _after(4000)))
     return (
         Example("by_code", granted, "verifier", _after(20)),
         Example("from_a_known_computer", straight, "verifier", _after(900)),
@@ -239,10 +239,30 @@ def _decision(request_id: UUID, action: values.Action, authorises: Mapping[str, 
 
 
 def _granted(decision: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """Return the grant of a decision made `at`: RFC 7515, compact serialisation."""
+    """Return the grant of a decision made `at`."""
     expires_at = at + timedelta(minutes=5)
-    header = {"alg": "EdDSA", "kid": _KEY_ID, "typ": "countersign-grant+jwt"}
     claims = {
+        **_about(decision),
+        "amr": [] if decision["method"] == "none" else [decision["method"]],
+        "iat": int(at.timestamp()),
+        "exp": int(expires_at.timestamp()),
+    }
+    return {"grant": _jws("countersign-grant+jwt", claims), "grant_expires_at": expires_at}
+
+
+def _denied(decision: Mapping[str, Any], reason: values.DenialReason, retry_at: datetime | None) -> dict[str, Any]:
+    """Return the reason of a denial with its proof."""
+    claims = {
+        **_about(decision),
+        "reason": reason,
+        "retry_at": None if retry_at is None else retry_at.isoformat().replace("+00:00", "Z"),
+        "iat": int(_after(400).timestamp()),
+    }
+    return {"reason": reason, "retry_at": retry_at, "proof": _jws("countersign-denial+jwt", claims)}
+
+
+def _about(decision: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "iss": "countersign",
         "aud": "countersign",
         "jti": str(decision["request_id"]),
@@ -250,13 +270,14 @@ def _granted(decision: Mapping[str, Any], at: datetime) -> dict[str, Any]:
         "acct": str(decision["account_id"]),
         "act": decision["action"],
         "dig": decision["digest"],
-        "amr": [] if decision["method"] == "none" else [decision["method"]],
-        "iat": int(at.timestamp()),
-        "exp": int(expires_at.timestamp()),
     }
-    signed = f"{base64url(canonical(header))}.{base64url(canonical(claims))}"
+
+
+def _jws(typ: str, claims: Mapping[str, Any]) -> str:
+    """Return the JWS: RFC 7515, compact serialisation."""
+    signed = f"{base64url(canonical({'alg': 'EdDSA', 'kid': _KEY_ID, 'typ': typ}))}.{base64url(canonical(claims))}"
     signature = Ed25519PrivateKey.from_private_bytes(_SIGNING_SEED).sign(signed.encode())
-    return {"grant": f"{signed}.{base64url(signature)}", "grant_expires_at": expires_at}
+    return f"{signed}.{base64url(signature)}"
 
 
 def _members() -> tuple[Example, ...]:

@@ -15,7 +15,7 @@ import pytest
 from countersign.client import ExportTerms, contacts_digest, export_digest, session_digest
 from countersign.contract import Summary
 from tests.support.events import clock
-from tests.support.grants import Signer
+from tests.support.grants import DENIAL_TYP, Signer, denial_claims_of
 from tests.support.kafka import eventually, read_topic
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ async def test_every_forged_grant_is_a_dead_letter_and_writes_nothing(exports: E
 
 @pytest.mark.parametrize("field", ["account_id", "user_id", "digest"])
 async def test_a_decision_of_another_export_under_this_id_is_a_conflict(exports: Exporting, field: str) -> None:
-    """Denials too: they carry no signature, so at least all of their ids must fit."""
+    """Denials too, whatever the verifier signed about another one."""
     customer = await exports.a_customer()
     export_id = await exports.ask(customer)
     request = await exports.requested(export_id)
@@ -251,6 +251,40 @@ async def test_a_decision_of_another_export_under_this_id_is_a_conflict(exports:
     await exports.publish(exports.denied(request, **other))
     assert (await exports.dead(export_id)).startswith(field)
     assert (await exports.read(customer, export_id))["state"] == "waiting"
+
+
+@pytest.mark.parametrize("proof", ["none", "another key", "another request", "another reason", "a grant", "nonsense"])
+async def test_a_forged_denial_ends_nothing(exports: Exporting, proof: str) -> None:
+    """It is a dead letter that names the proof; only what the verifier signed about this very export ends it."""
+    customer = await exports.a_customer()
+    export_id = await exports.ask(customer)
+    request = await exports.requested(export_id)
+    ids = request.model_dump(include={"request_id", "account_id", "user_id", "action", "digest"}, mode="json")
+    claims = denial_claims_of(**ids, now=clock(), reason="locked")
+    forged = {
+        "none": None,
+        "another key": Signer(exports.signer.key_id).sign(claims, typ=DENIAL_TYP),
+        "another request": exports.signer.sign({**claims, "jti": str(uuid4())}, typ=DENIAL_TYP),
+        "another reason": exports.signer.sign({**claims, "reason": "because"}, typ=DENIAL_TYP),
+        "a grant": exports.signer.sign(exports.claims(request)),
+        "nonsense": "a.b.c",
+    }[proof]
+    await exports.publish(exports.denied(request, proof=forged))
+    assert (await exports.dead(export_id)).startswith("proof")
+    assert (await exports.read(customer, export_id))["state"] == "waiting"
+    await exports.publish(exports.granted(request))
+    await exports.becomes(customer, export_id, "ready")
+
+
+async def test_a_denial_says_what_was_signed(exports: Exporting) -> None:
+    """The unsigned reason beside it is not acted on."""
+    customer = await exports.a_customer()
+    export_id = await exports.ask(customer)
+    request = await exports.requested(export_id)
+    ids = request.model_dump(include={"request_id", "account_id", "user_id", "action", "digest"}, mode="json")
+    proof = exports.signer.sign(denial_claims_of(**ids, now=clock(), reason="locked"), typ=DENIAL_TYP)
+    await exports.publish(exports.denied(request, "code.expired", proof=proof))
+    assert (await exports.becomes(customer, export_id, "denied"))["reason"] == "locked"
 
 
 async def test_an_unknown_key_is_waited_for(exports: Exporting) -> None:
