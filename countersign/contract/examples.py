@@ -1,6 +1,6 @@
 """One story in events: a login from a new computer, an export, and what an account's settings go through.
 
-The keys are published ones and stand here so that others can hold their own code against real seals and signatures.
+Others can hold their own code against its seals, MACs and signatures: they are real, under keys that everybody knows.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from countersign.contract import access, accounts, challenges, values
-from countersign.contract.canonical import base64url, canonical, digest_of, from_base64url
+from countersign.contract.canonical import base64url, canonical, digest_of
+from countersign.contract.example_keys import KEY_ID, MAC_KEY, NONCE, SEAL_KEY, claims_about, jws
 from countersign.runtime.cloudevents import Event, write
 
 if TYPE_CHECKING:
@@ -25,13 +25,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.record import Outgoing
 
-# RFC 8037, appendix A.1: a private key that everybody knows.
-_SIGNING_SEED = from_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
-_SIGNING_PUBLIC = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
-_MAC_KEY = bytes(range(32))
-_SEAL_KEY = bytes(range(32, 64))
-_NONCE = bytes(range(12))
-_KEY_ID = "example-1"
 _TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"  # W3C Trace Context's own example
 
 NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -71,12 +64,6 @@ def login_authorises(request_id: UUID, user_id: UUID, session_secret: str) -> di
     """Return what the login of one browser session authorises; of the session's secret only the SHA-256 goes in."""
     session = base64url(hashlib.sha256(session_secret.encode()).digest())
     return {"request_id": str(request_id), "user_id": str(user_id), "session": session, "summary": {}}
-
-
-def jwks() -> dict[str, Any]:
-    """Return the key that the example grants are signed with, as the verifier publishes its own."""
-    key = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": _KEY_ID, "x": _SIGNING_PUBLIC}
-    return {"keys": [key]}
 
 
 def all_examples() -> tuple[Example, ...]:
@@ -152,7 +139,7 @@ def _assessed(name: str, request: Any, at: datetime, *, outcome: values.Outcome,
         place_known=reason != "ip.new",
         requested_at=at,
         policy_version="1",
-        key_id=_KEY_ID,
+        key_id=KEY_ID,
         mac="A" * 43,
     )
     return Example(name, _with_mac(assessed), "risk_evaluator", at)
@@ -160,7 +147,7 @@ def _assessed(name: str, request: Any, at: datetime, *, outcome: values.Outcome,
 
 def _with_mac(event: access.AccessAssessed) -> access.AccessAssessed:
     covered = canonical(_rest(event, "mac"))
-    return event.model_copy(update={"mac": base64url(hmac.digest(_MAC_KEY, covered, "sha256"))})
+    return event.model_copy(update={"mac": base64url(hmac.digest(MAC_KEY, covered, "sha256"))})
 
 
 def _rest(event: Event, without: str) -> dict[str, Any]:
@@ -177,10 +164,10 @@ def _challenge() -> tuple[Example, ...]:
         summary=_NOTHING,
         client=_CLIENT,
         expires_at=_after(300),
-        key_id=_KEY_ID,
+        key_id=KEY_ID,
         sealed_code="A" * 46,
     )
-    sealed = _NONCE + AESGCM(_SEAL_KEY).encrypt(_NONCE, b"271828", canonical(_rest(issued, "sealed_code")))
+    sealed = NONCE + AESGCM(SEAL_KEY).encrypt(NONCE, b"271828", canonical(_rest(issued, "sealed_code")))
     issued = issued.model_copy(update={"sealed_code": base64url(sealed)})
     sent: dict[str, Any] = _text(LOGIN) | {"country": "AU", "provider": "sns"}
     message_id = "3a1f0d8e-94c2-5c1b-a0f7-8d2c0c1e7b55"
@@ -242,42 +229,23 @@ def _granted(decision: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     """Return the grant of a decision made `at`."""
     expires_at = at + timedelta(minutes=5)
     claims = {
-        **_about(decision),
+        **claims_about(decision),
         "amr": [] if decision["method"] == "none" else [decision["method"]],
         "iat": int(at.timestamp()),
         "exp": int(expires_at.timestamp()),
     }
-    return {"grant": _jws("countersign-grant+jwt", claims), "grant_expires_at": expires_at}
+    return {"grant": jws("countersign-grant+jwt", claims), "grant_expires_at": expires_at}
 
 
 def _denied(decision: Mapping[str, Any], reason: values.DenialReason, retry_at: datetime | None) -> dict[str, Any]:
     """Return the reason of a denial with its proof."""
     claims = {
-        **_about(decision),
+        **claims_about(decision),
         "reason": reason,
         "retry_at": None if retry_at is None else retry_at.isoformat().replace("+00:00", "Z"),
         "iat": int(_after(400).timestamp()),
     }
-    return {"reason": reason, "retry_at": retry_at, "proof": _jws("countersign-denial+jwt", claims)}
-
-
-def _about(decision: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "iss": "countersign",
-        "aud": "countersign",
-        "jti": str(decision["request_id"]),
-        "sub": str(decision["user_id"]),
-        "acct": str(decision["account_id"]),
-        "act": decision["action"],
-        "dig": decision["digest"],
-    }
-
-
-def _jws(typ: str, claims: Mapping[str, Any]) -> str:
-    """Return the JWS: RFC 7515, compact serialisation."""
-    signed = f"{base64url(canonical({'alg': 'EdDSA', 'kid': _KEY_ID, 'typ': typ}))}.{base64url(canonical(claims))}"
-    signature = Ed25519PrivateKey.from_private_bytes(_SIGNING_SEED).sign(signed.encode())
-    return f"{signed}.{base64url(signature)}"
+    return {"reason": reason, "retry_at": retry_at, "proof": jws("countersign-denial+jwt", claims)}
 
 
 def _members() -> tuple[Example, ...]:
