@@ -13,7 +13,7 @@ from joserfc.jwk import OKPKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from countersign.client.calls import whole_body
-from countersign.client.denial import DENIAL_TYP
+from countersign.client.denial import DENIAL_TYP, Denial, judge_denial
 from countersign.client.grant import (
     TYP,
     Expected,
@@ -103,6 +103,10 @@ class Grants:
         Retired keys count for what they signed in their time. Raises GrantRefused and KeyUnknown.
         """
         return judge_taught(grant, expected, ce_time, self.keys, self.realm)
+
+    def judge_denial(self, proof: str, expected: Expected) -> Denial:
+        """Return what the verifier signed of a denial, with the keys at hand. Raises GrantRefused and KeyUnknown."""
+        return judge_denial(proof, expected, self.keys, self.realm)
 
     async def close(self) -> None:
         """Close the connections to the verifier."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from countersign.client.denial import judge_denial
 from countersign.client.grant import Expected, GrantRefused
 from countersign.contract import AccessDenied, AccessGranted, Actor, MemberRemoved, MemberSet, reader
 from countersign.runtime.errors import KeyUnknown, OffContract
@@ -225,7 +224,7 @@ class DecisionsFold:
         if event.proof is None:
             raise OffContract("proof: missing; a denial counts only with the verifier's signature")
         try:
-            judge_denial(event.proof, _expected(event), self._grants.keys, self._grants.realm)
+            self._grants.judge_denial(event.proof, _expected(event))
         except GrantRefused as refused:
             raise OffContract(f"proof: {refused}") from None
 
