@@ -20,6 +20,7 @@ from countersign.client.calls import CallRefused, VerifierAway
 from countersign.client.challenges import Challenges, Resent, Verdict
 from countersign.client.clock import new_id
 from countersign.client.decisions import GIVE_UP_SECONDS, ChallengeState, Decisions, RequestState
+from countersign.client.denial import Denial
 from countersign.client.digests import (
     ExportTerms,
     authorised_digest,
@@ -43,6 +44,7 @@ __all__ = [
     "Challenges",
     "Client",
     "Decisions",
+    "Denial",
     "Expected",
     "ExportTerms",
     "Grant",

@@ -119,8 +119,8 @@ def judge_taught(
     return found
 
 
-def key_id_of(grant: str) -> str:
-    """Return the key id that a grant names. Raises GrantRefused for what is no grant of ours by its form."""
+def key_id_of(grant: str, typ: str = TYP) -> str:
+    """Return the key id that a grant, or a JWS of another `typ`, names. Raises GrantRefused for any other form."""
     parts = grant.split(".") if len(grant) <= GRANT_CHARACTERS_MAX else []
     try:
         decoded = [from_base64url(part) for part in parts]
@@ -132,8 +132,8 @@ def key_id_of(grant: str) -> str:
         raise GrantRefused("form", "expected a compact JWS")
     if header.get("alg") != ALGORITHM:
         raise GrantRefused("alg", f"expected {ALGORITHM}")
-    if header.get("typ") != TYP:
-        raise GrantRefused("typ", f"expected {TYP}")
+    if header.get("typ") != typ:
+        raise GrantRefused("typ", f"expected {typ}")
     key_id = header.get("kid")
     if not isinstance(key_id, str) or header.keys() != {"alg", "typ", "kid"}:
         raise GrantRefused("form", "expected a header of alg, typ and kid")
@@ -172,24 +172,29 @@ class _OnlyEdDsa(JWSRegistry):
 _REGISTRY = _OnlyEdDsa()
 
 
-def _signed(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
-    key_id = key_id_of(grant)
+def signed_payload(jws: str, keys: Mapping[str, PublishedKey], typ: str) -> tuple[PublishedKey, bytes]:
+    """Return what a JWS of that `typ` signs, and its key. Raises GrantRefused and KeyUnknown."""
+    key_id = key_id_of(jws, typ)
     key = keys.get(key_id)
     if key is None:
         raise KeyUnknown("jwks", key_id)
     try:
-        payload = deserialize_compact(grant, key.public, registry=_REGISTRY).payload
+        return key, deserialize_compact(jws, key.public, registry=_REGISTRY).payload or b""
     except (JoseError, ValueError, TypeError):
-        raise GrantRefused("signature", "it is not of the key that the grant names") from None
+        raise GrantRefused("signature", "it is not of the key that it names") from None
+
+
+def _signed(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
+    key, payload = signed_payload(grant, keys, TYP)
     try:
-        claims = _Claims.model_validate_json(payload or b"")
+        claims = _Claims.model_validate_json(payload)
         issued_at, expires_at = datetime.fromtimestamp(claims.iat, UTC), datetime.fromtimestamp(claims.exp, UTC)
     except ValidationError as error:
         raise GrantRefused(str(error.errors()[0]["loc"][0] if error.errors()[0]["loc"] else "form"), "unfit") from None
     except (OverflowError, OSError, ValueError):
         raise GrantRefused("exp", "no time that exists") from None
-    _of_realm(claims, realm)
-    _in_office(key, issued_at)
+    check_realm(claims.iss, claims.aud, realm)
+    check_in_office(key, issued_at)
     return Grant(
         request_id=claims.jti,
         user_id=claims.sub,
@@ -200,18 +205,19 @@ def _signed(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant
         method="sms" if claims.amr else "none",
         issued_at=issued_at,
         expires_at=expires_at,
-        key_id=key_id,
+        key_id=key.key_id,
     )
 
 
-def _of_realm(claims: _Claims, realm: Realm) -> None:
-    if claims.iss != realm.issuer:
+def check_realm(issuer: str, audience: str, realm: Realm) -> None:
+    """Raise GrantRefused if this was signed by another issuer or for another audience."""
+    if issuer != realm.issuer:
         raise GrantRefused("iss", "of another issuer")
-    if claims.aud != realm.audience:
+    if audience != realm.audience:
         raise GrantRefused("aud", "for another audience")
 
 
-def _in_office(key: PublishedKey, issued_at: datetime) -> None:
+def check_in_office(key: PublishedKey, issued_at: datetime) -> None:
     """Refuse what a key signed out of its time: a retired key counts for what it signed before, and no more."""
     if key.active_from is not None and issued_at < key.active_from - LEEWAY:
         raise GrantRefused("kid", "the key was not active yet when the grant was issued")

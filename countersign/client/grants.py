@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +13,9 @@ from joserfc.jwk import OKPKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from countersign.client.calls import whole_body
+from countersign.client.denial import DENIAL_TYP, Denial, judge_denial
 from countersign.client.grant import (
+    TYP,
     Expected,
     Grant,
     GrantRefused,
@@ -77,9 +80,9 @@ class Grants:
             raise GrantRefused("kid", "the verifier publishes no such key") from None
 
     async def prepare(self, grants: Iterable[str]) -> None:
-        """Have the keys at hand that these grants name, as far as they are published.
+        """Have the keys at hand that these grants, or proofs of denials, name, as far as they are published.
 
-        What is no grant by its form is passed over: judging it says so. Raises KeysAway.
+        What is neither by its form is passed over: judging it says so. Raises KeysAway.
         """
         wanted = {key_id for key_id in map(_named, grants) if key_id is not None}
         if wanted <= self.keys.keys() and not self._due(self._fetched_at, KEYS_AGE_MAX):
@@ -100,6 +103,10 @@ class Grants:
         Retired keys count for what they signed in their time. Raises GrantRefused and KeyUnknown.
         """
         return judge_taught(grant, expected, ce_time, self.keys, self.realm)
+
+    def judge_denial(self, proof: str, expected: Expected) -> Denial:
+        """Return what the verifier signed of a denial, with the keys at hand. Raises GrantRefused and KeyUnknown."""
+        return judge_denial(proof, expected, self.keys, self.realm)
 
     async def close(self) -> None:
         """Close the connections to the verifier."""
@@ -169,8 +176,8 @@ def published_keys(jwks: bytes, source: str) -> dict[str, PublishedKey]:
     return keys
 
 
-def _named(grant: str) -> str | None:
-    try:
-        return key_id_of(grant)
-    except GrantRefused:
-        return None
+def _named(jws: str) -> str | None:
+    for typ in (TYP, DENIAL_TYP):
+        with contextlib.suppress(GrantRefused):
+            return key_id_of(jws, typ)
+    return None

@@ -136,7 +136,7 @@ class AccessGranted(_Decided):
 
 
 class AccessDenied(_Decided):
-    """The end without a grant. `retry_at` with `locked` and `sms.suppressed`."""
+    """The end without a grant. `retry_at` with `locked` and `sms.suppressed`. Act only on what `proof` signs."""
 
     ce_type: ClassVar[str] = "countersign.access.denied.v1"
 
@@ -148,3 +148,5 @@ class AccessDenied(_Decided):
     """Why it ended without a grant."""
     retry_at: Time | None = None
     """When a new request may fare better."""
+    proof: Annotated[Annotated[str, StringConstraints(max_length=4096)] | None, Field(repr=False)] = None
+    """A JWS (EdDSA) by the verifier over this denial, of type `countersign-denial+jwt`; it authorises nothing."""

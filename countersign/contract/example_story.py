@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from countersign.contract import values
-from countersign.contract.canonical import from_base64url
 from countersign.runtime.cloudevents import Event, write
 
 if TYPE_CHECKING:
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.record import Outgoing
 
-# RFC 8037, appendix A.1: a private key that everybody knows.
-SIGNING_SEED = from_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
-SIGNING_PUBLIC = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
-MAC_KEY = bytes(range(32))
-SEAL_KEY = bytes(range(32, 64))
-NONCE = bytes(range(12))
-KEY_ID = "example-1"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"  # W3C Trace Context's own example
 
 NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """One story in events: a login from a new computer, an export, and what an account's settings go through.
 
-The keys are published ones and stand here so that others can hold their own code against real seals and signatures.
+Others can hold their own code against its seals, MACs and signatures: they are real, under keys that everybody knows.
 """
 
 from __future__ import annotations
@@ -11,32 +11,26 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from countersign.contract import access, accounts, challenges, values
 from countersign.contract.canonical import base64url, canonical, digest_of, req_of
+from countersign.contract.example_keys import KEY_ID, MAC_KEY, NONCE, SEAL_KEY, claims_about, jws
 from countersign.contract.example_story import (
     ACCOUNT,
     CLIENT,
     CONFIRMATION,
     CONTACTS,
     EXPORT,
-    KEY_ID,
     KNOWN_LOGIN,
     LIST,
     LOGIN,
-    MAC_KEY,
     MANAGED,
     NEW_NUMBER,
     NINE,
-    NONCE,
     NOTHING,
     NUMBER,
     OWNER,
-    SEAL_KEY,
-    SIGNING_PUBLIC,
-    SIGNING_SEED,
     STAFF,
     Example,
 )
@@ -51,12 +45,6 @@ def login_authorises(request_id: UUID, user_id: UUID, session_secret: str) -> di
     """Return what the login of one browser session authorises; of the session's secret only the SHA-256 goes in."""
     session = base64url(hashlib.sha256(session_secret.encode()).digest())
     return {"request_id": str(request_id), "user_id": str(user_id), "session": session, "summary": {}}
-
-
-def jwks() -> dict[str, Any]:
-    """Return the key that the example grants are signed with, as the verifier publishes its own."""
-    key = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": KEY_ID, "x": SIGNING_PUBLIC}
-    return {"keys": [key]}
 
 
 def all_examples() -> tuple[Example, ...]:
@@ -202,8 +190,8 @@ def _decisions() -> tuple[Example, ...]:
     export = _decision(EXPORT, "export", _EXPORT, by_code=True)
     granted = access.AccessGranted(**by_code, reasons=["ip.new"], **_granted(by_code, _after(20), _LOGIN))
     straight = access.AccessGranted(**known, reasons=["ip.known"], **_granted(known, _after(900), _KNOWN))
-    exhausted = access.AccessDenied(**export, reasons=["export.always"], reason="code.exhausted")
-    locked = access.AccessDenied(**export, reasons=["export.always"], reason="locked", retry_at=_after(4000))
+    exhausted = access.AccessDenied(**export, reasons=["export.always"], **_denied(export, "code.exhausted", None))
+    locked = access.AccessDenied(**export, reasons=["export.always"], **_denied(export, "locked", _after(4000)))
     return (
         Example("by_code", granted, "verifier", _after(20)),
         Example("from_a_known_computer", straight, "verifier", _after(900)),
@@ -226,25 +214,27 @@ def _decision(request_id: UUID, action: values.Action, authorises: Mapping[str, 
 
 
 def _granted(decision: Mapping[str, Any], at: datetime, authorises: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the grant of a decision made `at` on a login: RFC 7515, compact serialisation."""
+    """Return the grant of a decision made `at` on a login."""
     expires_at = at + timedelta(minutes=5)
-    header = {"alg": "EdDSA", "kid": KEY_ID, "typ": "countersign-grant+jwt"}
     claims = {
-        "iss": "countersign",
-        "aud": "countersign",
-        "jti": str(decision["request_id"]),
-        "sub": str(decision["user_id"]),
-        "acct": str(decision["account_id"]),
-        "act": decision["action"],
-        "dig": decision["digest"],
+        **claims_about(decision),
         "req": _req(_request(decision["request_id"], "login", authorises)),
         "amr": [] if decision["method"] == "none" else [decision["method"]],
         "iat": int(at.timestamp()),
         "exp": int(expires_at.timestamp()),
     }
-    signed = f"{base64url(canonical(header))}.{base64url(canonical(claims))}"
-    signature = Ed25519PrivateKey.from_private_bytes(SIGNING_SEED).sign(signed.encode())
-    return {"grant": f"{signed}.{base64url(signature)}", "grant_expires_at": expires_at}
+    return {"grant": jws("countersign-grant+jwt", claims), "grant_expires_at": expires_at}
+
+
+def _denied(decision: Mapping[str, Any], reason: values.DenialReason, retry_at: datetime | None) -> dict[str, Any]:
+    """Return the reason of a denial with its proof."""
+    claims = {
+        **claims_about(decision),
+        "reason": reason,
+        "retry_at": None if retry_at is None else retry_at.isoformat().replace("+00:00", "Z"),
+        "iat": int(_after(400).timestamp()),
+    }
+    return {"reason": reason, "retry_at": retry_at, "proof": jws("countersign-denial+jwt", claims)}
 
 
 def _members() -> tuple[Example, ...]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from countersign.contract.asyncapi import document
-from countersign.contract.examples import all_examples, jwks
+from countersign.contract.example_keys import jwks
+from countersign.contract.examples import all_examples
 from countersign.contract.json_schema import schema_of
 from countersign.contract.topic_files import schemas_folder, topic_files
 from countersign.contract.topics import EVENTS

@@ -179,7 +179,7 @@ class DecisionsFold:
 
     async def load(self, db: Connection, events: Sequence[Incoming[DecisionEvent]]) -> tuple[Decisions, datetime]:
         """Have the keys at hand, then lock and read; a batch in which nobody has a number to confirm locks nothing."""
-        await self._grants.prepare([one.event.grant for one in events if isinstance(one.event, AccessGranted)])
+        await self._grants.prepare([_signed(one.event) for one in events])
         decisions = [(incoming.event.request_id, incoming.event.user_id) for incoming in events]
         requests, account_ids, now = await store.concerned(db, decisions)
         numbers: Mapping[UUID, Sequence[Number]] = {}
@@ -197,7 +197,10 @@ class DecisionsFold:
         approval = None
         if isinstance(event, AccessGranted) and (request is not None or numbers):
             approval = self._approval(event, incoming.ce_time, request)
-        return decide.decided(event, approval, request, numbers)
+        decided = decide.decided(event, approval, request, numbers)
+        if decided is not None and isinstance(event, AccessDenied):
+            self._check_denial(event)
+        return decided
 
     async def save(self, db: Connection, outcomes: Sequence[Decided], now: datetime) -> Kept:
         """Close, confirm, and tell of the numbers that were confirmed by this very batch."""
@@ -212,18 +215,34 @@ class DecisionsFold:
         """Nobody waits: the views show it."""
 
     def _approval(self, event: AccessGranted, ce_time: datetime, request: OwnRequest | None) -> Approval:
-        expected = Expected(
-            action=event.action,
-            request_id=event.request_id,
-            user_id=event.user_id,
-            account_id=event.account_id,
-            digest=event.digest,
-            req=request.req or "" if request is not None else None,
-        )
+        req = None if request is None else request.req or ""
         try:
-            return _approval_of(self._grants, event.grant, ce_time, expected)
+            return _approval_of(self._grants, event.grant, ce_time, _expected(event, req))
         except GrantRefused as refused:
             raise OffContract(f"grant: {refused}") from None
+
+    def _check_denial(self, event: AccessDenied) -> None:
+        if event.proof is None:
+            raise OffContract("proof: missing; a denial counts only with the verifier's signature")
+        try:
+            self._grants.judge_denial(event.proof, _expected(event, None))
+        except GrantRefused as refused:
+            raise OffContract(f"proof: {refused}") from None
+
+
+def _signed(event: DecisionEvent) -> str:
+    return event.grant if isinstance(event, AccessGranted) else event.proof or ""
+
+
+def _expected(event: DecisionEvent, req: str | None) -> Expected:
+    return Expected(
+        action=event.action,
+        request_id=event.request_id,
+        user_id=event.user_id,
+        account_id=event.account_id,
+        digest=event.digest,
+        req=req,
+    )
 
 
 def _confirmed(one: Decided) -> Change:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from countersign.client.denial import judge_denial
 from countersign.client.grant import Expected, GrantRefused, judge_grant
 from countersign.contract import AccessDenied, AccessGranted
 from countersign.runtime.errors import OffContract
@@ -24,8 +25,6 @@ def decide(event: AccessGranted | AccessDenied, held: Held, now: datetime) -> Ou
     if export is None or shown(export, now) != "waiting" or export.state != "waiting":
         return None
     _same(event, export)
-    if isinstance(event, AccessDenied):
-        return Denied(export, event.reason, event.retry_at)
     expected = Expected(
         action="export",
         request_id=export.export_id,
@@ -34,6 +33,8 @@ def decide(event: AccessGranted | AccessDenied, held: Held, now: datetime) -> Ou
         digest=export.digest(),
         req=export.req or "",
     )
+    if isinstance(event, AccessDenied):
+        return _denied(event, export, expected, held)
     try:
         judge_grant(event.grant, expected, now, held.keys, held.realm)
     except GrantRefused as refused:
@@ -41,6 +42,17 @@ def decide(event: AccessGranted | AccessDenied, held: Held, now: datetime) -> Ou
             return Late(export)
         raise OffContract(f"grant.{refused}") from None
     return Granted(export)
+
+
+def _denied(event: AccessDenied, export: Export, expected: Expected, held: Held) -> Denied:
+    """Return the end that the verifier signed. Without its signature anybody on the topic could end an export."""
+    if event.proof is None:
+        raise OffContract("proof: missing; a denial counts only with the verifier's signature")
+    try:
+        denial = judge_denial(event.proof, expected, held.keys, held.realm)
+    except GrantRefused as refused:
+        raise OffContract(f"proof.{refused}") from None
+    return Denied(export, denial.reason, denial.retry_at)
 
 
 def _same(event: AccessGranted | AccessDenied, export: Export) -> None:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _read: Callable[[Record], Incoming[AccessGranted | AccessDenied] | None] = reader(AccessGranted, AccessDenied)
 
 
+def _signed(event: AccessGranted | AccessDenied) -> str:
+    return event.grant if isinstance(event, AccessGranted) else event.proof or ""
+
+
 class ObeyDecisions:
     """An export goes on or ends with its decision; decisions of other actions are none of ours."""
 
@@ -59,9 +63,7 @@ class ObeyDecisions:
         self, db: Connection, events: Sequence[Incoming[AccessGranted | AccessDenied]]
     ) -> tuple[Held, datetime]:
         """Fetch keys, if need be, before any row is locked."""
-        await self._grants.prepare(
-            incoming.event.grant for incoming in events if isinstance(incoming.event, AccessGranted)
-        )
+        await self._grants.prepare(_signed(incoming.event) for incoming in events)
         exports = await store.named(db, (incoming.event.request_id for incoming in events))
         now: datetime = await db.fetchval("SELECT clock_timestamp()")  # now() would be the time before the locks
         return Held(exports, self._grants.keys, self._grants.realm), now

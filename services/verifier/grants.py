@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from joserfc._rfc7515.model import JWSAlgModel  # its public modules do not export the name
 
     from countersign.runtime.keys import Key, KeyRing
-    from services.verifier.model import Asked
+    from services.verifier.model import Asked, Denied
 
 ALGORITHM = "EdDSA"
 TYP = "countersign-grant+jwt"
+DENIAL_TYP = "countersign-denial+jwt"
 # A retired key is published as long as a topic could bring back what it signed.
 PUBLISHED_AFTER_RETIREMENT = timedelta(days=40)
 
@@ -71,6 +72,25 @@ class Signer:
         issued = int(now.timestamp())
         expires = issued + int(self._lifetime.total_seconds())
         claims = {
+            **self._about(asked),
+            "amr": ["sms"] if method == "sms" else [],
+            "iat": issued,
+            "exp": expires,
+        }
+        return Signed(self._jws(claims, TYP, key), datetime.fromtimestamp(expires, UTC))
+
+    def sign_denial(self, denied: Denied, now: datetime) -> str:
+        """Return the proof of a denial made `now`: whoever holds something back ends it on this alone."""
+        claims = {
+            **self._about(denied.asked),
+            "reason": denied.reason,
+            "retry_at": None if denied.retry_at is None else _written(denied.retry_at),
+            "iat": int(now.timestamp()),
+        }
+        return self._jws(claims, DENIAL_TYP, self._ring.current(now))
+
+    def _about(self, asked: Asked) -> dict[str, Any]:
+        return {
             "iss": self._issuer,
             "aud": self._audience,
             "jti": str(asked.request_id),
@@ -79,14 +99,12 @@ class Signer:
             "act": asked.action,
             "dig": asked.digest,
             "req": asked.req,
-            "amr": ["sms"] if method == "sms" else [],
-            "iat": issued,
-            "exp": expires,
         }
-        header = {"alg": ALGORITHM, "typ": TYP, "kid": key.key_id}
+
+    def _jws(self, claims: dict[str, Any], typ: str, key: Key) -> str:
+        header = {"alg": ALGORITHM, "typ": typ, "kid": key.key_id}
         payload = json.dumps(claims, separators=(",", ":"))
-        jws = serialize_compact(header, payload, self._private_of(key), registry=_REGISTRY)
-        return Signed(jws, datetime.fromtimestamp(expires, UTC))
+        return serialize_compact(header, payload, self._private_of(key), registry=_REGISTRY)
 
     def jwks(self, now: datetime) -> dict[str, Any]:
         """Return the JWK set (RFC 7517): every key installed, with its dates, until 40 days after it was retired.

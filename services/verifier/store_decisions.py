@@ -107,7 +107,12 @@ def prepare(decisions: Sequence[Decision], signer: Signer, now: datetime) -> Dec
         if isinstance(decision, Granted)
     }
     rows = [_row(decision, signed) for decision in decisions]
-    events = {decision.asked.request_id: _event(decision, signed, now) for decision in decisions}
+    proofs = {
+        decision.asked.request_id: signer.sign_denial(decision, now)
+        for decision in decisions
+        if isinstance(decision, Denied)
+    }
+    events = {decision.asked.request_id: _event(decision, signed, proofs, now) for decision in decisions}
     columns = (now, *(list(column) for column in zip(*rows, strict=True)), *owed_columns(events))
     return Decisions(columns, events, {request_id: grant.jws for request_id, grant in signed.items()})
 
@@ -141,7 +146,7 @@ def _row(decision: Decision, signed: dict[UUID, Signed]) -> tuple[object, ...]:
     return request_id, "granted", None, None, grant.jws, grant.expires_at
 
 
-def _event(decision: Decision, signed: dict[UUID, Signed], now: datetime) -> Outgoing:
+def _event(decision: Decision, signed: dict[UUID, Signed], proofs: dict[UUID, str], now: datetime) -> Outgoing:
     asked = decision.asked
     event: AccessDenied | AccessGranted
     if isinstance(decision, Denied):
@@ -157,6 +162,7 @@ def _event(decision: Decision, signed: dict[UUID, Signed], now: datetime) -> Out
             reasons=list(asked.reasons),
             reason=decision.reason,
             retry_at=decision.retry_at,
+            proof=proofs[asked.request_id],
         )
     else:
         grant = signed[asked.request_id]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LIFE_SECONDS = 300
 REQ = "R" * 43  # names the bytes of a request that no test published
+DENIAL_TYP = "countersign-denial+jwt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,13 @@ def claims_of(
         "exp": issued + LIFE_SECONDS,
         **over,
     }
+
+
+def denial_claims_of(*, now: datetime, reason: str, retry_at: datetime | None = None, **ids: Any) -> dict[str, Any]:
+    """Return the claims of a denial's proof; `ids` are those of the request, as `claims_of` takes them."""
+    claims = claims_of(**ids, now=now)
+    del claims["amr"], claims["exp"]
+    return claims | {"reason": reason, "retry_at": None if retry_at is None else retry_at.isoformat()}
 
 
 class KeySite:

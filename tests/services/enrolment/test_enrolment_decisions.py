@@ -13,11 +13,11 @@ from services.enrolment import changes
 from services.enrolment.chain import broken_at
 from tests.support.enrolment import Desk, fold_batch
 from tests.support.events import a_member_set, an_access_denied, an_access_granted, clock, incoming, outgoing
-from tests.support.grants import Signer, claims_of
+from tests.support.grants import DENIAL_TYP, Signer, claims_of, denial_claims_of
 from tests.support.kafka import eventually, publish, read_topic
 
 if TYPE_CHECKING:
-    from countersign.contract import AccessGranted
+    from countersign.contract import AccessDenied, AccessGranted
     from tests.services.enrolment.conftest import Calls
     from tests.support.servers import Servers
 
@@ -160,10 +160,31 @@ async def test_a_decision_closes_our_own_request(desk: Desk) -> None:
         fields = {name: request[name] for name in ("request_id", "account_id", "user_id", "action", "digest")}
         other = await desk.fold(an_access_denied(**(fields | {"digest": "A" * 43})))
         assert other == ["digest: not that of the request"]
-        event = an_access_granted(**fields, grant=wanted.grant) if granted else an_access_denied(**fields)
+        event = an_access_granted(**fields, grant=wanted.grant) if granted else a_denial(desk.signer, fields)
         assert await desk.fold(event) == []
         state = await desk.db.fetchval("SELECT state FROM request WHERE request_id = $1", request["request_id"])
         assert state == ("granted" if granted else "denied")
+
+
+def a_denial(signer: Signer, fields: dict[str, Any]) -> AccessDenied:
+    claims = denial_claims_of(**fields, now=clock(), reason="code.expired")
+    return an_access_denied(**fields, proof=signer.sign(claims, typ=DENIAL_TYP))
+
+
+async def test_a_forged_denial_closes_no_request(desk: Desk) -> None:
+    """Without a proof, or with one of another key, it is a dead letter, and the request stays open."""
+    account_id, owner_id = await desk.account(two_factor=True)
+    wanted = await desk.ask_for(a_member_set(account_id=account_id), owner_id)
+    request = await desk.db.fetchrow("SELECT * FROM request WHERE member_id = $1", wanted.user_id)
+    assert request is not None
+    fields = {name: request[name] for name in ("request_id", "account_id", "user_id", "action", "digest")}
+    causes = [
+        *await desk.fold(an_access_denied(**fields)),
+        *await desk.fold(a_denial(Signer(desk.signer.key_id), fields)),
+    ]
+    assert [cause.partition(":")[0] for cause in causes] == ["proof", "proof"]
+    state = await desk.db.fetchval("SELECT state FROM request WHERE request_id = $1", request["request_id"])
+    assert state == "open"
 
 
 async def test_through_kafka_a_member_and_a_code_end_on_the_settings_topic(

@@ -22,7 +22,7 @@ from services.exports.settings import ExportsSettings
 from services.exports.wiring import SERVICE
 from tests.support.events import clock
 from tests.support.frame import running
-from tests.support.grants import KeySite, Signer, claims_of
+from tests.support.grants import DENIAL_TYP, KeySite, Signer, claims_of, denial_claims_of
 from tests.support.kafka import eventually, publish, read_topic
 
 if TYPE_CHECKING:
@@ -159,9 +159,14 @@ class Exporting:
         )
 
     def denied(self, request: AccessRequested, reason: str = "code.expired", **over: Any) -> Outgoing:
-        fields = request.model_dump(include={"request_id", "account_id", "user_id", "action", "digest"})
-        event = AccessDenied(**{**fields, "method": "sms", "reasons": ["export.always"], "reason": reason, **over})
-        return write(event, source="verifier", time=clock())
+        """Return the verifier's denial; `over` changes the event, its proof with it unless that is given."""
+        now = clock()
+        named = ("request_id", "account_id", "user_id", "action", "digest")
+        said: dict[str, Any] = {name: over.get(name, getattr(request, name)) for name in named}
+        why = {"reason": reason, "retry_at": over.get("retry_at")}
+        proof = self.signer.sign(denial_claims_of(**said, **why, now=now), typ=DENIAL_TYP)
+        fields = {"method": "sms", "reasons": ["export.always"], "proof": proof}
+        return write(AccessDenied(**{**said, **why, **fields, **over}), source="verifier", time=now)
 
     async def publish(self, *records: Outgoing) -> None:
         await publish(self.servers.kafka, *records)

@@ -17,7 +17,7 @@ from countersign.contract import AccessDenied, AccessGranted
 from countersign.runtime.errors import KeyUnknown, OffContract
 from services.exports.decide import decide, reason_of_end, shown
 from services.exports.model import Denied, Export, Granted, Held, Late, State
-from tests.support.grants import LIFE_SECONDS, REQ, Signer, claims_of
+from tests.support.grants import DENIAL_TYP, LIFE_SECONDS, REQ, Signer, claims_of, denial_claims_of
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SIGNER = Signer()
@@ -74,7 +74,10 @@ def a_grant(export: Export, signer: Signer = SIGNER, **over: Any) -> AccessGrant
 
 def a_denial(export: Export, **over: Any) -> AccessDenied:
     fields = a_grant(export).model_dump(exclude={"grant", "grant_expires_at"})
-    return AccessDenied(**{**fields, "reason": "locked", "retry_at": NOON + timedelta(hours=1), **over})
+    named = ("request_id", "account_id", "user_id", "action", "digest")
+    why = {"reason": "locked", "retry_at": NOON + timedelta(hours=1)}
+    claims = denial_claims_of(**{name: fields[name] for name in named}, **why, now=NOON)
+    return AccessDenied(**{**fields, **why, "proof": SIGNER.sign(claims, typ=DENIAL_TYP), **over})
 
 
 def test_the_right_grant_lets_the_file_be_written() -> None:
@@ -133,7 +136,7 @@ def test_a_grant_for_other_parameters_is_a_dead_letter(over: dict[str, Any]) -> 
     [({"account_id": uuid4()}, "account_id"), ({"user_id": uuid4()}, "user_id"), ({"digest": "A" * 43}, "digest")],
 )
 def test_a_decision_with_other_ids_is_a_conflict(over: dict[str, Any], named: str) -> None:
-    """For denials this is all there is."""
+    """Before any signature is looked at."""
     export = an_export()
     for event in (a_grant(export, **over), a_denial(export, **over)):
         with pytest.raises(OffContract, match=f"^{named}: expected"):

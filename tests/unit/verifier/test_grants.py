@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from countersign.client.denial import Denial, judge_denial
 from countersign.client.grant import Expected, GrantRefused, Realm, judge_grant
 from countersign.client.grants import published_keys
 from countersign.contract import from_base64url
 from countersign.runtime.errors import KeyUnknown
 from countersign.runtime.keys import KeyRing, KeySettings
 from services.verifier.grants import Signer
+from services.verifier.model import Denied
 from tests.support.challenges import ACCOUNT, MINUTE, NOON, REQUEST, SECOND, USER, what_was_asked
 
 DAY = timedelta(days=1)
@@ -78,6 +81,27 @@ def test_a_reader_checks_a_grant_with_the_published_keys_alone() -> None:
     assert judge_grant(grant, EXPECTED, NOON + 5 * MINUTE + 30 * SECOND - TICK, keys, Realm()).key_id == "grant-1"
     with pytest.raises(GrantRefused, match="exp"):
         judge_grant(grant, EXPECTED, NOON + 5 * MINUTE + 30 * SECOND, keys, Realm())
+
+
+def test_a_denial_is_signed_and_is_no_grant() -> None:
+    """The reference client reads reason and time out of the proof; neither is ever taken for the other."""
+    signer = a_signer()
+    keys = published_keys(json.dumps(signer.jwks(NOON)).encode(), "test")
+    denied = Denied(what_was_asked(), "locked", NOON + MINUTE)
+    proof = signer.sign_denial(denied, NOON)
+    assert judge_denial(proof, EXPECTED, keys, Realm()) == Denial(reason="locked", retry_at=NOON + MINUTE)
+    unlimited = signer.sign_denial(Denied(what_was_asked(), "code.expired"), NOON)
+    assert judge_denial(unlimited, EXPECTED, keys, Realm()) == Denial(reason="code.expired", retry_at=None)
+    with pytest.raises(GrantRefused, match="typ"):
+        judge_grant(proof, EXPECTED, NOON, keys, Realm())
+    with pytest.raises(GrantRefused, match="typ"):
+        judge_denial(signer.sign(what_was_asked(), "sms", NOON).jws, EXPECTED, keys, Realm())
+    for over in ({"digest": "e" * 43}, {"action": "export"}, {"request_id": ACCOUNT}, {"user_id": ACCOUNT}):
+        with pytest.raises(GrantRefused, match="jti"):
+            judge_denial(proof, replace(EXPECTED, **over), keys, Realm())
+    for realm in (Realm(issuer="other"), Realm(audience="other")):
+        with pytest.raises(GrantRefused):
+            judge_denial(proof, EXPECTED, keys, realm)
 
 
 def test_a_key_is_published_before_it_signs_and_long_after() -> None:
