@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
-from countersign.runtime.settings import Part, ServiceSettings
+from countersign.runtime.settings import PageConnectionSettings, Part, ServiceSettings
 
 
 class PasswordSettings(Part):
@@ -39,13 +39,17 @@ class LocalSettings(Part):
 
 
 class GatewaySettings(ServiceSettings):
-    """`public_url` and `console_url` are what people type; cookies and the check of Origin follow them."""
+    """`public_url` and `console_url` are what people type; cookies and the check of Origin follow them.
+
+    `connections` counts for each of the two sites.
+    """
 
     public_url: HttpUrl
     console_url: HttpUrl
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
     console_port: int = Field(8090, ge=0, le=65_535)
+    connections: PageConnectionSettings = PageConnectionSettings()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     services: UpstreamSettings
     jwks_url: HttpUrl
