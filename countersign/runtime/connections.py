@@ -127,7 +127,7 @@ class Connection(web.RequestHandler):
         That is how aiohttp, too, ends a connection that takes no answer any more.
         """
         del message
-        if self._phase is not _Phase.CLOSING:
+        if self._wire is not None and self._phase is not _Phase.CLOSING:
             unreadable = status < HTTPStatus.INTERNAL_SERVER_ERROR
             error = type(exc).__name__
             if unreadable:

@@ -147,6 +147,8 @@ async def _answer(
             raise
         return _of_status(error.status).response()
     except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            raise  # the client went away: there is nobody to answer
         if kind_of(error) is Kind.INFRASTRUCTURE:
             log.warning("http_server_away", error=type(error).__name__)
             return Problem(
