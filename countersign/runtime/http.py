@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -15,9 +16,11 @@ from pydantic import BaseModel, ValidationError
 
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.findings import findings
+from countersign.runtime.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
     import structlog
 
@@ -31,6 +34,8 @@ M = TypeVar("M", bound=BaseModel)
 BODY_BYTES_MAX = 64 * 1024
 BODY_SECONDS_MAX = 10.0  # ours: 64 KiB over a bad line; whoever sends slower holds a task of ours for nothing
 CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
+REFUSAL: web.AppKey[Callable[[int], tuple[str, bytes]]] = web.AppKey("refusal")
+CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
@@ -46,23 +51,26 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         self.retry_after = retry_after
         self.members = members
 
-    def response(self) -> web.Response:
+    def document(self) -> str:
         """Return the document."""
-        document = {
-            "type": f"urn:countersign:problem:{self.kind}",
-            "title": self.kind.replace("_", " "),
-            "status": self.status,
-            "detail": self.detail,
-            **self.members,
-        }
+        return json.dumps(
+            {
+                "type": f"urn:countersign:problem:{self.kind}",
+                "title": self.kind.replace("_", " "),
+                "status": self.status,
+                "detail": self.detail,
+                **self.members,
+            }
+        )
+
+    def response(self) -> web.Response:
+        """Return an answer that carries the document."""
         headers = {"Cache-Control": "no-store"}
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, round(self.retry_after + 0.499)))
         if self.status == web.HTTPUnauthorized.status_code:
             headers["WWW-Authenticate"] = "Bearer"
-        return web.Response(
-            text=json.dumps(document), status=self.status, content_type="application/problem+json", headers=headers
-        )
+        return web.Response(text=self.document(), status=self.status, content_type=CONTENT_TYPE, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An application and where it listens."""
+    """An application, where it listens, and how many connections it has.
+
+    `proxies` are the networks whose addresses speak for many: for them only the whole number of connections counts.
+    """
 
     app: web.Application
     host: str
     port: int
     name: str = field(default="http")
+    connections: ConnectionSettings = field(default_factory=ConnectionSettings)
+    proxies: Sequence[IPv4Network | IPv6Network] = ()
 
 
 def application(
@@ -104,6 +117,7 @@ def application(
     app = web.Application(
         middlewares=[_problems(metrics, log), _bearers(callers, names)], client_max_size=BODY_BYTES_MAX
     )
+    app[REFUSAL] = _refusal
     for route in routes:
         names[id(app.router.add_route(route.method, route.path, route.handler))] = route.name
     return app
@@ -131,8 +145,10 @@ async def _answer(
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect is an answer
             raise
-        return _of_http(error).response()
+        return _of_status(error.status).response()
     except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            raise  # the client went away: there is nobody to answer
         if kind_of(error) is Kind.INFRASTRUCTURE:
             log.warning("http_server_away", error=type(error).__name__)
             return Problem(
@@ -142,16 +158,25 @@ async def _answer(
         return Problem(500, "internal", "Something is wrong here; it was logged.").response()
 
 
-def _of_http(error: web.HTTPException) -> Problem:
-    match error.status:
+def _refusal(status: int) -> tuple[str, bytes]:
+    """Return the document about what could not be read as a request; see listener.Refusal."""
+    return CONTENT_TYPE, _of_status(status).document().encode()
+
+
+def _of_status(status: int) -> Problem:
+    match status:
+        case 400:
+            return Problem(400, "unreadable", "This is not HTTP as we read it, or its headers are too long.")
         case 404:
             return Problem(404, "not_found", "There is nothing at this address.")
         case 405:
             return Problem(405, "method_not_allowed", "This address does not take that method.")
+        case 408:
+            return Problem(408, "headers_late", "The headers did not come in time.")
         case 413:
             return Problem(413, "too_large", f"A body has at most {BODY_BYTES_MAX} bytes.")
         case _:
-            return Problem(error.status, "http", error.reason)
+            return Problem(status, "http", f"{HTTPStatus(status).phrase}.")
 
 
 def _bearers(callers: Sequence[Caller], names: dict[int, str | None]) -> Any:

@@ -54,6 +54,16 @@ class Metrics:
             "countersign_due_settled_total", "Due items that came to an end.", ("due",), registry=registry
         )
         self.bugs = Counter("countersign_bugs_total", "Failures that no server caused.", ("where",), registry=registry)
+        self._count_http(registry)
+
+    def _count_http(self, registry: CollectorRegistry) -> None:
+        self.connections = Gauge("countersign_connections", "Open connections.", ("site",), registry=registry)
+        self.connections_ended = Counter(
+            "countersign_connections_ended_total",
+            "Connections that we ended, by cause: refused, replaced, unused, headers, idle, stalled, unreadable.",
+            ("site", "cause"),
+            registry=registry,
+        )
         self.http_answers = Counter(
             "countersign_http_answers_total",
             "Answers by route and status.",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
-from aiohttp import web
 from pydantic import ValidationError
 
 from countersign.runtime import logs, postgres
@@ -23,6 +22,8 @@ from countersign.runtime.findings import findings
 from countersign.runtime.frame import Frame, Limit, Parts, Service
 from countersign.runtime.health import Health, health_application
 from countersign.runtime.http import Site
+from countersign.runtime.limits import runtime_limits
+from countersign.runtime.listening import listening
 from countersign.runtime.machine import Machine
 from countersign.runtime.metrics import Metrics
 from countersign.runtime.publisher import Publisher
@@ -39,7 +40,6 @@ __all__ = ["Frame", "Limit", "Parts", "Service", "Site", "main", "serving"]
 
 S = TypeVar("S", bound=ServiceSettings)
 
-SHUTDOWN_SECONDS_MAX = 5.0
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
 
 
@@ -58,16 +58,17 @@ async def serving(
         checkpoint=checkpoint,
         log=log,
     )
-    health_site = Site(health_application(health, metrics), settings.health.host, settings.health.port, "health")
+    own = settings.health
+    health_site = Site(health_application(health, metrics), own.host, own.port, "health", own.connections)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(listening([health_site], log))
+        await stack.enter_async_context(listening([health_site], metrics, log))
         pool = await _patient_pool(dsn, service.name, health, log)
         stack.callback(pool.terminate)
         frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint)
         parts = await stack.enter_async_context(service.wire(frame))
         machine = Machine(service.name, frame, parts)
         await stack.enter_async_context(machine.running())
-        await stack.enter_async_context(listening(parts.sites, log))
+        await stack.enter_async_context(listening(parts.sites, metrics, log))
         health.tell("start", None)
         log.info("service_started")
         try:
@@ -75,25 +76,6 @@ async def serving(
         finally:
             health.tell("stop", "stopping")
     log.info("service_ended")
-
-
-@asynccontextmanager
-async def listening(sites: Sequence[Site], log: structlog.typing.FilteringBoundLogger) -> AsyncIterator[None]:
-    """Listen for the sites' requests; leaving lets those under way finish for 5 s."""
-    async with AsyncExitStack() as stack:
-        for site in sites:
-            runner = web.AppRunner(
-                site.app,
-                access_log=None,
-                handle_signals=False,
-                shutdown_timeout=SHUTDOWN_SECONDS_MAX,
-                auto_decompress=False,  # nobody packs bodies for us, and 300 KB would become 300 MB to be looked at
-            )
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, site.host, site.port, reuse_address=True, backlog=1024).start()
-            log.info("listening", site=site.name, addresses=[str(address) for address in runner.addresses])
-        yield
 
 
 async def _patient_pool(dsn: str, service: str, health: Health, log: structlog.typing.FilteringBoundLogger) -> Pool:
@@ -148,7 +130,7 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
             print(reason or f"{service.name}: the settings are right and the database answers")  # noqa: T201
             return 1 if reason else 0
         case "limits":
-            for limit in service.limits(settings):
+            for limit in (*service.limits(settings), *runtime_limits(settings)):
                 print(f"{service.name}\t{limit.name}\t{limit.value}\t{limit.source}")  # noqa: T201
         case _:
             try:

@@ -39,11 +39,41 @@ class KafkaSettings(Part):
     batch_records_max: int = Field(500, ge=1, le=2_000)
 
 
+class ConnectionSettings(Part):
+    """How many connections a listener has. A file descriptor is needed for each."""
+
+    all_max: int = Field(
+        12_000, ge=16, le=100_000, description="chosen: more than may wait for a decision, at about 20 KB each"
+    )
+    address_max: int = Field(
+        6_000, ge=8, le=100_000, description="chosen: more than one calling service may have waiting, half of all"
+    )
+
+
+class HealthConnectionSettings(ConnectionSettings):
+    """Of the health port: a scraper, a supervisor and a few people; always room for one more."""
+
+    all_max: int = Field(128, ge=16, le=1_000, description="chosen: scrapers and supervisors are few")
+    address_max: int = Field(64, ge=8, le=1_000, description="chosen: half of all, so that no machine takes all")
+
+
+class PageConnectionSettings(ConnectionSettings):
+    """Of sites that browsers open."""
+
+    all_max: int = Field(
+        4_000, ge=16, le=100_000, description="chosen: 600 browsers of six connections, at about 20 KB each"
+    )
+    address_max: int = Field(
+        200, ge=8, le=100_000, description="chosen: an office of 30 behind one address; a browser opens six to a host"
+    )
+
+
 class HealthSettings(Part):
     """The port of /livez, /readyz and /metrics: its own, so that it needs no bearer and is not published."""
 
     host: str = "127.0.0.1"
     port: int = Field(0, ge=0, le=65_535)
+    connections: HealthConnectionSettings = HealthConnectionSettings()
 
 
 class Caller(Part):
@@ -60,6 +90,7 @@ class HttpSettings(Part):
     host: str = "127.0.0.1"
     port: int = Field(0, ge=0, le=65_535)
     callers: list[Caller] = []
+    connections: ConnectionSettings = ConnectionSettings()
 
 
 class ServiceSettings(BaseSettings):

@@ -31,7 +31,8 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     rules = policy.load(settings.policy_file)
     frame.log.info("policy_loaded", policy_version=rules.stamp)
     routes = Routes(frame.pool, frame.publisher, rules.switch.members_need)
-    app = application(routes.all(), settings.http.callers, metrics=frame.metrics, log=frame.log)
+    http = settings.http
+    app = application(routes.all(), http.callers, metrics=frame.metrics, log=frame.log)
     counter = Counter(
         "countersign_members_total",
         "Words about members by what became of them: set, removed, pending (an owner's code is missing).",
@@ -42,7 +43,7 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants)),
             dues=(Sweep(retention.erase),),
-            sites=(Site(app, settings.http.host, settings.http.port),),
+            sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 
 

@@ -29,7 +29,8 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     settings = frame.settings
     requests = AccessRequests("exports")
     routes = Routes(frame.pool, frame.publisher, requests, settings, frame.log, frame.checkpoint)
-    app = application(routes.routes(), settings.http.callers, metrics=frame.metrics, log=frame.log)
+    http = settings.http
+    app = application(routes.routes(), http.callers, metrics=frame.metrics, log=frame.log)
     counter = Counter(
         "countersign_exports_total",
         "Exports by what became of them: granted, denied, late, ready, expired.",
@@ -41,7 +42,7 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
         yield Parts(
             folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
             dues=(writing, Ending(counter), Sweep(forget)),
-            sites=(Site(app, settings.http.host, settings.http.port),),
+            sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from countersign.runtime.keys import Base64Secret
-from countersign.runtime.settings import Part, ServiceSettings
+from countersign.runtime.settings import PageConnectionSettings, Part, ServiceSettings
 from services.gateway.hosts import is_loopback
 
 
@@ -50,6 +50,7 @@ class GatewaySettings(ServiceSettings):
     """`public_url` and `console_url` are what people type; cookies and the check of Origin follow them.
 
     `browser_key` is 32 bytes in base64, this service's alone: it derives session secrets and signs device cookies.
+    `connections` counts for each of the two sites.
     """
 
     public_url: HttpUrl
@@ -57,6 +58,7 @@ class GatewaySettings(ServiceSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
     console_port: int = Field(8090, ge=0, le=65_535)
+    connections: PageConnectionSettings = PageConnectionSettings()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     services: UpstreamSettings
     jwks_url: HttpUrl

@@ -73,7 +73,9 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
                 log=frame.log,
             )
             port = settings.console_port if console else settings.port
-            return http.Site(application(gate), settings.host, port, name=which.value)
+            return http.Site(
+                application(gate), settings.host, port, which.value, settings.connections, settings.trusted_proxies
+            )
 
         yield Parts(
             folds=(fold.members(), fold.settings()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,24 @@ class Crowd:
         self._doors: dict[UUID, _Door] = {}
 
     @asynccontextmanager
-    async def through(self, challenge_id: UUID) -> AsyncIterator[None]:
-        """Go through the challenge's door when it is free. Raises Crowded, at once."""
+    async def through(
+        self, challenge_id: UUID, waiting: AbstractContextManager[None] | None = None
+    ) -> AsyncIterator[None]:
+        """Go through the challenge's door when it is free. Raises Crowded, at once.
+
+        `waiting` is held until then, and not inside: it may cancel who waits, and never who has begun.
+        """
         door = self._doors.setdefault(challenge_id, _Door())
         if door.inside >= self._waiting_max:
             raise Crowded
         door.inside += 1
         try:
-            async with door.lock:
+            with waiting or nullcontext():
+                await door.lock.acquire()
+            try:
                 yield
+            finally:
+                door.lock.release()
         finally:
             door.inside -= 1
             if door.inside == 0:

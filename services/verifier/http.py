@@ -8,7 +8,8 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from countersign.runtime.http import Problem, Route, body, parse_id
+from countersign.runtime.connections import while_connected
+from countersign.runtime.http import CALLER, Problem, Route, body, parse_id
 from services.verifier.challenges import Refused, Waiting
 from services.verifier.codes import TYPED_CHARACTERS_MAX, normalise
 from services.verifier.crowd import Crowded
@@ -81,9 +82,14 @@ class Routes:
         if past not in {None, "challenged"}:
             raise Problem(400, "malformed_query", "past: expected challenged.")
         try:
-            state = await self._waiters.wait(request_id, seconds, past_challenged=past == "challenged")
+            with while_connected(request):
+                state = await self._waiters.wait(
+                    request_id, seconds, past_challenged=past == "challenged", caller=request[CALLER]
+                )
         except TooManyWaiters:
-            raise Problem(429, "too_many_waiters", "As many as may wait here wait already.", retry_after=1) from None
+            raise Problem(
+                429, "too_many_waiters", "As many requests as may wait here wait already.", retry_after=1
+            ) from None
         if state is None:
             raise Problem(404, "request_unknown", "No assessment of this request came within the wait.")
         return _json(_request_state(state))
@@ -97,7 +103,8 @@ class Routes:
             told = f"code: expected {self._digits} digits; spaces and hyphens may be between them"
             raise Problem(422, "code_off_form", f"{told}. No try was used.", errors=[told])
         try:
-            async with self._answers.through(challenge_id):
+            # Whoever leaves before their turn leaves the door; once inside, an answer is judged, committed and replied.
+            async with self._answers.through(challenge_id, while_connected(request)):
                 reply = await self._challenges.answer(challenge_id, code, given.answer_id)
         except Crowded:
             raise _crowded() from None
@@ -115,7 +122,7 @@ class Routes:
         """Issue a further text."""
         challenge_id = parse_id(request)
         try:
-            async with self._others.through(challenge_id):
+            async with self._others.through(challenge_id, while_connected(request)):
                 reply = await self._challenges.resend(challenge_id)
         except Crowded:
             raise _crowded() from None
@@ -131,7 +138,7 @@ class Routes:
         """Give a challenge up."""
         challenge_id = parse_id(request)
         try:
-            async with self._others.through(challenge_id):
+            async with self._others.through(challenge_id, while_connected(request)):
                 cancelled = await self._challenges.cancel(challenge_id)
         except Crowded:
             raise _crowded() from None

@@ -43,6 +43,11 @@ def limits(settings: VerifierSettings) -> Sequence[Limit]:
             "answers.waiting_max", str(crowd.WAITING_MAX), "chosen: a challenge and process; no flood takes the pool"
         ),
         Limit("requests.waiting_max", str(waiters.WAITING_MAX), "chosen: long polls a process"),
+        Limit(
+            "requests.caller_waiting_max",
+            str(waiters.CALLER_WAITING_MAX),
+            "chosen: half of them for one caller at most, so that the others are answered",
+        ),
         Limit("kept", _shown(expiry.KEPT), "longer than the longest-kept topic that could bring a request back (30 d)"),
     )
 

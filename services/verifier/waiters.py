@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 LOOK_EVERY_SECONDS_MIN = 0.02  # chosen: one query every 20-50 ms, whoever waits
 LOOK_EVERY_SECONDS_MAX = 0.05
 WAITING_MAX = 10_000  # ours: beyond, callers come back a little later
+CALLER_WAITING_MAX = 5_000  # ours: half of them, so that one caller that runs wild leaves room for every other
 
 
 class TooManyWaiters(Exception):  # noqa: N818 - a limit, not a failure
-    """As many as may wait in one process wait already."""
+    """As many as may wait in one process, or on behalf of one caller, wait already."""
 
 
 @dataclass(eq=False, slots=True)
@@ -46,26 +48,28 @@ class Waiters:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: dict[UUID, list[_Waiter]] = {}
-        self._count = 0
+        self._waiting: dict[UUID, dict[_Waiter, None]] = {}  # in the order in which they came
+        self._callers: Counter[str] = Counter()
         self._wanted = asyncio.Event()
 
-    async def wait(self, request_id: UUID, seconds: float, *, past_challenged: bool) -> RequestState | None:
+    async def wait(
+        self, request_id: UUID, seconds: float, *, past_challenged: bool, caller: str
+    ) -> RequestState | None:
         """Return the state when it is enough, or after `seconds` as it then is; None: nothing was taken in.
 
-        Raises TooManyWaiters, and what a failed look raises.
+        Raises TooManyWaiters, and what a failed look raises. A cancelled wait frees its place at once.
         """
-        if self._count >= WAITING_MAX:
+        if self._callers.total() >= WAITING_MAX or self._callers[caller] >= CALLER_WAITING_MAX:
             raise TooManyWaiters
         loop = asyncio.get_running_loop()
         waiter = _Waiter(request_id, loop.time() + seconds, past_challenged, loop.create_future())
-        self._waiting.setdefault(request_id, []).append(waiter)
-        self._count += 1
+        self._waiting.setdefault(request_id, {})[waiter] = None
+        self._callers[caller] += 1
         self._wanted.set()
         try:
             return await waiter.answered
         finally:
-            self._count -= 1
+            self._callers[caller] -= 1
             self._leave(waiter)
 
     def wake(self, request_ids: Iterable[UUID]) -> None:
@@ -123,8 +127,7 @@ class Waiters:
                 self._leave(waiter)
 
     def _leave(self, waiter: _Waiter) -> None:
-        beside = self._waiting.get(waiter.request_id, [])
-        if waiter in beside:
-            beside.remove(waiter)
+        beside = self._waiting.get(waiter.request_id, {})
+        beside.pop(waiter, None)
         if not beside:
             self._waiting.pop(waiter.request_id, None)

@@ -97,7 +97,7 @@ def _site(frame: Frame[VerifierSettings], desk: Desk) -> Site:
         desk.waiters.release()
 
     app.on_shutdown.append(release)
-    return Site(app, http.host, http.port)
+    return Site(app, http.host, http.port, connections=http.connections)
 
 
 SERVICE = Service("verifier", VerifierSettings, wire, limits)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from countersign.runtime.postgres import Pool
+    from services.verifier.store_requests import RequestState
     from tests.support.verifier import VerifierUnderTest
 
 pytestmark = pytest.mark.servers
@@ -43,10 +44,15 @@ async def looking(verifier: VerifierUnderTest) -> AsyncIterator[tuple[Waiters, P
         await pool.close()
 
 
+async def wait(waiters: Waiters, seconds: float) -> RequestState | None:
+    """Wait for a request that nobody made."""
+    return await waiters.wait(uuid4(), seconds, past_challenged=False, caller="gateway")
+
+
 async def test_all_who_wait_share_a_query(verifier: VerifierUnderTest) -> None:
     """500 for half a second on one connection: at most one query every 20 ms."""
     async with looking(verifier) as (waiters, _, asked):
-        states = await asyncio.gather(*(waiters.wait(uuid4(), 0.5, past_challenged=False) for _ in range(500)))
+        states = await asyncio.gather(*(wait(waiters, 0.5) for _ in range(500)))
         assert states == [None] * 500
         looks = sum("FROM request r" in query for query in asked)
         assert 2 <= looks <= 27
@@ -55,7 +61,7 @@ async def test_all_who_wait_share_a_query(verifier: VerifierUnderTest) -> None:
 async def test_without_anybody_nobody_looks(verifier: VerifierUnderTest) -> None:
     """An idle process asks the database nothing."""
     async with looking(verifier) as (waiters, _, asked):
-        await waiters.wait(uuid4(), 0, past_challenged=False)
+        await wait(waiters, 0)
         asked.clear()
         await asyncio.sleep(0.3)
         assert asked == []
@@ -64,21 +70,21 @@ async def test_without_anybody_nobody_looks(verifier: VerifierUnderTest) -> None
 async def test_a_database_that_is_away_is_everybodys_answer(verifier: VerifierUnderTest) -> None:
     """Each who waits gets the failure, and none hangs."""
     async with looking(verifier) as (waiters, pool, _):
-        waiting = [asyncio.ensure_future(waiters.wait(uuid4(), 20, past_challenged=False)) for _ in range(5)]
+        waiting = [asyncio.ensure_future(wait(waiters, 20)) for _ in range(5)]
         await asyncio.sleep(0.1)
         pool.terminate()
         for failed in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(failed, Exception)
             assert kind_of(failed) is Kind.INFRASTRUCTURE
         with pytest.raises(asyncpg.InterfaceError):
-            await waiters.wait(uuid4(), 20, past_challenged=False)
+            await wait(waiters, 20)
 
 
 async def test_who_is_let_go_has_what_is_known(verifier: VerifierUnderTest) -> None:
     """A process that stops keeps nobody for the rest of the wait."""
     event, _ = await verifier.challenged(await verifier.member())
     async with looking(verifier) as (waiters, _, _):
-        waiting = asyncio.ensure_future(waiters.wait(event.request_id, 50, past_challenged=True))
+        waiting = asyncio.ensure_future(waiters.wait(event.request_id, 50, past_challenged=True, caller="gateway"))
         await asyncio.sleep(0.1)
         waiters.release()
         async with asyncio.timeout(2):

@@ -17,34 +17,43 @@ from pydantic import BaseModel, SecretStr
 
 from countersign.runtime import http, logs
 from countersign.runtime.http import Route, Site, application, body
+from countersign.runtime.listening import listening
 from countersign.runtime.metrics import Metrics
-from countersign.runtime.service import listening
 from countersign.runtime.settings import Caller
 from deploy.local.process import free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 SESSION, BEARER, PASSWORD = "s3ss10n" + "S" * 36, "b34r3r" + "B" * 37, "hunter2-hunter2"
 ASKED = b"PUT /open HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = ASKED + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-class _Amount(BaseModel):
+class Amount(BaseModel):
     amount: int
 
 
 async def _put(request: web.Request) -> web.Response:
-    return web.json_response({"amount": (await body(request, _Amount)).amount})
+    return web.json_response({"amount": (await body(request, Amount)).amount})
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+def logged() -> Iterator[io.StringIO]:
+    """Collect what is logged."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        yield out
+
+
+@pytest.fixture
+async def port(logged: io.StringIO) -> AsyncIterator[int]:
     """Serve with the frame's own listener."""
-    log = structlog.get_logger()
+    del logged  # where this logs to
+    log = logs.configure("toy", "0", "DEBUG")
     app = application([Route("PUT", "/open", _put)], [], metrics=Metrics(), log=log)
     site = Site(app, "127.0.0.1", free_ports(1)[0])
-    async with listening([site], log):
+    async with listening([site], Metrics(), log):
         yield site.port
 
 
@@ -73,29 +82,25 @@ async def exchange(port: int, *pieces: bytes) -> bytes:
         (CHUNKED + f"password={PASSWORD}\r\n".encode(),),
     ],
 )
-async def test_what_cannot_be_read_is_not_quoted(port: int, pieces: tuple[bytes, ...]) -> None:
+async def test_what_cannot_be_read_is_not_quoted(port: int, pieces: tuple[bytes, ...], logged: io.StringIO) -> None:
     """Aiohttp puts the line that it stumbles over into its error; a cookie, a bearer or a password may stand there."""
-    out = io.StringIO()
-    with redirect_stdout(out):
-        logs.configure("toy", "0", "DEBUG")
-        answer = await exchange(port, *pieces)
+    answer = await exchange(port, *pieces)
     assert answer.split()[1] == b"400"
-    assert not any(secret in out.getvalue() for secret in (SESSION, BEARER, PASSWORD))
-    assert any("could not be read" in json.loads(line)["event"] for line in out.getvalue().splitlines())
+    assert not any(secret in logged.getvalue() for secret in (SESSION, BEARER, PASSWORD))
+    assert any(json.loads(line)["event"] == "request_unreadable" for line in logged.getvalue().splitlines())
 
 
-async def test_a_body_that_never_comes_holds_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_never_comes_holds_nothing(
+    port: int, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+) -> None:
     """Too slow, or broken off in the middle (aiohttp then waits for ever): the caller is told, and let go."""
     monkeypatch.setattr(http, "BODY_SECONDS_MAX", 0.3)
-    out = io.StringIO()
-    with redirect_stdout(out):
-        logs.configure("toy", "0", "DEBUG")
-        answers = await asyncio.gather(
-            exchange(port, CHUNKED + b"3\r\nabc\r\n"),
-            exchange(port, CHUNKED + b"3\r\nabc\r\n", f"password={PASSWORD}\r\n".encode()),
-        )
+    answers = await asyncio.gather(
+        exchange(port, CHUNKED + b"3\r\nabc\r\n"),
+        exchange(port, CHUNKED + b"3\r\nabc\r\n", f"password={PASSWORD}\r\n".encode()),
+    )
     assert all(b"urn:countersign:problem:body_late" in answer for answer in answers)
-    assert PASSWORD not in out.getvalue()
+    assert PASSWORD not in logged.getvalue()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
