@@ -8,6 +8,7 @@ import re
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -15,7 +16,7 @@ import asyncpg
 from countersign.runtime.errors import Kind, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from importlib.resources.abc import Traversable
 
     import structlog
@@ -29,19 +30,25 @@ STATEMENT_SECONDS_MAX = 30.0
 # running them. But a plan that is kept is that of the tables as they were: an empty one would be read whole for long.
 PLANS_KEPT_SECONDS = 10.0
 _IDLE_SECONDS_MAX = 600.0  # asyncpg closes a connection of a pool that is idle for half as long
+_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _PLAN_ONCE = {"plan_cache_mode": "force_generic_plan"}
 _NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
-async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
-    """Return a pool for routes: at most 8 connections a process, as all services share one server."""
+async def open_pool(
+    dsn: str, service: str, size_max: int = 8, *, parameters: Mapping[str, str] = _NO_PARAMETERS
+) -> Pool:
+    """Return a pool for routes: at most 8 connections a process, as all services share one server.
+
+    `parameters` are set on each connection, beside our own.
+    """
     return await asyncpg.create_pool(
         dsn,
         min_size=1,
         max_size=size_max,
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
-        server_settings=_server_settings(service) | _PLAN_ONCE,
+        server_settings={**_server_settings(service), **_PLAN_ONCE, **parameters},
         setup=_Plans().renew,
         reset=_leave_as_it_is,
     )
@@ -91,9 +98,16 @@ class Link:
     planned once in 10 s and not each time, which is for few rows at a time.
     """
 
-    def __init__(self, dsn: str, service: str, *, keeps_plans: bool = True) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        service: str,
+        *,
+        keeps_plans: bool = True,
+        parameters: Mapping[str, str] = _NO_PARAMETERS,
+    ) -> None:
         self._dsn = dsn
-        self._service = service
+        self._server_settings = {**_server_settings(service), **(_PLAN_ONCE if keeps_plans else {}), **parameters}
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._one_at_a_time = asyncio.Lock()
         self._keeps_plans = keeps_plans
@@ -117,7 +131,7 @@ class Link:
                 self._dsn,
                 timeout=CONNECT_SECONDS_MAX,
                 command_timeout=STATEMENT_SECONDS_MAX,
-                server_settings=_server_settings(self._service) | (_PLAN_ONCE if self._keeps_plans else {}),
+                server_settings=self._server_settings,
             )
         if self._keeps_plans:
             await self._plans.renew(self._connection)

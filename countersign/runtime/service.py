@@ -15,7 +15,7 @@ import uvloop
 from aiohttp import web
 from pydantic import ValidationError
 
-from countersign.runtime import logs, postgres
+from countersign.runtime import leases, logs, postgres
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.cloudevents import findings
@@ -61,7 +61,7 @@ async def serving(
     health_site = Site(health_application(health, metrics), settings.health.host, settings.health.port, "health")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(listening([health_site], log))
-        pool = await _patient_pool(dsn, service.name, health, log)
+        pool = await _patient_pool(service.name, settings, health, log)
         stack.callback(pool.terminate)
         frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint)
         parts = await stack.enter_async_context(service.wire(frame))
@@ -96,11 +96,14 @@ async def listening(sites: Sequence[Site], log: structlog.typing.FilteringBoundL
         yield
 
 
-async def _patient_pool(dsn: str, service: str, health: Health, log: structlog.typing.FilteringBoundLogger) -> Pool:
+async def _patient_pool(
+    service: str, settings: ServiceSettings, health: Health, log: structlog.typing.FilteringBoundLogger
+) -> Pool:
+    dsn, parameters = settings.postgres.dsn.get_secret_value(), leases.parameters(settings.leases)
     backoff = Backoff()
     while True:
         try:
-            return await postgres.open_pool(dsn, service)
+            return await postgres.open_pool(dsn, service, parameters=parameters)
         except Exception as error:
             if kind_of(error) is not Kind.INFRASTRUCTURE:
                 raise
@@ -148,7 +151,7 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
             print(reason or f"{service.name}: the settings are right and the database answers")  # noqa: T201
             return 1 if reason else 0
         case "limits":
-            for limit in service.limits(settings):
+            for limit in (*service.limits(settings), *leases.limits(settings.leases)):
                 print(f"{service.name}\t{limit.name}\t{limit.value}\t{limit.source}")  # noqa: T201
         case _:
             try:

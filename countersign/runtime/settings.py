@@ -7,6 +7,7 @@ The secrets file is JSON, named by `COUNTERSIGN_SECRETS_FILE`, readable by its s
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,23 @@ class KafkaSettings(Part):
     bootstrap_servers: str
     session_timeout_ms: int = Field(10_000, ge=2_000, le=60_000)
     batch_records_max: int = Field(500, ge=1, le=2_000)
+
+
+class LeaseSettings(Part):
+    """How long leased work is left alone. Less repeats slow work, which readers recognise; more delays a dead one's."""
+
+    outbox: timedelta = Field(
+        timedelta(seconds=15),
+        ge=timedelta(seconds=2),
+        le=timedelta(seconds=60),
+        description="chosen: a record is published within 10 s; bound: a crash delays it by a minute at most",
+    )
+    due: timedelta = Field(
+        timedelta(seconds=30),
+        ge=timedelta(seconds=2),
+        le=timedelta(minutes=2),
+        description="chosen: due work takes seconds, and a process that died is replaced by then",
+    )
 
 
 class HealthSettings(Part):
@@ -71,6 +89,7 @@ class ServiceSettings(BaseSettings):
 
     postgres: PostgresSettings
     kafka: KafkaSettings
+    leases: LeaseSettings = LeaseSettings()
     health: HealthSettings = HealthSettings()
     instance: str = Field("0", pattern=r"^[a-z0-9-]{1,40}$")
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
