@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.runtime import connections, http
+from countersign.runtime import connections, http, leases
 from countersign.runtime.frame import Limit
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
-    """Return the limits of every listener: connections, and how long one may make us wait."""
+    """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
+    yield from leases.limits(settings.leases)
     yield from _connections(settings)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime import leases
 from countersign.runtime.batch import Folder
 from countersign.runtime.consumer import Worker
 from countersign.runtime.due import AnyDue, DueLoop
@@ -44,7 +45,12 @@ class Machine:
         self._loops = [self._loop(due) for due in self._dues()]
 
     def _link(self, *, keeps_plans: bool = True) -> Link:
-        link = Link(self._dsn, self._service, keeps_plans=keeps_plans)
+        link = Link(
+            self._dsn,
+            self._service,
+            keeps_plans=keeps_plans,
+            parameters=leases.parameters(self._frame.settings.leases),
+        )
         self._links.append(link)
         return link
 

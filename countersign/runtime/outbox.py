@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, NewType
 
+from countersign.runtime import leases
 from countersign.runtime.record import Outgoing, headers_from_text, headers_to_text
 
 if TYPE_CHECKING:
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
 Kept = NewType("Kept", tuple[Outgoing, ...])
 NOTHING = Kept(())
 
-# The lease (15 s) keeps the sweeper away while whoever committed the row publishes it.
-APPEND = """
+# The lease keeps the sweeper away while whoever committed the row publishes it.
+APPEND = f"""
 INSERT INTO outbox (event_id, topic, key, value, headers, leased_until)
-SELECT event_id, topic, key, value, headers, now() + interval '15 seconds'
+SELECT event_id, topic, key, value, headers, now() + {leases.OUTBOX}
   FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[]) AS o (event_id, topic, key, value, headers)
  ORDER BY event_id
     ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - a constant of the runtime
 
 _OWED = """
 owed AS (
     INSERT INTO outbox (event_id, topic, key, value, headers, leased_until)
-    SELECT o.event_id, o.topic, o.key, o.value, o.headers, now() + interval '15 seconds'
+    SELECT o.event_id, o.topic, o.key, o.value, o.headers, now() + {lease}
       FROM unnest(${0}::uuid[], ${1}::uuid[], ${2}::text[], ${3}::bytea[], ${4}::bytea[], ${5}::text[])
         AS o (made_by, event_id, topic, key, value, headers)
       JOIN {made} ON {made}.{by} = o.made_by
@@ -39,14 +40,14 @@ owed AS (
 """
 
 # Left by a dead process, or by a broker that was away. Committed before anything is sent.
-TAKE = """
-UPDATE outbox SET leased_until = now() + interval '15 seconds'
+TAKE = f"""
+UPDATE outbox SET leased_until = now() + {leases.OUTBOX}
  WHERE event_id IN (
        SELECT event_id FROM outbox
         WHERE parked_reason IS NULL AND leased_until < now()
         ORDER BY leased_until LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING event_id, topic, key, value, headers
-"""
+"""  # noqa: S608 - a constant of the runtime
 
 FORGET = "DELETE FROM outbox WHERE event_id = ANY($1::uuid[])"
 
@@ -73,7 +74,7 @@ def owed(made: str, by: str, after: int) -> str:
     `made` names the part that inserts the rows and returns their `by`, a uuid. Its parameters are those of
     `owed_columns`, behind the `after` of the statement's own.
     """
-    return _OWED.format(*range(after + 1, after + 7), made=made, by=by)
+    return _OWED.format(*range(after + 1, after + 7), made=made, by=by, lease=leases.OUTBOX)
 
 
 def owed_columns(due: Mapping[UUID, Outgoing]) -> tuple[list[object], ...]:

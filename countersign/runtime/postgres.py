@@ -7,6 +7,7 @@ import hashlib
 import re
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -15,7 +16,7 @@ from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.pool import Plans, ServingPool, leave_as_it_is, require_writable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from importlib.resources.abc import Traversable
 
     import structlog
@@ -29,12 +30,18 @@ _IDLE_SECONDS_MAX = 300.0
 _QUERIES_MAX = 50_000  # a connection is replaced after that many
 # A session of a standby reads and refuses every write: of several servers in the address only the primary will do.
 _WRITABLE = "read-write"
+_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _PLAN_ONCE = {"plan_cache_mode": "force_generic_plan"}
 _NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
-async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
-    """Return a pool for routes: at most 8 connections a process, as all services share one server."""
+async def open_pool(
+    dsn: str, service: str, size_max: int = 8, *, parameters: Mapping[str, str] = _NO_PARAMETERS
+) -> Pool:
+    """Return a pool for routes: at most 8 connections a process, as all services share one server.
+
+    `parameters` are set on each connection, beside our own.
+    """
     pool: Pool = ServingPool(
         dsn,
         min_size=1,
@@ -46,7 +53,7 @@ async def open_pool(dsn: str, service: str, size_max: int = 8) -> Pool:
         record_class=asyncpg.Record,
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
-        server_settings=_server_settings(service) | _PLAN_ONCE,
+        server_settings={**_server_settings(service), **_PLAN_ONCE, **parameters},
         target_session_attrs=_WRITABLE,
         setup=Plans().renew,
         reset=leave_as_it_is,
@@ -83,9 +90,16 @@ class Link:
     planned once in 10 s and not each time, which is for few rows at a time.
     """
 
-    def __init__(self, dsn: str, service: str, *, keeps_plans: bool = True) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        service: str,
+        *,
+        keeps_plans: bool = True,
+        parameters: Mapping[str, str] = _NO_PARAMETERS,
+    ) -> None:
         self._dsn = dsn
-        self._service = service
+        self._server_settings = {**_server_settings(service), **(_PLAN_ONCE if keeps_plans else {}), **parameters}
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._one_at_a_time = asyncio.Lock()
         self._keeps_plans = keeps_plans
@@ -109,7 +123,7 @@ class Link:
                 self._dsn,
                 timeout=CONNECT_SECONDS_MAX,
                 command_timeout=STATEMENT_SECONDS_MAX,
-                server_settings=_server_settings(self._service) | (_PLAN_ONCE if self._keeps_plans else {}),
+                server_settings=self._server_settings,
                 target_session_attrs=_WRITABLE,
             )
         if self._keeps_plans:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvloop
 from pydantic import ValidationError
 
-from countersign.runtime import logs, postgres
+from countersign.runtime import leases, logs, postgres
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.errors import Kind, kind_of, reason_of
@@ -62,7 +62,7 @@ async def serving(
     health_site = Site(health_application(health, metrics), own.host, own.port, "health", own.connections)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(listening([health_site], metrics, log))
-        pool = await _patient_pool(dsn, service.name, health, log)
+        pool = await _patient_pool(service.name, settings, health, log)
         stack.callback(pool.terminate)
         frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint)
         parts = await stack.enter_async_context(service.wire(frame))
@@ -78,11 +78,14 @@ async def serving(
     log.info("service_ended")
 
 
-async def _patient_pool(dsn: str, service: str, health: Health, log: structlog.typing.FilteringBoundLogger) -> Pool:
+async def _patient_pool(
+    service: str, settings: ServiceSettings, health: Health, log: structlog.typing.FilteringBoundLogger
+) -> Pool:
+    dsn, parameters = settings.postgres.dsn.get_secret_value(), leases.parameters(settings.leases)
     backoff = Backoff()
     while True:
         try:
-            return await postgres.open_pool(dsn, service)
+            return await postgres.open_pool(dsn, service, parameters=parameters)
         except Exception as error:
             if kind_of(error) is not Kind.INFRASTRUCTURE:
                 raise

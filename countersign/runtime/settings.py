@@ -7,6 +7,7 @@ The secrets file is JSON, named by `COUNTERSIGN_SECRETS_FILE`, readable by its s
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,23 @@ class PageConnectionSettings(ConnectionSettings):
     )
 
 
+class LeaseSettings(Part):
+    """How long leased work is left alone. Less repeats slow work, which readers recognise; more delays a dead one's."""
+
+    outbox: timedelta = Field(
+        timedelta(seconds=15),
+        ge=timedelta(seconds=2),
+        le=timedelta(seconds=60),
+        description="chosen: a record is published within 10 s; bound: a crash delays it by a minute at most",
+    )
+    due: timedelta = Field(
+        timedelta(seconds=30),
+        ge=timedelta(seconds=2),
+        le=timedelta(minutes=2),
+        description="chosen: due work takes seconds, and a process that died is replaced by then",
+    )
+
+
 class HealthSettings(Part):
     """The port of /livez, /readyz and /metrics: its own, so that it needs no bearer and is not published."""
 
@@ -102,6 +120,7 @@ class ServiceSettings(BaseSettings):
 
     postgres: PostgresSettings
     kafka: KafkaSettings
+    leases: LeaseSettings = LeaseSettings()
     health: HealthSettings = HealthSettings()
     instance: str = Field("0", pattern=r"^[a-z0-9-]{1,40}$")
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime import leases
 from countersign.runtime.postgres import rows_of
 from services.exports.contacts import contact_of
 from services.exports.model import Denied, Export, Granted, Late, Outcome
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 # Longer than any topic could bring a decision back (decision 2).
 KEPT_DAYS = 40
 SWEPT_ROWS_MAX = 1_000
-# A file of the largest size is written in seconds; a process that died is replaced by then.
-LEASE = "30 seconds"
 
 _COLUMNS = """export_id, account_id, user_id, list_id, list_name, format, rows, contacts, session, asked_at, state,
               reason, retry_at, expires_at, req"""
@@ -82,7 +81,7 @@ THAW = "DELETE FROM frozen_contact WHERE export_id = ANY($1::uuid[])"
 
 # To be written, and nobody else is at it.
 TAKE_GRANTED = f"""
-UPDATE export SET leased_until = now() + interval '{LEASE}'
+UPDATE export SET leased_until = now() + {leases.DUE}
  WHERE export_id IN (
        SELECT export_id FROM export
         WHERE state = 'granted' AND leased_until < now() AND expires_at > now()
@@ -111,7 +110,7 @@ SELECT * FROM unnest($1::uuid[], $2::bytea[]) AS f (export_id, content) ORDER BY
 """
 
 TAKE_OVER = f"""
-UPDATE export SET leased_until = now() + interval '{LEASE}'
+UPDATE export SET leased_until = now() + {leases.DUE}
  WHERE export_id IN (
        SELECT export_id FROM export
         WHERE expires_at <= now() AND leased_until < now()

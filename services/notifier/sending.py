@@ -23,6 +23,7 @@ from services.notifier.words import choose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     import asyncpg
     import structlog
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from services.notifier.settings import TextSettings
     from services.notifier.words import Words
 
-CLAIM_GOOD_SECONDS = 10.0  # decision 8: a sender that comes later than that leaves the text alone
+_LOOKS_UNTIL_DOUBT = 6  # so a claim is doubted a sixth of its time late at most: 5 s as shipped
 
 
 class SmsSender(Protocol):
@@ -89,7 +90,8 @@ class Wording:
 class Texts:
     """Texts that are due. One is claimed once, by a commit, before it leaves; what is in doubt never leaves again.
 
-    `parallel` are in flight at most. Half as many more are claimed, so that in a backlog none waits for a claim.
+    `parallel` are in flight at most. Half as many more are claimed, so that in a backlog none waits for a claim. A
+    sender that comes later than `claim_good_for` after the claim leaves the text alone (decision 8).
     """
 
     name = "texts"
@@ -107,6 +109,7 @@ class Texts:
         limits: TextLimits,
         counters: Counters,
         parallel: int,
+        claim_good_for: timedelta,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self.waker = waker
@@ -118,6 +121,7 @@ class Texts:
         self._wording = wording
         self._limits = limits
         self._counters = counters
+        self._claim_good_for = claim_good_for
         self._log = log
 
     async def take(self, db: Connection, limit: int) -> Sequence[Claim | Withhold]:
@@ -134,7 +138,7 @@ class Texts:
         for step in steps:
             if isinstance(step, Send):
                 life = (step.candidate.expires_at - now).total_seconds()
-                items.append(Claim(step, started + min(CLAIM_GOOD_SECONDS, life)))
+                items.append(Claim(step, started + min(self._claim_good_for.total_seconds(), life)))
             elif isinstance(step, Withhold):
                 items.append(step)
         return items
@@ -183,18 +187,21 @@ class Doubts:
     """Claims that were not settled in time: their process died, or hangs. They end as unknown."""
 
     name = "texts_in_doubt"
-    every = 5.0
     parallel = 500
     leases = False
 
-    def __init__(self, counters: Counters, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self, counters: Counters, settled_within: timedelta, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
         self.waker = Waker()
+        self.every = settled_within.total_seconds() / _LOOKS_UNTIL_DOUBT
+        self._settled_within = settled_within
         self._counters = counters
         self._log = log
 
     async def take(self, db: Connection, limit: int) -> Sequence[tuple[TextKey, int]]:
         """Look for them. No lease: settling twice is settling once."""
-        return await store.in_doubt(db, limit)
+        return await store.in_doubt(db, limit, self._settled_within)
 
     async def act(self, item: tuple[TextKey, int]) -> Settlement:
         """Nothing can be done about it."""

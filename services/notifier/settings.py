@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal  # noqa: TC003 - pydantic reads the annotations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from countersign.runtime.keys import KeySettings
 from countersign.runtime.settings import Part, ServiceSettings
 from services.notifier.compose import HOST_CHARACTERS_MAX
 
+# All of one publish to SNS. With the time between claim and send it ends before the claim is in doubt.
+PUBLISH_SECONDS_MAX = 9.0
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
@@ -39,11 +42,36 @@ class TextSettings(Part):
     default_locale: str = Field("en", pattern=r"^[a-z]{2}$")
 
 
+class ClaimSettings(Part):
+    """A text is claimed, sent and settled, or it is in doubt for ever (decision 8)."""
+
+    good_for: timedelta = Field(
+        timedelta(seconds=10),
+        ge=timedelta(seconds=1),
+        le=timedelta(seconds=10),
+        description="chosen: with sns.publish_max it ends well before the doubt",
+    )
+    settled_within: timedelta = Field(
+        timedelta(seconds=30),
+        ge=timedelta(seconds=11),
+        le=timedelta(seconds=60),
+        description="chosen: an unsettled claim is unknown from then on, for ever",
+    )
+
+    @model_validator(mode="after")
+    def _sent_before_the_doubt(self) -> Self:
+        """Refuse a doubt that could begin while the text is still on its way to SNS."""
+        if self.settled_within < self.good_for + timedelta(seconds=PUBLISH_SECONDS_MAX + 1):
+            raise ValueError(f"settled_within: at least {PUBLISH_SECONDS_MAX + 1:.0f} s longer than good_for")
+        return self
+
+
 class NotifierSettings(ServiceSettings):
     """The rings come from the secrets file."""
 
     policy_file: Path
     sns: SnsSettings = SnsSettings()
     text: TextSettings
+    claim: ClaimSettings = ClaimSettings()
     code_keys: list[KeySettings] = Field(min_length=1)
     number_keys: list[KeySettings] = Field(min_length=1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from countersign.runtime import leases
 from countersign.runtime.postgres import rows_of
 from services.notifier.decide import first_of_each
 from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import asyncpg
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
     from services.notifier.model import Dispatch, Settlement, Step, TextKey
 
-LEASE_SECONDS = 30  # how long a verdict without a text may take to be settled before it is judged again
-CLAIM_SECONDS_MAX = 30  # decision 8: after it an unsettled claim is in doubt for ever
 KEPT_DAYS = 40  # decision 2: longer than any topic could bring a challenge back
 _LOCKS = 0x534D53  # our class of advisory locks: "SMS"
 
@@ -81,11 +80,11 @@ SELECT clock_timestamp() AS now, k.fingerprint, k.account_id,
 """
 
 # A text that may leave is claimed and counted; a delayed one waits; a verdict without a text is leased until settled.
-MARK = """
+MARK = f"""
 UPDATE dispatch d
    SET state = CASE WHEN s.step = 'send' THEN 'claimed' ELSE 'due' END,
        due_at = CASE s.step WHEN 'delay' THEN s.until
-                            WHEN 'withhold' THEN $8::timestamptz + make_interval(secs => $9) END,
+                            WHEN 'withhold' THEN $8::timestamptz + {leases.DUE} END,
        claims = d.claims + (s.step = 'send')::integer,
        claimed_at = CASE WHEN s.step = 'send' THEN $8 END,
        counted_at = CASE WHEN s.step = 'send' THEN $8 END,
@@ -95,11 +94,11 @@ UPDATE dispatch d
   FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::text[])
     AS s (challenge_id, send, step, until, reason, fingerprint, country)
  WHERE d.challenge_id = s.challenge_id AND d.send = s.send
-"""
+"""  # noqa: S608 - a constant of the runtime
 
 IN_DOUBT = """
 SELECT challenge_id, send, claims FROM dispatch
- WHERE state = 'claimed' AND claimed_at < now() - make_interval(secs => $2)
+ WHERE state = 'claimed' AND claimed_at < now() - $2::interval
  ORDER BY claimed_at LIMIT $1
 """
 
@@ -232,16 +231,15 @@ async def mark(db: Connection, steps: Sequence[Step], now: datetime) -> None:
         [s.candidate.number.fingerprint if s.candidate.number else None for s in steps],
         [s.candidate.number.country if s.candidate.number else None for s in steps],
         now,
-        LEASE_SECONDS,
     )
 
 
 _STEPS: Mapping[type, str] = {Send: "send", Delay: "delay"}
 
 
-async def in_doubt(db: Connection, limit: int) -> list[tuple[TextKey, int]]:
+async def in_doubt(db: Connection, limit: int, settled_within: timedelta) -> list[tuple[TextKey, int]]:
     """Return claims that nobody settled in time, and how often each text was claimed."""
-    rows = await db.fetch(IN_DOUBT, limit, CLAIM_SECONDS_MAX)
+    rows = await db.fetch(IN_DOUBT, limit, settled_within)
     return [((row["challenge_id"], row["send"]), row["claims"]) for row in rows]
 
 

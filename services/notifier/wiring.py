@@ -16,8 +16,8 @@ from services.notifier.decide import LIFE_LEFT_MIN, PAUSE_SECONDS_MAX
 from services.notifier.fold import Challenges
 from services.notifier.gsm7 import PART_SEPTETS_MAX
 from services.notifier.provider import PROBE_EVERY_SECONDS, Provider
-from services.notifier.sending import CLAIM_GOOD_SECONDS, Doubts, Rings, Texts, Wording
-from services.notifier.settings import NotifierSettings
+from services.notifier.sending import Doubts, Rings, Texts, Wording
+from services.notifier.settings import PUBLISH_SECONDS_MAX, NotifierSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -44,11 +44,12 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
             limits=limits,
             counters=counters,
             parallel=settings.sns.parallel_max,
+            claim_good_for=settings.claim.good_for,
             log=frame.log,
         )
         yield Parts(
             folds=[Challenges(rings.codes, waker)],
-            dues=[texts, Doubts(counters, frame.log), Sweep(store.sweep)],
+            dues=[texts, Doubts(counters, settings.claim.settled_within, frame.log), Sweep(store.sweep)],
         )
 
 
@@ -59,12 +60,12 @@ def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
         Limit("text.septets_max", str(PART_SEPTETS_MAX), "3GPP TS 23.038 and 23.040, 9.2.3.24.1: one part"),
         Limit(
             "claim.good_for",
-            f"{CLAIM_GOOD_SECONDS:.0f} s",
+            f"{settings.claim.good_for.total_seconds():g} s",
             "chosen: with sns.publish_max it ends well before the doubt",
         ),
         Limit(
             "claim.settled_within",
-            f"{store.CLAIM_SECONDS_MAX} s",
+            f"{settings.claim.settled_within.total_seconds():g} s",
             "chosen: an unsettled claim is unknown from then on, for ever",
         ),
         Limit("dispatch.kept", f"{store.KEPT_DAYS} days", "chosen: longer than any topic could bring a challenge back"),
@@ -78,9 +79,7 @@ def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
             "sns.connect_max", f"{sns.CONNECT_SECONDS_MAX:.0f} s", "chosen: nobody waits for a host that is not there"
         ),
         Limit("sns.read_max", f"{sns.READ_SECONDS_MAX:.0f} s", "chosen: from then on the text is in doubt"),
-        Limit(
-            "sns.publish_max", f"{sns.PUBLISH_SECONDS_MAX:.0f} s", "chosen: claim and send end before the doubt begins"
-        ),
+        Limit("sns.publish_max", f"{PUBLISH_SECONDS_MAX:.0f} s", "chosen: claim and send end before the doubt begins"),
         Limit("sns.price_usd_max", str(settings.sns.price_usd_max or "none"), "SNS developer guide, MaxPrice"),
         Limit("provider.probe_every", f"{PROBE_EVERY_SECONDS:.0f} s", "chosen: one text tries a stopped provider"),
         Limit("provider.pause_max", f"{PAUSE_SECONDS_MAX:.0f} s", "chosen: between tries of a text that did not leave"),

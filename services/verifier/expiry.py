@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from countersign.runtime import leases
 from countersign.runtime.postgres import rows_of
 from countersign.runtime.waker import Waker
 from services.verifier import store_decisions
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 # Longer than any topic could bring a request back (decision 2).
 KEPT = timedelta(days=40)
 
-EXPIRED = """
-UPDATE challenge SET leased_until = now() + interval '30 seconds'
+EXPIRED = f"""
+UPDATE challenge SET leased_until = now() + {leases.DUE}
  WHERE challenge_id IN (
        SELECT challenge_id FROM challenge
         WHERE closed_at IS NULL AND expires_at <= now() AND leased_until < now()
         ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING challenge_id
-"""
+"""  # noqa: S608 - a constant of the runtime
 
 NOW = "SELECT clock_timestamp()"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.world import World
 
 _FOLDS = ("fetched", "decided", "committed", "offsets_committed")
-# A kill before rows of the outbox are deleted leaves them to whoever takes them by their lease, 15 s later.
+# A kill before rows of the outbox are deleted leaves them to whoever takes them by their lease.
 _PUBLISHES = ("outbox_deleted", "published", "outbox.claimed", "outbox.acted", "outbox.settled")
 
 POINTS: Mapping[str, Sequence[str]] = {

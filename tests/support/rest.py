@@ -13,7 +13,7 @@ from tests.support.world import READ_BY, SCHEMAS, committed_offsets
 if TYPE_CHECKING:
     import asyncpg
 
-# A claim is settled within 40 s, an outbox row is left to its lease for 15 s; twice over, on busy cores.
+# As shipped a claim is settled within 40 s and an outbox row is leased for 15 s; twice over, on busy cores.
 REST_WITHIN = 120.0
 _LOOK_WITHIN = 20.0
 

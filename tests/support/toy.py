@@ -19,13 +19,15 @@ from countersign.runtime.fold import never
 from countersign.runtime.frame import Frame, Parts, Service
 from countersign.runtime.outbox import Kept, append
 from countersign.runtime.postgres import Connection, migrations_of
-from countersign.runtime.settings import KafkaSettings, PostgresSettings, ServiceSettings
+from countersign.runtime.settings import KafkaSettings, LeaseSettings, PostgresSettings, ServiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 
     from countersign.runtime.record import Incoming, Outgoing, Record
     from tests.support.servers import Servers
+
+_AS_SHIPPED = LeaseSettings()
 
 
 class Added(Event):
@@ -125,10 +127,11 @@ class Toy:
     fold: Adding
     dsn: str
 
-    def settings(self, instance: str = "0", **kafka: Any) -> ServiceSettings:
+    def settings(self, instance: str = "0", *, leases: LeaseSettings = _AS_SHIPPED, **kafka: Any) -> ServiceSettings:
         return ServiceSettings(
             postgres=PostgresSettings(dsn=self.dsn),  # type: ignore[arg-type] # pydantic makes the secret
             kafka=KafkaSettings(bootstrap_servers=self.servers.kafka, session_timeout_ms=6000, **kafka),
+            leases=leases,
             instance=instance,
         )
 
