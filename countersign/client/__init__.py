@@ -1,19 +1,37 @@
 """What other systems import: ask for access, wait for the decision, answer the challenge, check the grant.
 
-requests = AccessRequests("gateway", ProducerSettings(bootstrap_servers="kafka:9092"))
-authorised = login_authorised(request_id, user_id, session_secret)
-built = requests.build("login", account_id, user_id, Client(ip=ip), authorised, request_id=request_id)
-await requests.submit(built)
+import asyncio
+import os
+from datetime import UTC, datetime
 
-state = await Decisions(verifier_url, bearer).wait(built.request_id, seconds=2)
-if state.state == "challenged":
-    verdict = await Challenges(verifier_url, bearer).answer(state.challenge.challenge_id, code, answer_id)
-
-expected = Expected(
-    action="login", request_id=request_id, user_id=user_id, account_id=account_id, digest=built.digest
+from countersign.client import (
+    AccessRequests, Challenges, Client, Decisions, Grants, ProducerSettings, login_authorised, new_id,
 )
-await Grants(f"{verifier_url}/.well-known/jwks.json").check(grant, expected, now)  # raises GrantRefused
-...  # spend the request id in a table of your own, then act
+
+async def log_in(account_id: str, user_id: str, ip: str | None, session_secret: str) -> bool:
+    verifier, bearer = os.environ["VERIFIER_URL"], os.environ["SERVICE_TOKEN"]
+    kafka = ProducerSettings(bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+    async with (  # once in a program, not for each log-in
+        AccessRequests("my-gateway", kafka) as requests,
+        Decisions(verifier, bearer) as decisions,
+        Challenges(verifier, bearer) as challenges,
+        Grants(f"{verifier}/.well-known/jwks.json") as grants,
+    ):
+        request_id = new_id()
+        authorised = login_authorised(request_id, user_id, session_secret)
+        built = requests.build("login", account_id, user_id, Client(ip=ip), authorised, request_id=request_id)
+        await requests.submit(built)
+        state = await decisions.wait(request_id, seconds=10)
+        grant = state.grant
+        if state.challenge is not None:
+            code = input(f"The code sent to {state.challenge.number_hint}: ")
+            grant = (await challenges.answer(state.challenge.challenge_id, code, answer_id=new_id())).grant
+        if grant is None:
+            return False
+        await grants.check(grant, built.expected, datetime.now(UTC))  # raises GrantRefused
+        return True  # after the request id was spent in a table of your own
+
+print(asyncio.run(log_in(os.environ["DEMO_ACCOUNT_ID"], os.environ["DEMO_OWNER_ID"], "203.0.113.7", "secret")))
 """
 
 from countersign.client.calls import CallRefused, VerifierAway

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from countersign.client.calls import Caller, Reply, unforeseen
-from countersign.client.clock import new_id, system_clock
+from countersign.client.clock import id_of, new_id
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -71,14 +71,14 @@ class Challenges(Caller):
     Every method raises VerifierAway and CallRefused.
     """
 
-    async def answer(self, challenge_id: UUID, code: str, answer_id: UUID | None = None) -> Verdict:
+    async def answer(self, challenge_id: UUID | str, code: str, answer_id: UUID | str | None = None) -> Verdict:
         """Give the code as it was typed: the verifier forgives spaces, hyphens and full-width digits.
 
         The same `answer_id` gets the same reply and uses no second try: draw one per submitted form and repeat with it
         after VerifierAway.
         """
-        path = f"/v1/challenges/{challenge_id}/answers"
-        body = {"code": code, "answer_id": str(answer_id or new_id(system_clock()))}
+        path = f"/v1/challenges/{id_of(challenge_id, 'challenge_id')}/answers"
+        body = {"code": code, "answer_id": str(id_of(answer_id or new_id(), "answer_id"))}
         reply = await self._call("POST", path, body=body)
         match reply.status:
             case 200:
@@ -93,9 +93,9 @@ class Challenges(Caller):
             case _:
                 raise unforeseen(reply, path)
 
-    async def resend(self, challenge_id: UUID) -> Resent:
+    async def resend(self, challenge_id: UUID | str) -> Resent:
         """Ask for another text; the tries are those of the challenge and do not begin anew."""
-        path = f"/v1/challenges/{challenge_id}/sends"
+        path = f"/v1/challenges/{id_of(challenge_id, 'challenge_id')}/sends"
         reply = await self._call("POST", path, body={})
         match reply.status:
             case 202:
@@ -110,9 +110,9 @@ class Challenges(Caller):
             case _:
                 raise unforeseen(reply, path)
 
-    async def cancel(self, challenge_id: UUID) -> bool:
+    async def cancel(self, challenge_id: UUID | str) -> bool:
         """Give the challenge up: its request is denied as `cancelled`. False if there is none or it is over."""
-        path = f"/v1/challenges/{challenge_id}"
+        path = f"/v1/challenges/{id_of(challenge_id, 'challenge_id')}"
         reply = await self._call("DELETE", path)
         match reply.status:
             case 204:

@@ -17,8 +17,22 @@ def system_clock() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
-def new_id(now: datetime) -> UUID:
-    """Return a UUID of version 7 (RFC 9562, section 5.7): milliseconds of `now`, then 74 bits of chance."""
+def id_of(value: UUID | str, name: str = "id") -> UUID:
+    """Return an id that may be given as text. Raises ValueError, which names it and quotes nothing."""
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected a UUID") from None
+
+
+def new_id(now: datetime | None = None) -> UUID:
+    """Return a UUID of version 7 (RFC 9562, section 5.7): milliseconds of `now`, then 74 bits of chance.
+
+    Without `now` it is this machine's time; with a database's, ids sort as its rows do.
+    """
+    now = now or system_clock()
     chance = secrets.randbits(_RANDOM_BITS)
     chance &= ~(0xF << 76) & ~(0x3 << 62)
     return UUID(int=int(now.timestamp() * 1000) << _RANDOM_BITS | chance | _VERSION_7 | _VARIANT)

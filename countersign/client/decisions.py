@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from countersign.client.calls import Caller, VerifierAway, unforeseen
+from countersign.client.clock import id_of
 from countersign.contract import DenialReason
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ class Decisions(Caller):
         super().__init__(base_url, token)
         self._monotonic = monotonic
 
-    async def wait(self, request_id: UUID, seconds: float, *, past_challenged: bool = False) -> RequestState:
+    async def wait(self, request_id: UUID | str, seconds: float, *, past_challenged: bool = False) -> RequestState:
         """Return the state as soon as the request is challenged, granted or denied, or after `seconds` as it then is.
 
         `seconds` is cut at 150. With `past_challenged` a challenge is waited through to its end. A verifier that is
         away is asked again within the time; raises VerifierAway if it still is at the end, CallRefused at once.
         """
+        request_id = id_of(request_id, "request_id")
         end = self._monotonic() + min(max(seconds, 0.0), GIVE_UP_SECONDS)
         path = f"/v1/requests/{request_id}"
         found = RequestState(request_id=request_id, state="undecided")

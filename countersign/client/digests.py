@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from countersign.client.clock import id_of
 from countersign.contract import Summary, base64url, digest_of
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ def authorised_digest(authorised: Mapping[str, Any], summary: Summary) -> str:
     return digest_of({**authorised, "summary": summary.model_dump(exclude_none=True)})
 
 
-def login_authorised(request_id: UUID, user_id: UUID, session_secret: str) -> dict[str, Any]:
+def login_authorised(request_id: UUID | str, user_id: UUID | str, session_secret: str) -> dict[str, Any]:
     """Return what a login authorises: one session of one browser.
 
     `session_secret` is the secret of the session before the login; only its SHA-256 goes in.
     """
     return {
-        "request_id": str(request_id),
-        "user_id": str(user_id),
+        "request_id": str(id_of(request_id, "request_id")),
+        "user_id": str(id_of(user_id, "user_id")),
         "session": session_digest(session_secret),
     }
 
@@ -41,7 +42,7 @@ def session_digest(session_secret: str) -> str:
     return base64url(hashlib.sha256(session_secret.encode()).digest())
 
 
-def login_digest(request_id: UUID, user_id: UUID, session_secret: str) -> str:
+def login_digest(request_id: UUID | str, user_id: UUID | str, session_secret: str) -> str:
     """Return the digest of a login, whose text shows nothing but the action and the place."""
     return authorised_digest(login_authorised(request_id, user_id, session_secret), Summary())
 

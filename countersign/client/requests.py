@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, ConfigDict, Field
 
-from countersign.client.clock import new_id, system_clock
+from countersign.client.clock import id_of, new_id, system_clock
 from countersign.client.digests import authorised_digest
+from countersign.client.grant import Expected
 from countersign.contract import AccessRequested, Action, Client, Summary, req_of
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import value_of, write
@@ -35,7 +36,7 @@ class ProducerSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     bootstrap_servers: str = Field(min_length=1)
-    submit_seconds: float = Field(10.0, gt=0, le=120)  # a request older than 2 minutes is denied as stale anyway
+    submit_seconds: float = Field(default=10.0, gt=0, le=120)  # a request is denied as stale after 2 minutes
     options: dict[str, Any] = Field(default_factory=dict, repr=False)  # security_protocol, sasl_*, ssl_context
 
 
@@ -56,6 +57,18 @@ class BuiltRequest:
         """The grant's `req`: keep it beside the request's id, and give it to `Expected`."""
         return req_of(value_of(self.event))
 
+    @property
+    def expected(self) -> Expected:
+        """What the grant must say, where the program that asked is the one that acts."""
+        return Expected(
+            action=self.event.action,
+            request_id=self.event.request_id,
+            user_id=self.event.user_id,
+            account_id=self.event.account_id,
+            digest=self.digest,
+            req=self.req,
+        )
+
 
 class AccessRequests:
     """Builds access requests and, given producer settings, submits them.
@@ -75,31 +88,31 @@ class AccessRequests:
     def build(  # noqa: PLR0913 - one argument per field of the event
         self,
         action: Action,
-        account_id: UUID,
-        user_id: UUID,
+        account_id: UUID | str,
+        user_id: UUID | str,
         client: Client,
         authorised: Mapping[str, Any],
         summary: Summary | None = None,
         *,
-        request_id: UUID | None = None,
-        number_id: UUID | None = None,
+        request_id: UUID | str | None = None,
+        number_id: UUID | str | None = None,
     ) -> BuiltRequest:
         """Return the request with the digest of `authorised` and `summary` in it.
 
-        Where `authorised` holds the request's id, give the same `request_id`; otherwise one is drawn.
+        Where `authorised` holds the request's id, give the same `request_id`; otherwise one is drawn. Ids may be text.
         Raises ValueError (pydantic's ValidationError is one) for what the contract does not take.
         """
         summary = summary or Summary()
         digest = authorised_digest(authorised, summary)
         event = AccessRequested(
-            request_id=request_id or new_id(self._clock()),
-            account_id=account_id,
-            user_id=user_id,
+            request_id=new_id(self._clock()) if request_id is None else id_of(request_id, "request_id"),
+            account_id=id_of(account_id, "account_id"),
+            user_id=id_of(user_id, "user_id"),
             action=action,
             client=client,
             digest=digest,
             summary=summary,
-            number_id=number_id,
+            number_id=None if number_id is None else id_of(number_id, "number_id"),
         )
         return BuiltRequest(event, digest)
 

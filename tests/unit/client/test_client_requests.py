@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from countersign.client import (
     AccessRequests,
     Client,
+    Expected,
     ExportTerms,
     KafkaAway,
     ProducerSettings,
@@ -110,6 +111,31 @@ def test_the_record_is_the_contracts() -> None:
         assert headers["ce_source"] == b"/countersign/exports"
         assert json.loads(record.value)["digest"] == built.digest
     assert requests().record(built, now).event_id == requests().record(built).event_id
+
+
+def test_ids_may_be_text() -> None:
+    """As sessions and forms hold them, in whatever case: the request, its digest and its grant are the same."""
+    request_id = new_id()
+    for ids in ((request_id, USER, ACCOUNT), tuple(str(each).upper() for each in (request_id, USER, ACCOUNT))):
+        asked, user, account = ids
+        authorised = login_authorised(asked, user, "secret")
+        built = requests().build("login", account, user, Client(), authorised, request_id=asked, number_id=user)
+        assert built.event.user_id == built.event.number_id == USER
+        assert built.digest == login_digest(request_id, USER, "secret")
+        assert built.expected == Expected(
+            action="login", request_id=request_id, user_id=USER, account_id=ACCOUNT, digest=built.digest
+        )
+    with pytest.raises(ValueError, match=r"^account_id: expected a UUID$"):
+        requests().build("login", "nobody", USER, Client(), {})
+
+
+def test_an_odd_hint_is_repaired_before_it_is_sent() -> None:
+    """A log-in does not fail over the caller's own hints; digest and request carry the same summary."""
+    summary = Summary(what="two\nlines", rows=2)
+    client = Client(ip="203.0.113.79:51000", locale="en-US,en;q=0.9")
+    built = requests().build("export", ACCOUNT, USER, client, {"a": 1}, summary)
+    assert built.event.client == Client(ip="203.0.113.79", locale="en-US")
+    assert built.digest == digest_of({"a": 1, "summary": {"what": "two lines", "rows": 2}})
 
 
 @pytest.mark.parametrize(
