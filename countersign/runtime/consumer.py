@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime import brake
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.batch import Batch, Stopping
 from countersign.runtime.errors import Kind, kind_of, reason_of
-from countersign.runtime.fetching import FETCH_MS, Fetching, letter_of, record_of
+from countersign.runtime.fetching import Fetching, letter_of, record_of
+from countersign.runtime.membership import Listening, Member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import structlog
-    from aiokafka import ConsumerRecord
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
     from countersign.runtime.batch import Folder
     from countersign.runtime.checkpoint import Checkpoint
@@ -32,20 +34,9 @@ if TYPE_CHECKING:
     from countersign.runtime.settings import KafkaSettings
 
 COMMIT_EVERY_SECONDS = 1.0
-# Longer than any outage that is waited for in place: leaving the group then would not bring the server back.
-POLL_INTERVAL_MS_MAX = 900_000
-# A member hears of a rebalance at its next heartbeat, and nobody reads until all have heard.
-HEARTBEAT_MS = 500
-# How long they wait for one that has gone without a word: static members do not say goodbye. One that is only slow
-# stays a member for its session, and comes back into what was agreed without it.
-REBALANCE_MS_MIN = 2_000
-# A broker that does not answer is left for another after this. Who joins the group waits for the others on top of it.
-ANSWER_MS_MAX = 10_000
-# What one fetch brings of one partition: in a backlog each has its turn within seconds. A longer record still comes.
-PARTITION_BYTES_MAX = 256 * 1024
 
 
-class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+class Worker:
     """One member of the group `countersign.<service>`, with a stable id: a restart takes 0.1 s, not a session."""
 
     def __init__(  # noqa: PLR0913 - what a worker needs is what the frame has
@@ -62,8 +53,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         checkpoint: Checkpoint,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self._service = service
-        self._instance = instance
+        self.member = Member.of(service, instance)
         self._settings = settings
         self._folds: Mapping[str, AnyFold] = {fold.topic: fold for fold in folds}
         self._folder = folder
@@ -80,11 +70,19 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         self._braked: dict[TopicPartition, str] = {}
         self._to_commit: dict[TopicPartition, int] = {}
         self.done: dict[TopicPartition, int] = {}
+        self.assigned_at: deque[float] = deque(maxlen=4)  # the last times, by the monotonic clock
+        health.tell("assignment", "no partitions are assigned yet")
+        health.tell("kafka.topics", "it is not known yet whether all partitions are read")
 
     def stop(self) -> None:
         """Fetch nothing more; `run` ends after the batch in hand."""
         self._stopping.set()
         self._folder.stop()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Return the topics that the whole group reads."""
+        return tuple(self._folds)
 
     @property
     def braked(self) -> Mapping[TopicPartition, str]:
@@ -99,9 +97,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
     async def run(self) -> None:
         """Consume until stopped, with a new consumer whenever Kafka could not be had."""
         backoff = Backoff()
-        self._health.tell("assignment", "no partitions are assigned yet")
         while not self._stopping.is_set():
-            consumer = self._new_consumer()
+            consumer = self.member.open_consumer(self._settings)
+            self._subscribe(consumer)
             try:
                 await consumer.start()
                 self._consumer = consumer
@@ -119,26 +117,20 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             if not self._stopping.is_set():
                 await asyncio.sleep(backoff.next())
 
-    def _new_consumer(self) -> AIOKafkaConsumer:
-        rebalance_ms = max(REBALANCE_MS_MIN, self._settings.session_timeout_ms // 3)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap_servers,
-            group_id=f"countersign.{self._service}",
-            group_instance_id=f"{self._service}-{self._instance}",
-            client_id=f"countersign.{self._service}.{self._instance}",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=self._settings.session_timeout_ms,
-            heartbeat_interval_ms=HEARTBEAT_MS,
-            rebalance_timeout_ms=rebalance_ms,
-            request_timeout_ms=rebalance_ms + ANSWER_MS_MAX,
-            metadata_max_age_ms=METADATA_AGE_MS,
-            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
-            fetch_max_wait_ms=FETCH_MS,
-            max_partition_fetch_bytes=PARTITION_BYTES_MAX,
-        )
-        consumer.subscribe(topics=list(self._folds), listener=self)
-        return consumer
+    def _subscribe(self, consumer: AIOKafkaConsumer) -> None:
+        consumer.subscribe(topics=list(self._folds), listener=Listening(self, self._log))
+
+    async def rejoin(self) -> None:
+        """Let Kafka assign all partitions of the group anew.
+
+        The leader of a group watches for new partitions. When it is restarted under its old name, Kafka lets it back in
+        without a rebalance, aiokafka does not learn that it leads, and then nobody watches.
+        """
+        consumer = self._consumer
+        if consumer is not None:
+            await self._commit(consumer)
+            self.member.rejoins += 1
+            self._subscribe(consumer)
 
     async def _close(self, consumer: AIOKafkaConsumer) -> None:
         with suppress(Exception):
@@ -285,7 +277,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
             if epoch == self._epoch:  # a quiet partition would show a lag that is none until its next record
                 self._to_commit = {**offsets, **self._to_commit}
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+    async def revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Commit what is folded; a batch in hand goes on and is known again by whoever reads it next."""
         self._epoch += 1
         if revoked and self._consumer is not None:
@@ -293,8 +285,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no
         self._to_commit.clear()
         self.done.clear()
 
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+    async def assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Say what is read here now."""
         self._epoch += 1
+        self.assigned_at.append(monotonic())
         self._log.info("partitions_assigned", partitions=len(assigned))
         self._health.tell("assignment", None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from countersign.runtime import leases
 from countersign.runtime.batch import Folder
 from countersign.runtime.consumer import Worker
+from countersign.runtime.coverage import Coverage
 from countersign.runtime.due import AnyDue, DueLoop
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.postgres import Link, require_writable_pool
@@ -79,7 +80,10 @@ class Machine:
             checkpoint=frame.checkpoint,
             log=frame.log,
         )
-        self._watchdog = Watchdog(self.worker, folder, health=frame.health, metrics=frame.metrics, log=frame.log)
+        coverage = Coverage(frame.settings.kafka.bootstrap_servers, self.worker.member, self.worker.topics)
+        self._watchdog = Watchdog(
+            self.worker, folder, coverage, health=frame.health, metrics=frame.metrics, log=frame.log
+        )
 
     def _dues(self) -> list[AnyDue]:
         frame = self._frame

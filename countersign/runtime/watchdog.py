@@ -1,6 +1,7 @@
 """No silent stall: lag without progress ends the process, and the supervisor starts it again.
 
-After a broker's restart a consumer can stall without an error (aiokafka #703, #1154).
+After a broker's restart a consumer can stall without an error (aiokafka #703, #1154). And what nobody reads has no lag
+that anybody sees: so the watchdog looks at the topics and at the whole group, and not only at what is assigned here.
 """
 
 from __future__ import annotations
@@ -17,16 +18,26 @@ if TYPE_CHECKING:
 
     from countersign.runtime.batch import Folder
     from countersign.runtime.consumer import Worker
+    from countersign.runtime.coverage import Coverage, Covered
     from countersign.runtime.health import Health
     from countersign.runtime.metrics import Metrics
 
 LOOK_EVERY_SECONDS = 5.0
+LOOK_FIRST_SECONDS = 0.1  # until Kafka has said for the first time who reads what: nothing is ready before
+LOOK_HASTILY_SECONDS = 0.4
+HASTY_SECONDS = 6.0  # four assignments in this time are no ordinary rebalance
 STALL_SECONDS_MAX = 60.0
 ANSWER_SECONDS_MAX = 5.0
+# A rebalance, in which nobody reads anything, is over by the next look.
+UNREAD_SECONDS_MAX = 4.0
+# Then the group is asked to assign its partitions anew, and not again before this.
+REJOIN_EVERY_SECONDS = 15.0
+# Two processes with one name throw each other out twice a second: which of them a look finds is chance.
+NAMESAKE_SECONDS = 60.0
 
 
 class Stalled(RuntimeError):  # noqa: N818 - what is the matter, not what went wrong
-    """There is lag, every server answers, and nothing moves."""
+    """There is something to read, every server answers, and nothing moves."""
 
 
 class Watchdog:
@@ -36,6 +47,7 @@ class Watchdog:
         self,
         worker: Worker,
         folder: Folder,
+        coverage: Coverage,
         *,
         health: Health,
         metrics: Metrics,
@@ -43,22 +55,104 @@ class Watchdog:
     ) -> None:
         self._worker = worker
         self._folder = folder
+        self._coverage = coverage
         self._health = health
         self._metrics = metrics
         self._log = log
         self._moved: dict[TopicPartition, tuple[int, float]] = {}
+        self._unread_since: dict[TopicPartition, float] = {}
+        self._rejoined: float | None = None
+        self._namesake_seen: float | None = None
+        self._covered_once = False
 
     async def run(self) -> None:
         """Look every 5 s. Raises Stalled."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
-            consumer = self._worker.consumer
-            if consumer is None:
-                self._moved.clear()
-                continue
-            lag = await self._lag(consumer)
-            if lag is not None:
-                self._judge(lag, monotonic())
+        try:
+            while True:
+                await asyncio.sleep(self._pause(monotonic()))
+                consumer = self._worker.consumer
+                if consumer is None:
+                    self._moved.clear()
+                    self._unread_since.clear()
+                    continue
+                covered = await self._look_at_group()
+                if covered is not None:
+                    self._judge_group(covered, monotonic())
+                    await self._mend_group(covered, monotonic())
+                lag = await self._lag(consumer)
+                if lag is not None:
+                    self._judge(lag, monotonic())
+        finally:
+            await self._coverage.close()
+
+    def _pause(self, now: float) -> float:
+        """Return the seconds until the next look: fewer while partitions come and go, and nobody knows why."""
+        if not self._covered_once:
+            return LOOK_FIRST_SECONDS
+        times = self._worker.assigned_at
+        hasty = len(times) == times.maxlen and now - times[0] < HASTY_SECONDS
+        known = self._namesake_seen is not None and now - self._namesake_seen < NAMESAKE_SECONDS / 2
+        return LOOK_HASTILY_SECONDS if hasty and not known else LOOK_EVERY_SECONDS
+
+    async def _look_at_group(self) -> Covered | None:
+        """Return what Kafka says of the group, or None while it does not answer."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                covered = await self._coverage.look()
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._health.tell("kafka.group", f"Kafka does not say who reads what: {type(error).__name__}")
+            self._unread_since.clear()
+            return None
+        self._covered_once = True
+        return covered
+
+    def _judge_group(self, covered: Covered, now: float) -> None:
+        self._judge_names(covered.namesake, now)
+        absent = f"Kafka has no partitions of {', '.join(covered.absent)}: create what is missing"
+        self._health.tell("kafka.topics", absent if covered.absent else None)
+        if covered.absent:
+            self._log.warning("topics_absent", topics=list(covered.absent))
+        self._unread_since = {one: self._unread_since.get(one, now) for one in covered.unread}
+        longest = max((now - since for since in self._unread_since.values()), default=0.0)
+        if longest < UNREAD_SECONDS_MAX:
+            self._health.tell("kafka.group", None)
+            return
+        why = "the group is rebalancing" if covered.rebalancing else "they are assigned to nobody"
+        self._health.tell("kafka.group", f"{len(covered.unread)} partitions are not read: {why}")
+        self._log.warning("partitions_unread", partitions=len(covered.unread), rebalancing=covered.rebalancing)
+        if longest > STALL_SECONDS_MAX and not covered.rebalancing:
+            self._log.error("stalled", partitions_unread=len(covered.unread))
+            raise Stalled(f"{len(covered.unread)} partitions are assigned to nobody for {longest:.0f} s")
+
+    async def _mend_group(self, covered: Covered, now: float) -> None:
+        """Let the group assign its partitions anew if it misses some and does not do so by itself."""
+        if not covered.unread or covered.rebalancing:
+            return
+        if self._rejoined is None or now - self._rejoined > REJOIN_EVERY_SECONDS:
+            self._rejoined = now
+            self._log.warning("group_rejoined", partitions_unread=len(covered.unread))
+            await self._worker.rejoin()
+
+    def _judge_names(self, namesake: str | None, now: float) -> None:
+        instance = self._worker.member.instance_id
+        if namesake is not None:
+            if self._namesake_seen is None:
+                self._log.error(
+                    "instance_name_taken",
+                    instance=instance,
+                    other_at=namesake,
+                    what_to_do="give each process its own COUNTERSIGN_INSTANCE, or end one of the two",
+                )
+            self._namesake_seen = now
+            self._health.tell(
+                "kafka.instance",
+                f"another process, at {namesake}, has our instance name {instance}: "
+                "give each process its own COUNTERSIGN_INSTANCE, or end one of the two",
+            )
+        elif self._namesake_seen is not None and now - self._namesake_seen > NAMESAKE_SECONDS:
+            self._namesake_seen = None
+            self._log.info("instance_name_free", instance=instance)
+            self._health.tell("kafka.instance", None)
 
     async def _lag(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, tuple[int, int]] | None:
         """Return position and lag by partition, or None while Kafka does not answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,18 +24,27 @@ READ_WITHIN = 15.0
 
 
 async def test_records_of_added_partitions_are_read_within_seconds(servers: Servers) -> None:
-    """A request may be 2 minutes old: partitions are found long before, by every member of the group."""
+    """A request may be 2 minutes old: partitions are found long before, also after all members were restarted."""
     toy = await a_toy(servers, partitions=2)
-    async with running(toy.service(), toy.settings("a")), running(toy.service(), toy.settings("b")):
-        admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka)
-        await admin.start()
-        try:
-            await admin.create_partitions({toy.topic: NewPartitions(4)})
-        finally:
-            await admin.close()
+    async with AsyncExitStack() as first, AsyncExitStack() as again:
+        for name in ("a", "b"):
+            await first.enter_async_context(running(toy.service(), toy.settings(name)))
+        await first.aclose()
+        for name in ("a", "b"):
+            await again.enter_async_context(running(toy.service(), toy.settings(name)))
+        await _add(toy, 4)
         for partition in (2, 3):
             await _put(toy, partition)
         await eventually(lambda: _counts(toy, 2), within=READ_WITHIN)
+
+
+async def _add(toy: Toy, wanted: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=toy.servers.kafka)
+    await admin.start()
+    try:
+        await admin.create_partitions({toy.topic: NewPartitions(wanted)})
+    finally:
+        await admin.close()
 
 
 async def _put(toy: Toy, partition: int) -> None:
