@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from countersign import client
-from countersign.contract import AccessRequested, canonical, digest_of, examples, reader
+from countersign.contract import AccessRequested, canonical, digest_of, examples, reader, req_of
 from countersign.contract.topic_files import schemas_folder
 from countersign.runtime.record import Record
 
@@ -55,6 +55,13 @@ def test_there_are_digests_by_hand() -> None:
     assert len(by_hand()) == 2
     text, digest = re.findall(r"`(\{\S+\})` has the digest\n`(\S+)`", README)[0]
     assert digest_of(json.loads(text)) == digest
+
+
+def test_req_by_hand_is_right() -> None:
+    """Of the very file that the text names."""
+    found = re.search(r"-binary login\.json \| b64url +# (\S+)\n# (\S+)\n", README)
+    assert found is not None
+    assert found[2] == req_of((schemas_folder() / found[1]).read_bytes())
 
 
 def test_the_files_it_names_are_there() -> None:
