@@ -68,8 +68,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, or close at once."""
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
+        self._wire = transport  # type: ignore[assignment]  # uvloop's are no subclass of asyncio.Transport
         peer = transport.get_extra_info("peername")
         self._admitted = self._listener.admit(self, peer[0] if peer else None)
         if not self._admitted:

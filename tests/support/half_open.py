@@ -23,9 +23,8 @@ class HalfOpen(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the beginning of a request."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(self._beginning)
+        self.transport = transport  # type: ignore[assignment]  # uvloop's are no subclass of asyncio.Transport
+        self.trickle(self._beginning)
 
     def data_received(self, data: bytes) -> None:
         """Keep what came back."""
@@ -36,10 +35,10 @@ class HalfOpen(asyncio.Protocol):
         del exc
         self.ended = True
 
-    def trickle(self) -> None:
+    def trickle(self, data: bytes = b"a") -> None:
         """Send a further byte of the headers, as slow attackers do."""
         if self.transport is not None and not self.ended:
-            self.transport.write(b"a")
+            self.transport.write(data)
 
 
 @asynccontextmanager
