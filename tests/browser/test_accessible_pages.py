@@ -80,7 +80,7 @@ async def test_console_pages(computer: Computers, look: dict[str, Any]) -> None:
     """The account managers' log-in."""
     async with computer(**look) as me:
         await me.page.goto(me.whole.console)
-        await me.reads("Only account managers sign in here")
+        await me.reads("Only account managers log in here")
         await fit(me.page, "console")
 
 

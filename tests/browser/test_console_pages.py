@@ -34,7 +34,7 @@ async def test_a_code_every_time(computer: Computers, whole: WholeStack) -> None
             await _give_password(me, whole.console, whole["DEMO_MANAGER_EMAIL"], whole["DEMO_MANAGER_PASSWORD"])
             await me.asked_for_code()
             await me.give_code(await whole.code(whole["DEMO_MANAGER_NUMBER"], address, nth))
-            await me.reads("You are signed in with a code")
+            await me.reads("You logged in with a code")
             assert me.page.url == f"{whole.console}/manager"
 
 
@@ -48,5 +48,5 @@ async def test_the_sites_are_apart(computer: Computers, whole: WholeStack, house
         await me.reads("The e-mail address or the password is not right")
         await me.log_in(owner)
         await me.page.goto(f"{whole.console}/manager")
-        await me.reads("Only account managers sign in here")
+        await me.reads("Only account managers log in here")
         assert await me.is_let_in()

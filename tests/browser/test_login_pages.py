@@ -29,6 +29,19 @@ async def test_password_alone_opens_nothing(computer: Computers, household: Hous
             assert me.page.url.endswith(("/login", "/login/code")), path
 
 
+async def test_two_clicks_on_log_in_send_one_text(computer: Computers, household: Household) -> None:
+    """The form is sent twice, with scripts or without; its code opens the session that the browser holds."""
+    async with computer() as me:
+        await me.open("/login")
+        await me.page.fill("#email", household.owner.email)
+        await me.page.fill("#password", household.owner.password)
+        await me.page.dblclick("main button")
+        await me.asked_for_code()
+        await me.give_code(await me.read_code(household.owner))
+        await me.signed_in(household.owner)
+        assert len(await me.whole.texts(household.owner.number, me.address)) == 1
+
+
 async def test_known_computers_go_straight_in(computer: Computers, household: Household) -> None:
     """M2: a new address gets a code; one that the account has used does not, a colleague's counts too."""
     address = new_address()

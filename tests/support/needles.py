@@ -58,7 +58,7 @@ def secrets_in(held: object) -> Iterator[str]:
     """Return every secret of a secrets file: keys, bearers, passwords in addresses."""
     if isinstance(held, dict):
         for name, value in held.items():
-            if name in {"secret", "token", "pepper", "fingerprint_key", "secret_access_key"}:
+            if name in {"secret", "token", "pepper", "fingerprint_key", "browser_key", "secret_access_key"}:
                 yield str(value)
             elif name == "dsn":
                 yield str(value).partition("://")[2].rpartition("@")[0].partition(":")[2]

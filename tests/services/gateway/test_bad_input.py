@@ -289,4 +289,4 @@ async def test_a_forged_chain_is_not_believed(visit: Visit, whole: WholeStack, h
     async with visit(f"{known.address}, 10.99.99.99") as stranger:
         assert (await stranger.give_password(household.owner)).goes_to == "/login/code"
         assert (await stranger.asked()).state == "code"
-    assert await whole.texts(household.owner.number, "10.99.99.99")
+    assert await whole.code(household.owner.number, "10.99.99.99")

@@ -6,9 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from services.gateway import store
+from tests.services.gateway.conftest import Client
+from tests.support.whole_stack import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +40,25 @@ async def test_a_second_seed_changes_nothing(visit: Visit, whole: WholeStack, ho
         assert (await me.give_password(owner, "another")).status == 422
         await me.log_in(owner)
         assert owner.name in (await me.get("/")).text
+
+
+async def test_the_very_computer_of_the_local_stack_becomes_known(whole: WholeStack, household: Household) -> None:
+    """A browser on this machine comes through no proxy: its own address counts, so the second log-in asks no code."""
+    for times in range(2):
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+            me = Client(http, whole, "127.0.0.1")
+            if times == 0:
+                await me.log_in(household.owner)
+
+                async def known() -> bool:
+                    async with whole.database() as db:
+                        known = "SELECT EXISTS (SELECT FROM risk_evaluator.known_place WHERE account_id = $1)"
+                        return bool(await db.fetchval(known, household.account_id))
+
+                await until(known, "the place")
+            else:
+                await me.give_password(household.owner)
+                assert (await me.get("/login/code")).goes_to == "/"
 
 
 async def test_both_codes_of_two_texts_open(visit: Visit, whole: WholeStack, household: Household) -> None:

@@ -156,6 +156,7 @@ async def test_a_grant_opens_one_session(visit: Visit, whole: WholeStack, househ
                 "SELECT * FROM gateway.session WHERE id = $1", hashlib.sha256(pending.encode()).digest()
             )
         await me.give_code(await whole.code(household.owner.number, me.address))
+        assert (await me.get("/account")).status == 200  # the browser has its new secret: nothing is left to hand over
         async with whole.database() as db:
             await db.execute(
                 f"INSERT INTO gateway.session ({', '.join(row.keys())}) VALUES"
