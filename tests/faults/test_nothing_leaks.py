@@ -167,7 +167,10 @@ async def _sns_fails(watched: Watched) -> None:
 
 
 async def _hostile_records(watched: Watched) -> None:
-    """Publish records off contract, a code and a number in every wrong place, and changed copies of real ones."""
+    """Publish records off contract, a code and a number in every wrong place, and changed copies of real ones.
+
+    An odd address, locale or traceparent is repaired: nothing of it may be left. A summary is shown as it came.
+    """
     bootstrap = watched.stage.fleet.servers.kafka
     code, number = "48151623", "+46701740642"
     watched.needles.add("sloppy", code, number)
@@ -177,7 +180,7 @@ async def _hostile_records(watched: Watched) -> None:
         {**fields, "request_id": code},
         {**fields, "action": number},
         {**fields, "client": {"ip": number, "locale": code}},
-        {**fields, "summary": {"what": f"{number}\u0000", "rows": code}},
+        {**fields, "digest": code, "summary": {"what": f"{number}\u0000", "rows": code}},
         {**fields, "digest": f"{code} {number}"},
         [code, number],
         code,

@@ -25,7 +25,7 @@ CODE = Code("123456")
 HERE = Client(ip="203.0.113.7", locale="en")
 LONGEST_HOST = ".".join(["a" * 29, "b" * 30])
 
-texts = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\u2028\u2029"), max_size=60)
+texts = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\u2028\u2029"), max_size=200)
 hosts = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?){0,3}", fullmatch=True)
 
 
