@@ -104,11 +104,30 @@ class TextLimits(_Part):
         6, ge=1, le=10_000, description="OWASP ASVS 5.0, 6.6.3; one challenge has at most 4 texts"
     )
     number_daily_max: int = Field(15, ge=1, le=10_000, description="OWASP ASVS 5.0, 6.6.3: no phone is bombed")
+    reserve_hourly: int = Field(
+        4,
+        ge=0,
+        le=10_000,
+        description="chosen: on top of the hour's texts to a number, for known places and account managers alone, so "
+        "that a stolen password cannot use up the owner's texts; one challenge has at most 4",
+    )
+    reserve_daily: int = Field(
+        8, ge=0, le=10_000, description="chosen: the same on top of the day's texts to a number; two challenges"
+    )
     account_hourly_base: int = Field(
         30, ge=1, le=100_000, description="chosen: a budget an account, so that none spends everybody's"
     )
     account_hourly_per_member: int = Field(
         3, ge=0, le=1_000, description="chosen: added to the account's budget for each member"
+    )
+    account_reserve_base: int = Field(
+        10,
+        ge=0,
+        le=100_000,
+        description="chosen: on top of the account's budget of an hour, for known places and account managers alone",
+    )
+    account_reserve_per_member: int = Field(
+        1, ge=0, le=1_000, description="chosen: added to the account's reserve for each member"
     )
     countries: tuple[Country, ...] | None = Field(
         tuple(_COUNTRIES.split()),

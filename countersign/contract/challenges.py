@@ -53,6 +53,9 @@ class ChallengeIssued(_Sent):
     """Where the request came from: the text says it, in the claimant's language."""
     expires_at: Time
     """The end of the challenge; no text is sent with under 5 s left."""
+    reserved: bool = False
+    """This text may use the reserve of the text limits: it was asked for from a place that the account knows, or by an
+    account manager."""
     key_id: KeyId
     """The key of `sealed_code`."""
     sealed_code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{40,200}$"), Field(repr=False)]

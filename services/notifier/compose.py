@@ -1,6 +1,7 @@
 """What a text says: the code and what it is for, what is approved and from where, and the site it is good on.
 
-Always one part of GSM-7. What is cut first is `what`; the code, the action and the last line never are.
+Always one part of GSM-7. What is cut first is `what`; the code, the action and the last line never are. Names that
+people chose are quoted without the characters that make a link or a line like our last one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 HOST_CHARACTERS_MAX = 60  # with it, code, action and last line fit one part in every language: a test tries all
 _DOTS = ".."
 _WHAT_SEPTETS_MIN = 4  # fewer tell nothing
+# Without them a phone makes no link of a name (`evil.example/u`), and fills in no code from it (`@evil.example #1`).
+_LINK_CHARACTERS = str.maketrans(dict.fromkeys("./:@#", " "))
 
 
 def compose(words: Words, action: Action, code: Code, *, summary: Summary, client: Client, host: str) -> SmsText:
@@ -45,16 +48,24 @@ def _details(words: Words, summary: Summary, client: Client) -> dict[str, str]:
     details = {}
     if summary.rows is not None:
         details["rows"] = words.row if summary.rows == 1 else words.rows.format(rows=summary.rows)
-    if summary.format:
-        details["format"] = words.format.format(format=transliterate(summary.format))
+    if summary.format and _quoted(summary.format):
+        details["format"] = words.format.format(format=_quoted(summary.format))
     if client.ip is not None:
         details["place"] = words.place.format(place=client.ip)
     return details
 
 
+def _quoted(name: str) -> str:
+    """Return a name as a text may show it: in the alphabet, on one line, with nothing that a phone acts on.
+
+    Cleaned after it was transliterated, as many characters become a full stop, a slash or an at sign only then.
+    """
+    return " ".join(transliterate(name).translate(_LINK_CHARACTERS).replace('"', "'").split())
+
+
 def _what(template: str, told: str, room: int) -> tuple[str, bool]:
     """Return the words for `what` within `room` septets, and whether all of it is there."""
-    plain = transliterate(told).replace('"', "'")
+    plain = _quoted(told)
     if not plain:
         return "", True
     room -= septets(template.format(what=""))

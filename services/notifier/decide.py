@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from countersign.contract.canonical import canonical
 from countersign.runtime.errors import KeyUnknown, OffContract
 from services.notifier.codes import SealBroken, open_code
-from services.notifier.model import Answer, Delay, Dispatch, Send, Settlement, State, Withhold
+from services.notifier.model import Answer, Delay, Dispatch, Left, Send, Settlement, State, Withhold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PAUSE_SECONDS_MAX = 8.0  # of a challenge's 300 s: a throttled text gets a dozen more tries
 
 _EVER = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 LATE = "late"
 NUMBER_GAP, NUMBER_HOUR, NUMBER_DAY, ACCOUNT_HOUR = "number.gap", "number.hour", "number.day", "account.hour"
@@ -66,6 +68,7 @@ def receive(incoming: Incoming[ChallengeIssued], known: Known, now: datetime) ->
         incoming.record.value or b"",
         incoming.traceparent,
         late,
+        event.reserved,
     )
 
 
@@ -80,17 +83,16 @@ def _fingerprint(raw: Mapping[str, Any]) -> bytes:
 
 def plan(candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, now: datetime) -> list[Step]:
     """Judge texts that are due, in order; each that may leave counts against those after it."""
-    numbers = {fingerprint: list(times) for fingerprint, times in recent.numbers.items()}
-    accounts = {account_id: list(times) for account_id, times in recent.accounts.items()}
+    numbers, accounts = dict(recent.numbers), dict(recent.accounts)
     steps: list[Step] = []
     for candidate in candidates:
         number = candidate.number
-        left_number = numbers.setdefault(number.fingerprint, []) if number else []
-        left_account = accounts.setdefault(candidate.account_id, [])
+        left_number = numbers.get(number.fingerprint, Left()) if number else Left()
+        left_account = accounts.get(candidate.account_id, Left())
         step = _judge(candidate, left_number, left_account, limits, now)
         if isinstance(step, Send):
-            left_number.insert(0, now)
-            left_account.insert(0, now)
+            numbers[step.number.fingerprint] = _with_one_more(left_number, step, now)
+            accounts[candidate.account_id] = _with_one_more(left_account, step, now)
         steps.append(step)
     return steps
 
@@ -104,8 +106,8 @@ def with_room(steps: Sequence[Step], sends_max: int) -> list[Step]:
 
 def _judge(
     candidate: Candidate,
-    left_number: Sequence[datetime],
-    left_account: Sequence[datetime],
+    left_number: Left,
+    left_account: Left,
     limits: TextLimits,
     now: datetime,
 ) -> Step:
@@ -116,16 +118,51 @@ def _judge(
         return Withhold(candidate, State.REFUSED, NUMBER_UNKNOWN)
     if limits.countries is not None and number.country not in limits.countries:
         return Withhold(candidate, State.SUPPRESSED, COUNTRY)
-    account_max = limits.account_hourly_base + limits.account_hourly_per_member * number.account_members
-    over = max(
-        (free_at(left_number, HOUR, limits.number_hourly_max), NUMBER_HOUR),
-        (free_at(left_number, DAY, limits.number_daily_max), NUMBER_DAY),
-        (free_at(left_account, HOUR, account_max), ACCOUNT_HOUR),
+    free, reason = _free(left_number.ordinary, left_account.ordinary, ordinary_of(limits, number.account_members))
+    from_reserve = candidate.reserved and free > now
+    if from_reserve:
+        reserve = reserve_of(limits, number.account_members)
+        free, reason = min((free, reason), _free(left_number.reserve, left_account.reserve, reserve))
+    if free > now:
+        return Withhold(candidate, State.SUPPRESSED, reason, free)
+    until = max((at + limits.gap for at in (*left_number.ordinary[:1], *left_number.reserve[:1])), default=now)
+    return Send(candidate, number, from_reserve) if until <= now else _delay(candidate, until)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many texts may leave: to a number in an hour and in a day, and of an account in an hour."""
+
+    number_hourly: int
+    number_daily: int
+    account_hourly: int
+
+
+def ordinary_of(limits: TextLimits, members: int) -> Budget:
+    """Return what every text may use, in an account of that many members."""
+    account = limits.account_hourly_base + limits.account_hourly_per_member * members
+    return Budget(limits.number_hourly_max, limits.number_daily_max, account)
+
+
+def reserve_of(limits: TextLimits, members: int) -> Budget:
+    """Return what only reserved texts may use, on top. A reserved text uses it where the ordinary budget is used up."""
+    account = limits.account_reserve_base + limits.account_reserve_per_member * members
+    return Budget(limits.reserve_hourly, limits.reserve_daily, account)
+
+
+def _free(number: Sequence[datetime], account: Sequence[datetime], budget: Budget) -> tuple[datetime, str]:
+    """Return since when one more is within the whole budget, and the limit that decides."""
+    return max(
+        (free_at(number, HOUR, budget.number_hourly), NUMBER_HOUR),
+        (free_at(number, DAY, budget.number_daily), NUMBER_DAY),
+        (free_at(account, HOUR, budget.account_hourly), ACCOUNT_HOUR),
     )
-    if over[0] > now:
-        return Withhold(candidate, State.SUPPRESSED, over[1], over[0])
-    until = left_number[0] + limits.gap if left_number else now
-    return Send(candidate, number) if until <= now else _delay(candidate, until)
+
+
+def _with_one_more(left: Left, step: Send, now: datetime) -> Left:
+    if step.from_reserve:
+        return Left(left.ordinary, (now, *left.reserve))
+    return Left((now, *left.ordinary), left.reserve)
 
 
 def _delay(candidate: Candidate, until: datetime) -> Step:
@@ -137,6 +174,8 @@ def _delay(candidate: Candidate, until: datetime) -> Step:
 
 def free_at(times: Sequence[datetime], window: timedelta, texts_max: int) -> datetime:
     """Return since when one more is within the limit: as the oldest of the latest `texts_max` leaves the window."""
+    if texts_max == 0:
+        return _NEVER
     return times[texts_max - 1] + window if len(times) >= texts_max else _EVER
 
 

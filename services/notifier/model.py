@@ -60,6 +60,7 @@ class Dispatch:
     event: bytes = field(repr=False)
     traceparent: str | None
     late: bool
+    reserved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,10 @@ class SealedNumber:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A text that is due, locked by whoever judges it. `held_by` says why it did not leave so far."""
+    """A text that is due, locked by whoever judges it. `held_by` says why it did not leave so far.
+
+    `reserved`: where the ordinary limits are used up, it may use the reserve.
+    """
 
     key: TextKey
     account_id: UUID
@@ -93,23 +97,33 @@ class Candidate:
     claims: int
     number: SealedNumber | None
     held_by: str | None = None
+    reserved: bool = False
     event: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
-    """When texts left of late, latest first: a day of each number, by its fingerprint, and an hour of each account."""
+class Left:
+    """When texts left, latest first: those counted by the ordinary limits, and those counted by the reserve."""
 
-    numbers: Mapping[bytes, Sequence[datetime]]
-    accounts: Mapping[UUID, Sequence[datetime]]
+    ordinary: Sequence[datetime] = ()
+    reserve: Sequence[datetime] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """When texts left recently: a day of each number, by its fingerprint, and an hour of each account."""
+
+    numbers: Mapping[bytes, Left]
+    accounts: Mapping[UUID, Left]
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Claim it: it may leave now."""
+    """Claim it: it may leave now, counted by the reserve or by the ordinary limits."""
 
     candidate: Candidate
     number: SealedNumber
+    from_reserve: bool = False
 
 
 @dataclass(frozen=True, slots=True)

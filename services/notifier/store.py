@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from countersign.runtime import leases
 from countersign.runtime.postgres import rows_of
-from services.notifier.decide import first_of_each
-from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, State
+from services.notifier.decide import first_of_each, ordinary_of, reserve_of
+from services.notifier.model import Candidate, Delay, Known, Left, Recent, SealedNumber, Send, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,17 +33,19 @@ SELECT now() AS now, d.challenge_id, d.send, d.fingerprint
 # cannot deadlock.
 INSERT = """
 INSERT INTO dispatch (challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, traceparent, state,
-                      event, due_at, reason, retry_at, settled_at)
+                      event, reserved, due_at, reason, retry_at, settled_at)
 SELECT challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, traceparent,
        CASE WHEN late THEN 'suppressed' ELSE 'due' END,
        CASE WHEN NOT late THEN event END,
+       reserved,
        CASE WHEN NOT late THEN now() END,
-       CASE WHEN late THEN $11 END,
+       CASE WHEN late THEN $12 END,
        CASE WHEN late THEN expires_at END,
        CASE WHEN late THEN now() END
   FROM unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[],
-              $8::bytea[], $9::text[], $10::boolean[])
-    AS d (challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, event, traceparent, late)
+              $8::bytea[], $9::text[], $10::boolean[], $11::boolean[])
+    AS d (challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, event, traceparent, late,
+          reserved)
  ORDER BY challenge_id, send
     ON CONFLICT DO NOTHING
 RETURNING challenge_id, send, account_id, user_id, number_id, state, country, segments, provider_message_id, reason,
@@ -52,7 +54,7 @@ RETURNING challenge_id, send, account_id, user_id, number_id, state, country, se
 
 # While the provider takes nothing ($2 false) only texts whose challenge is nearly over are looked at, to end them.
 DUE = """
-SELECT d.challenge_id, d.send, d.account_id, d.user_id, d.expires_at, d.claims, d.reason, d.event,
+SELECT d.challenge_id, d.send, d.account_id, d.user_id, d.expires_at, d.claims, d.reason, d.reserved, d.event,
        n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
   FROM dispatch d
   LEFT JOIN enrolment.sealed_number n ON n.number_id = d.number_id
@@ -72,10 +74,20 @@ RECENT = """
 SELECT clock_timestamp() AS now, k.fingerprint, k.account_id,
        array(SELECT d.counted_at FROM dispatch d
               WHERE d.number_fingerprint = k.fingerprint AND d.counted_at > now() - interval '1 day'
-              ORDER BY d.counted_at DESC LIMIT $3) AS number_times,
+                AND NOT d.from_reserve
+              ORDER BY d.counted_at DESC LIMIT $3) AS number_ordinary,
+       array(SELECT d.counted_at FROM dispatch d
+              WHERE d.number_fingerprint = k.fingerprint AND d.counted_at > now() - interval '1 day'
+                AND d.from_reserve
+              ORDER BY d.counted_at DESC LIMIT $4) AS number_reserve,
        array(SELECT d.counted_at FROM dispatch d
               WHERE d.account_id = k.account_id AND d.counted_at > now() - interval '1 hour'
-              ORDER BY d.counted_at DESC LIMIT $4) AS account_times
+                AND NOT d.from_reserve
+              ORDER BY d.counted_at DESC LIMIT $5) AS account_ordinary,
+       array(SELECT d.counted_at FROM dispatch d
+              WHERE d.account_id = k.account_id AND d.counted_at > now() - interval '1 hour'
+                AND d.from_reserve
+              ORDER BY d.counted_at DESC LIMIT $6) AS account_reserve
   FROM unnest($1::bytea[], $2::uuid[]) AS k (fingerprint, account_id)
 """
 
@@ -88,11 +100,13 @@ UPDATE dispatch d
        claims = d.claims + (s.step = 'send')::integer,
        claimed_at = CASE WHEN s.step = 'send' THEN $8 END,
        counted_at = CASE WHEN s.step = 'send' THEN $8 END,
+       from_reserve = s.from_reserve,
        number_fingerprint = s.fingerprint,
        country = s.country,
        reason = coalesce(s.reason, d.reason)
-  FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::text[])
-    AS s (challenge_id, send, step, until, reason, fingerprint, country)
+  FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::timestamptz[], $5::text[], $6::bytea[], $7::text[],
+              $9::boolean[])
+    AS s (challenge_id, send, step, until, reason, fingerprint, country, from_reserve)
  WHERE d.challenge_id = s.challenge_id AND d.send = s.send
 """  # noqa: S608 - a constant of the runtime
 
@@ -161,6 +175,7 @@ async def insert(db: Connection, dispatches: Sequence[Dispatch], late_reason: st
         [d.event for d in dispatches],
         [d.traceparent for d in dispatches],
         [d.late for d in dispatches],
+        [d.reserved for d in dispatches],
         late_reason,
     )
     return rows
@@ -190,6 +205,7 @@ def _candidate(row: asyncpg.Record) -> Candidate:
         row["claims"],
         number,
         row["reason"],
+        row["reserved"],
         row["event"],
     )
 
@@ -201,16 +217,23 @@ async def recent(db: Connection, candidates: Sequence[Candidate], limits: TextLi
     accounts = {c.account_id for c in candidates}
     members_max = max((c.number.account_members for c in candidates if c.number), default=0)
     await db.execute(LOCK, _LOCKS, sorted({_lock_of(key) for key in (*numbers, *(a.bytes for a in accounts))}))
+    ordinary, reserve = ordinary_of(limits, members_max), reserve_of(limits, members_max)
     rows = await db.fetch(
         RECENT,
         [fingerprints[c.key] for c in candidates],
         [c.account_id for c in candidates],
-        max(limits.number_hourly_max, limits.number_daily_max),
-        limits.account_hourly_base + limits.account_hourly_per_member * members_max,
+        max(ordinary.number_hourly, ordinary.number_daily),
+        max(reserve.number_hourly, reserve.number_daily),
+        ordinary.account_hourly,
+        reserve.account_hourly,
     )
     found = Recent(
-        {row["fingerprint"]: row["number_times"] for row in rows if row["fingerprint"] is not None},
-        {row["account_id"]: row["account_times"] for row in rows},
+        {
+            row["fingerprint"]: Left(row["number_ordinary"], row["number_reserve"])
+            for row in rows
+            if row["fingerprint"] is not None
+        },
+        {row["account_id"]: Left(row["account_ordinary"], row["account_reserve"]) for row in rows},
     )
     return found, max(row["now"] for row in rows)
 
@@ -231,6 +254,7 @@ async def mark(db: Connection, steps: Sequence[Step], now: datetime) -> None:
         [s.candidate.number.fingerprint if s.candidate.number else None for s in steps],
         [s.candidate.number.country if s.candidate.number else None for s in steps],
         now,
+        [isinstance(s, Send) and s.from_reserve for s in steps],
     )
 
 

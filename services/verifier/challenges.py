@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from countersign.runtime import outbox
 from services.verifier import store_challenges, store_decisions
 from services.verifier.codes import draw
+from services.verifier.decide_assessment import may_use_reserve
 from services.verifier.issue import Text
 from services.verifier.judge import GOOD_SENDS, give_up, judge, plan_resend, resend_after, told, weigh
 from services.verifier.model import SendAgain, SendLater, SendNever, Wait
@@ -151,9 +152,10 @@ class Challenges:
                         await self._end(work, ending, now)
                     return Refused(why)
                 case SendAgain(send):
-                    return await self._send(work, locked, send, now)
+                    reserved = may_use_reserve(locked.challenge.place_known, seen.circumstances.protection)
+                    return await self._send(work, locked, send, now, reserved=reserved)
 
-    async def _send(self, work: _Work, locked: Locked, send: int, now: datetime) -> Sent:
+    async def _send(self, work: _Work, locked: Locked, send: int, now: datetime, *, reserved: bool) -> Sent:
         challenge = locked.challenge
         assert challenge.asked.number_id is not None  # a challenge has one
         text = Text(
@@ -164,6 +166,7 @@ class Challenges:
             locked.client,
             locked.summary,
             challenge.expires_at,
+            reserved,
         )
         self._desk.issuer.refresh()
         issued = self._desk.issuer.issue(text, draw(self._digits), now)

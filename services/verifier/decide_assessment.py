@@ -160,7 +160,20 @@ def _challenged(event: AccessAssessed, beliefs: Beliefs, now: datetime) -> Deny 
     if wait is not None:
         return Deny("locked", wait.until)
     crowded = len(beliefs.open_challenges) + 1 - OPEN_MAX
-    return Open(number, beliefs.fresh, beliefs.open_challenges[: max(0, crowded)])
+    return Open(
+        number,
+        beliefs.fresh,
+        beliefs.open_challenges[: max(0, crowded)],
+        reserved=may_use_reserve(event.place_known, beliefs.protection),
+    )
+
+
+def may_use_reserve(place_known: bool, protection: Protection | None) -> bool:
+    """Return True if a text may use the reserve of the text limits, which texts asked for from new places cannot.
+
+    So that whoever has only the password, and asks from a new place, cannot use up the texts of the owner.
+    """
+    return place_known or (protection is not None and protection.role == "account_manager")
 
 
 def number_for(

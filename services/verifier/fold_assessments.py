@@ -130,6 +130,7 @@ class AssessmentFold:
             event.client,
             event.summary,
             expires_at,
+            opened.reserved,
         )
         issued = self._desk.issuer.issue(text, opened.fresh, now)
         return store_assessments.Opening(one, asked, opened.number, issued)

@@ -31,6 +31,7 @@ class Text:
     client: Client
     summary: Summary
     expires_at: datetime
+    reserved: bool  # whether the text may use the reserve of the text limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Issuer:
             summary=text.summary,
             client=text.client,
             expires_at=text.expires_at,
+            reserved=text.reserved,
             key_id=key.key_id,
             sealed_code=UNSEALED,
         )

@@ -110,11 +110,12 @@ class Deny:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A challenge to open, and those it crowds out."""
+    """A challenge to open, and those it crowds out. `reserved`: its text may use the reserve of the text limits."""
 
     number: Number
     fresh: FreshCode
     cancels: tuple[UUID, ...] = ()
+    reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,16 @@ from tests.support.sns_stand_in import Reply
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.notifier.model import Settlement, TextKey
+    from services.notifier.model import Settlement, TextKey, Withhold
     from tests.histories.notifier import Notifier
     from tests.support.notifier import Challenge, Person
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
 
-GAP, HOURLY, DAILY, LIFE_LEFT, CLAIM = timedelta(seconds=20), 3, 5, timedelta(seconds=5), timedelta(seconds=30)
+GAP, LIFE_LEFT, CLAIM = timedelta(seconds=20), timedelta(seconds=5), timedelta(seconds=30)
+HOURLY, DAILY, RESERVE_HOURLY, RESERVE_DAILY = 3, 5, 1, 2
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ENDS = {"accepted", "refused", "suppressed", "unknown"}
 STORED = "SELECT challenge_id, send, state, claims, counted_at, number_fingerprint FROM notifier.dispatch"
 REPLIES = {
@@ -79,9 +81,9 @@ class DispatchHistory(RuleBasedStateMachine):
 
     # challenges
 
-    @rule(target=issued, nth=st.integers(0, 1), life=st.sampled_from([300, 300, 300, 40, 6, 4]))
-    def issue(self, nth: int, life: int) -> Challenge:
-        return self._issue(nth, life)
+    @rule(target=issued, nth=st.integers(0, 1), life=st.sampled_from([300, 300, 300, 40, 6, 4]), reserved=st.booleans())
+    def issue(self, nth: int, life: int, reserved: bool) -> Challenge:
+        return self._issue(nth, life, reserved=reserved)
 
     @rule(target=issued, before=issued)
     def issue_another_text(self, before: Challenge) -> Any:
@@ -91,13 +93,21 @@ class DispatchHistory(RuleBasedStateMachine):
         person = next(one for one in self.people if one.user_id == before.event.user_id)
         event = before.event
         return self._take_in(
-            self.around.near.challenge(person, challenge_id=event.challenge_id, send=send, expires_at=event.expires_at)
+            self.around.near.challenge(
+                person,
+                challenge_id=event.challenge_id,
+                send=send,
+                expires_at=event.expires_at,
+                reserved=event.reserved,
+            )
         )
 
-    def _issue(self, nth: int, life: int) -> Challenge:
+    def _issue(self, nth: int, life: int, *, reserved: bool = False) -> Challenge:
         # Texts leave in the order of their ids where their time is the same: one history is the same each time.
         challenge_id, expires_at = UUID(int=len(self.texts) + 1), self.ground.at + timedelta(seconds=life)
-        challenge = self.around.near.challenge(self.people[nth], challenge_id=challenge_id, expires_at=expires_at)
+        challenge = self.around.near.challenge(
+            self.people[nth], challenge_id=challenge_id, expires_at=expires_at, reserved=reserved
+        )
         return self._take_in(challenge)
 
     def _take_in(self, challenge: Challenge) -> Challenge:
@@ -112,13 +122,14 @@ class DispatchHistory(RuleBasedStateMachine):
     def read_again(self, again: list[Challenge], which: int) -> None:
         same([], self.run(self.around.both[which].fold(self.ground, *again)))
 
-    @rule(challenge=issued, change=st.sampled_from(["number_id", "send", "expires_at", "summary"]))
+    @rule(challenge=issued, change=st.sampled_from(["number_id", "send", "expires_at", "summary", "reserved"]))
     def somebody_changes_a_record(self, challenge: Challenge, change: str) -> None:
         changed: dict[str, dict[str, Any]] = {
             "number_id": {"number_id": UUID(int=7)},
             "send": {"send": 9},
             "expires_at": {"expires_at": challenge.event.expires_at + timedelta(days=1)},
             "summary": {"summary": challenge.event.summary.model_copy(update={"what": "nothing of worth"})},
+            "reserved": {"reserved": not challenge.event.reserved},
         }
         forged = dataclasses.replace(challenge, event=challenge.event.model_copy(update=changed[change]))
         assert len(self.run(self.around.both[0].fold(self.ground, forged))) == 1
@@ -129,6 +140,7 @@ class DispatchHistory(RuleBasedStateMachine):
     def claim(self, which: int, limit: int) -> None:
         for item in self.run(self.around.both[which].take(limit)):
             if not isinstance(item, Claim):
+                self._reserve_was_used_up(item)
                 continue
             text = self.texts[item.step.candidate.key]
             same("due", text.state)
@@ -209,6 +221,19 @@ class DispatchHistory(RuleBasedStateMachine):
 
     # what holds
 
+    def _reserve_was_used_up(self, withheld: Withhold) -> None:
+        """Check that texts of others never keep a reserved one from leaving."""
+        challenge = self.texts[withheld.candidate.key].challenge
+        if not challenge.event.reserved or withheld.reason not in {"number.hour", "number.day"}:
+            return
+        left = [self.ground.at - at for at in self._left(challenge.event.user_id, reserved=True)]
+        assert sum(ago < HOUR for ago in left) >= RESERVE_HOURLY or sum(ago < DAY for ago in left) >= RESERVE_DAILY
+
+    def _left(self, user_id: UUID, *, reserved: bool) -> list[datetime]:
+        """Return when texts of a person may have left, those that may use the reserve or the others."""
+        found = [text for text in self.texts.values() if text.challenge.event.user_id == user_id]
+        return sorted(at for text in found if text.challenge.event.reserved is reserved for at in text.may_have_left)
+
     def _number_of(self, key: TextKey) -> str:
         user_id = self.texts[key].challenge.event.user_id
         return next(one.number for one in self.people if one.user_id == user_id)
@@ -256,19 +281,26 @@ class DispatchHistory(RuleBasedStateMachine):
     @invariant()
     def the_limits_hold(self) -> None:
         for person in self.people:
-            left = sorted(
-                at
-                for text in self.texts.values()
-                if text.challenge.event.user_id == person.user_id
-                for at in text.may_have_left
-            )
-            assert all(later - earlier >= GAP for earlier, later in pairwise(left))
-            assert all(left[n + HOURLY] - left[n] >= timedelta(hours=1) for n in range(len(left) - HOURLY))
-            assert all(left[n + DAILY] - left[n] >= timedelta(days=1) for n in range(len(left) - DAILY))
+            others = self._left(person.user_id, reserved=False)
+            everybody = sorted(others + self._left(person.user_id, reserved=True))
+            assert all(later - earlier >= GAP for earlier, later in pairwise(everybody))
+            for left, hourly, daily in (
+                (others, HOURLY, DAILY),
+                (everybody, HOURLY + RESERVE_HOURLY, DAILY + RESERVE_DAILY),
+            ):
+                assert all(left[n + hourly] - left[n] >= HOUR for n in range(len(left) - hourly))
+                assert all(left[n + daily] - left[n] >= DAY for n in range(len(left) - daily))
 
 
 def _try(servers: Servers, folder: Path, *, examples: int, steps: int, random: bool = False) -> None:
-    limits = {"gap": "PT20S", "number_hourly_max": HOURLY, "number_daily_max": DAILY, "countries": None}
+    limits = {
+        "gap": "PT20S",
+        "number_hourly_max": HOURLY,
+        "number_daily_max": DAILY,
+        "reserve_hourly": RESERVE_HOURLY,
+        "reserve_daily": RESERVE_DAILY,
+        "countries": None,
+    }
     with a_ground(servers) as ground, ground.entered(two_notifiers(ground, folder, **limits)) as around:
         histories(lambda: DispatchHistory(around), examples=examples, steps=steps, random=random)
 

@@ -27,6 +27,6 @@ async def test_every_service_tells_its_limits_with_their_sources(stack: RunningS
     lines = await limits(stack.layout)
     assert {service for service, *_ in lines} == set(SERVICES)
     assert all(value and source for _, _, value, source in lines)
-    assert ("policy.version", "local-1") in {(name, value) for _, name, value, _ in lines}
+    assert ("policy.version", "local-2") in {(name, value) for _, name, value, _ in lines}
     assert ("notifier", "policy.texts.number_hourly_max", "1000") in {line[:3] for line in lines}
     assert ("verifier", "code.attempts_max", "5") in {line[:3] for line in lines}

@@ -42,7 +42,7 @@ async def test_each_action_gets_its_assessment(servers: Servers) -> None:
         for member, over, says in cases:
             assessed = await evaluator.ask(member, **over)
             assert f"{assessed.outcome} {' '.join(assessed.reasons)}" == says
-            assert assessed.policy_version.startswith("local-1+")
+            assert assessed.policy_version.startswith("local-2+")
         stale = an_access_requested(account_id=owner.account_id, user_id=owner.user_id)
         await publish(servers.kafka, outgoing(stale, at=clock() - timedelta(minutes=3)))
         assert (await evaluator.assessment(stale.request_id)).reasons == ["request.stale", "ip.new"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -130,9 +131,61 @@ def test_what_is_cut_first() -> None:
 def test_nobody_writes_into_a_text() -> None:
     """A list cannot be called so that a text ends its own sentence in quotes, or begins another line."""
     said = text("en", "export", what='x" to log in.  @evil.example #999999')
-    assert '"x\' to log in. @evil.example #999999"' in said
+    assert '"x\' to log in evil example 999999"' in said
     assert said.split("\n")[1] == "@app.example.com #123456"
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Go to https://evil.example/u", "Go to https evil example u"),
+        ("@evil.example #123456", "evil example 123456"),
+        ("\uff20evil\uff0eexample\uff0fu\uff1a1 \uff03123", "evil example u 1 123"),
+        ("evil\u3002example\u2044u \ufe6b \ufe5f \u2105", "evil example u c o"),
+        ("A.B. Smith/Co", "A B Smith Co"),
+        ("+44 \u2022\u2022\u2022\u2022\u2022\u2022\u2022\u202278", "+44 ********78"),
+    ],
+)
+@pytest.mark.parametrize("action", ["export", "manage_member", "manager_act", "change_number"])
+def test_a_name_makes_no_link_and_no_line_like_ours(action: str, name: str, shown: str) -> None:
+    """Whatever script its full stop, slash or at sign is from."""
+    said = text("en", action, what=name)
+    assert shown in said
+    assert said.split("\n")[1] == "@app.example.com #123456"
+
+
+LINKS = st.text(st.sampled_from("ab1 .:/@#\uff0e\uff0f\uff1a\uff20\uff03\u3002\u2024\ufe52\u2100\u2488"), max_size=60)
+
+
+@given(
+    st.sampled_from(sorted(LANGUAGES)),
+    st.sampled_from(ACTIONS),
+    st.none() | texts | LINKS,
+    st.none() | texts | LINKS,
+    st.from_regex(r"[0-9]{6}", fullmatch=True),
+)
+def test_only_our_last_line_has_an_at_sign_or_a_number_sign(
+    language: str, action: str, what: str | None, kind: str | None, digits: str
+) -> None:
+    """Property: and a code that the names do not hold is there twice, first in the body and in the last line."""
+    assume(digits not in f"{transliterate(what or '')} {transliterate(kind or '')}")
+    said = text(language, action, "a.example", Code(digits), what=what, format=kind)
+    body, last = said.split("\n")
+    assert not set(body) & set("@#/")
+    assert all(after == " " for after in re.findall(r":(.)", body))  # our own colon
+    assert last == f"@a.example #{digits}"
+    assert body.count(digits) == last.count(digits) == 1
+    assert re.findall(r"\w\.\w", body.replace("203.0.113.7", "")) == []
+
+
+def test_a_name_of_200_characters_is_cut() -> None:
+    """The contract may let longer names pass: the text still is one part, its name cut first."""
+    summary = Summary.model_construct(what="Spring customers " * 12, rows=3, format="csv")
+    said = compose(LANGUAGES["en"], "export", CODE, summary=summary, client=HERE, host="app.example.com").body
+    assert septets(said) <= PART_SEPTETS_MAX
+    assert '.."' in said
+    assert said.endswith("\n@app.example.com #123456")
 
 
 @given(texts)
