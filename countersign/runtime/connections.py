@@ -68,11 +68,12 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, or close at once."""
-        self._wire = transport  # type: ignore[assignment]  # uvloop's are no subclass of asyncio.Transport
-        peer = transport.get_extra_info("peername")
+        wire: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's are no subclass of it
+        self._wire = wire
+        peer = wire.get_extra_info("peername")
         self._admitted = self._listener.admit(self, peer[0] if peer else None)
         if not self._admitted:
-            transport.abort()
+            wire.abort()
             return
         self._enter(_Phase.HEADERS)
         super().connection_made(transport)
