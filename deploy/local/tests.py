@@ -52,8 +52,9 @@ def _pytest() -> list[str]:
 
 def parts() -> Sequence[Sequence[str]]:
     """Return the arguments of both parts. A test has the mark `parallel` or not, so each is in exactly one part."""
+    slow_first = reversed(_in_order())  # so that at the end no worker is alone with a long file
     return (
-        (*_workers(), "-m", "parallel and not faults_whole", *_in_order()),
+        (*_workers(), "-m", "parallel and not faults_whole", *slow_first),
         ("-m", "not parallel and not faults_whole", *_in_order()),
     )
 
@@ -62,7 +63,7 @@ def _workers() -> Sequence[str]:
     """Return how to run two workers: none if the environment names the servers, as they would have to share them."""
     if all(os.environ.get(name) for name in NAMED_SERVERS):
         return ()
-    return ("--numprocesses", str(WORKERS), "--dist", "loadfile")
+    return ("--numprocesses", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def exit_code(codes: Sequence[int]) -> int:
