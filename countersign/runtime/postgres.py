@@ -64,9 +64,11 @@ async def open_pool(
 async def require_writable_pool(pool: Pool, seconds: float) -> None:
     """Ask the pool that serves, as a route would, whether it can write.
 
-    Raises an infrastructure error within that many seconds if it cannot; the connection is then closed.
+    Raises an infrastructure error if it cannot; the connection is then closed. Waits that many seconds at most for a
+    connection, and as many for the answer.
     """
-    async with asyncio.timeout(seconds), pool.acquire() as db:
+    # The time-out is inside: one outside would cancel, and asyncpg then waits for the server before it lets go.
+    async with pool.acquire(timeout=seconds) as db, asyncio.timeout(seconds):
         await require_writable(db)
 
 
@@ -107,12 +109,12 @@ class Link:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
-        """Lend the connection to one user at a time; one that fails by infrastructure is dropped."""
+        """Lend the connection to one user at a time; one that fails by infrastructure, or is cancelled, is dropped."""
         async with self._one_at_a_time:
             try:
                 yield await self.get()
-            except Exception as error:
-                if kind_of(error) is Kind.INFRASTRUCTURE:
+            except BaseException as error:
+                if not isinstance(error, Exception) or kind_of(error) is Kind.INFRASTRUCTURE:
                     self.drop()
                 raise
 
