@@ -19,7 +19,7 @@ from deploy.local.layout import PORTS, Layout, UnfitError, from_environment, hel
 from deploy.local.postgres import ROLES
 from deploy.local.process import NotStartedError
 from deploy.local.stack import Stack, forget, stage_of
-from deploy.local.transcript import StoppedError, perform
+from deploy.local.transcript import StoppedError, perform, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,8 +92,12 @@ def _demo(layout: Layout) -> int:
         raise UnfitError(f"No stack runs with {layout.data}: make run")
     try:
         asyncio.run(perform(stage_of(env), _say))
+    except StoppedError as error:
+        raise UnfitError(f"The transcript stopped: {error}. Logs are in {layout.logs}.") from error
+    except TimeoutError as error:
+        raise UnfitError(f"The transcript stopped: {words_of(error)}. Logs are in {layout.logs}.") from error
     except (OSError, ClientError) as error:
-        raise UnfitError(f"The stack of {layout.stack_env} does not answer ({error}): make run") from error
+        raise UnfitError(f"The stack of {layout.stack_env} does not answer ({words_of(error)}): make run") from error
     return 0
 
 

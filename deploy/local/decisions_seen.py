@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ASSESSED = b"countersign.access.assessed.v1"
 _GRANTED = b"countersign.access.granted.v1"
+_DENIED = b"countersign.access.denied.v1"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class Watch:
     async def decision(self, action: str) -> Seen:
         """Wait for the next decision about that action, and forget it."""
         return await self._next(action, assessed=False)
+
+    async def denial(self, action: str) -> Seen | None:
+        """Return the denial of that action if there is one by now, without forgetting it."""
+        for batch in (await self._consumer.getmany(timeout_ms=500)).values():
+            self._seen += [seen for record in batch if (seen := self._mine(record)) is not None]
+        denied = (one for one in self._seen if one.data["action"] == action and one.ce_type == _DENIED)
+        return next(denied, None)
 
     async def _next(self, action: str, *, assessed: bool) -> Seen:
         async with asyncio.timeout(20):

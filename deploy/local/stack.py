@@ -17,7 +17,7 @@ from deploy.local.layout import UnfitError
 from deploy.local.programs import SERVERS, SERVICES
 from deploy.local.supervisor import Supervisor
 from deploy.local.together import together
-from deploy.local.transcript import Stage, StoppedError, perform
+from deploy.local.transcript import Stage, StoppedError, perform, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ class Stack:
         try:
             await perform(stage_of(self._full_env()), self._say)
         except (StoppedError, TimeoutError, ClientError, ValueError) as error:
-            self._say(f"\nThe transcript stopped: {error or 'a wait took too long'}. Logs are in {self._layout.logs}.")
+            self._say(f"\nThe transcript stopped: {words_of(error)}. Logs are in {self._layout.logs}.")
 
     def tell(self) -> None:
         """Write stack.env, now and after every restart."""

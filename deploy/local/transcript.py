@@ -31,6 +31,20 @@ _BECAUSE = {
 }
 
 
+_LOOK = "Look whether verifier.log says more"
+_DENIED = {
+    "sms.suppressed": ("a limit on texts held the text back", "`make limits` shows the limits (policy.texts)"),
+    "sms.refused": ("the text can never be delivered to that number", "Look whether notifier.log says why"),
+    "locked": ("too many wrong codes were given", "An account manager can unlock the user"),
+    "code.expired": ("nobody gave the code in time", "Start again: make demo"),
+    "code.exhausted": ("too many wrong codes were given for it", "Start again: make demo"),
+    "cancelled": ("it was given up, or newer requests took its place", "Start again: make demo"),
+    "number.recent": ("exports are held back after a change of number or setting", "An account manager can release it"),
+    "number.missing": ("the member has no number that a code may go to", "Start with new data: make clean, make run"),
+    "request.stale": ("the services were too busy to read it in time", "Start again when they are not: make demo"),
+}
+
+
 class StoppedError(Exception):
     """The transcript could not go on; the text says at which page."""
 
@@ -45,6 +59,13 @@ class Stage:
     superuser_dsn: str
     account_id: str
     owner: Mapping[str, str]
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an exception says, never nothing: the text of a TimeoutError, for one, is empty."""
+    if isinstance(error, TimeoutError):
+        return f"a page did not answer in time ({type(error).__name__}{f': {error}' if str(error) else ''})"
+    return str(error) or type(error).__name__
 
 
 async def perform(stage: Stage, say: Callable[[str], None]) -> None:
@@ -77,18 +98,39 @@ class _Told:
         self._say(f"{took:>10}  {what:<9}{text}")
 
     async def assessment(self, action: str) -> None:
-        seen = await self._watch.assessment(action)
+        try:
+            seen = await self._watch.assessment(action)
+        except TimeoutError:
+            raise StoppedError(
+                f"nothing was decided about the {action} request within 20 s: its state is still unknown, as no "
+                "assessment of it came. Look whether risk_evaluator.log says why"
+            ) from None
         self.line("decided", _words(seen))
 
     async def decision(self, action: str) -> None:
-        seen = await self._watch.decision(action)
+        try:
+            seen = await self._watch.decision(action)
+        except TimeoutError:
+            raise StoppedError(
+                f"the {action} request has no decision 20 s after its code was given: its state is still challenged. "
+                "Look whether verifier.log says why"
+            ) from None
         if not seen.granted:
-            raise StoppedError(f"{action} was denied: {seen.data.get('reason')}")
+            raise StoppedError(words_of_denial(seen))
         how = "a code by SMS" if seen.data["method"] == "sms" else "no code needed"
         self.line("granted", f"{how}; signed grant for this one request, {seen.data['request_id']}")
 
-    async def text(self, since: float) -> Text:
-        text = await self.phone.next_text()
+    async def text(self, action: str, since: float) -> Text:
+        try:
+            text = await self.phone.next_text()
+        except TimeoutError:
+            denied = await self._watch.denial(action)
+            raise StoppedError(
+                words_of_denial(denied)
+                if denied
+                else f"no text for the {action} request came within 20 s: its state is challenged, and nothing says "
+                "that the text was held back. Look whether notifier.log and sns.log say why"
+            ) from None
         first, *rest = text.message.splitlines()
         self.line("phone", f"{text.number}  {first}", _since(since))
         for line in rest:
@@ -111,7 +153,7 @@ async def _log_in(computer: Browser, stage: Stage, told: _Told, *, coded: bool) 
         return
     told.line("page", "e-mail and password are right: asks for a code", took)
     await told.assessment("login")
-    page, took = await _give_code(computer, page, told, began)
+    page, took = await _give_code(computer, page, told, "login", began)
     await told.decision("login")
     _expect(page, page.form_with("code") is None and page.form_with("password") is None, "the signed-in page")
     told.line("page", "signed in", took)
@@ -127,7 +169,7 @@ async def _export(computer: Browser, told: _Told) -> None:
     page = await _past_moment(computer, await computer.submit(page, form))
     told.line("page", "the export waits: asks for a code", _since(began))
     await told.assessment("export")
-    page, _ = await _give_code(computer, page, told, began)
+    page, _ = await _give_code(computer, page, told, "export", began)
     coded = time.monotonic()
     page = await _past_moment(computer, page)
     await told.decision("export")
@@ -137,8 +179,8 @@ async def _export(computer: Browser, told: _Told) -> None:
     told.line("file", f"{rows} contacts as CSV, {len(file.body)} bytes, here for 15 minutes", _since(coded))
 
 
-async def _give_code(computer: Browser, page: Page, told: _Told, began: float) -> tuple[Page, float]:
-    text = await told.text(began)
+async def _give_code(computer: Browser, page: Page, told: _Told, action: str, began: float) -> tuple[Page, float]:
+    text = await told.text(action, began)
     form = page.form_with("code") or _stop(page, "a box for the code")
     began = time.monotonic()
     page = await computer.submit(page, form, code=text.code)
@@ -153,6 +195,15 @@ async def _past_moment(computer: Browser, page: Page) -> Page:
         await asyncio.sleep(0.1)
         page = await computer.get(page.url)
     return _stop(page, "an end of waiting")
+
+
+def words_of_denial(seen: Seen) -> str:
+    """Return in words what was denied, the reason, and what to do."""
+    reason, retry_at = str(seen.data.get("reason")), seen.data.get("retry_at")
+    what, then = _DENIED.get(reason, ("the README's list of reasons says what that means", _LOOK))
+    if retry_at:
+        then = f"Try again after {retry_at}"
+    return f"the {seen.data['action']} request was denied: {reason} ({what}). {then}"
 
 
 def _words(seen: Seen) -> str:
