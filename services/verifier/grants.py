@@ -73,6 +73,7 @@ class Signer:
         expires = issued + int(self._lifetime.total_seconds())
         claims = {
             **self._about(asked),
+            "req": asked.req,
             "amr": ["sms"] if method == "sms" else [],
             "iat": issued,
             "exp": expires,
@@ -98,7 +99,6 @@ class Signer:
             "acct": str(asked.account_id),
             "act": asked.action,
             "dig": asked.digest,
-            "req": asked.req,
         }
 
     def _jws(self, claims: dict[str, Any], typ: str, key: Key) -> str:
