@@ -10,7 +10,7 @@ import pytest
 from tests.support.fleet import SERVICES, Stop
 from tests.support.journeys import Journeys
 from tests.support.matrix import kill, stops_of, troubles
-from tests.support.stage import SHORT_LEASES, a_stage
+from tests.support.stage import a_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ async def test_killed_at_every_point(tmp_path: Path, figures: Callable[[str], Fi
 
 
 async def _killed(folder: Path, stops: Mapping[str, Sequence[Stop]], figures: Figures) -> None:
-    async with a_stage(folder, settings=SHORT_LEASES) as stage:
+    async with a_stage(folder) as stage:
         journeys = Journeys(stage.driver, parallel=16)
         async with asyncio.TaskGroup() as group:
             group.create_task(journeys.run())

@@ -33,12 +33,6 @@ _POLICY = {
 # Eight digits, so that a search for a code finds no other number.
 _SETTINGS = {"verifier": {"CODE__DIGITS": "8"}}
 
-AS_SHIPPED: Mapping[str, Mapping[str, str]] = {}
-# For tests that kill: what the dead leave is taken over, or in doubt, as soon as the bounds of the settings allow.
-_SHORT = {"LEASES__OUTBOX": "PT3S", "LEASES__DUE": "PT5S"}
-_SHORT_CLAIM = {"CLAIM__GOOD_FOR": "PT3S", "CLAIM__SETTLED_WITHIN": "PT13S"}
-SHORT_LEASES = {name: {**_SHORT, **(_SHORT_CLAIM if name == "notifier" else {})} for name in SERVICES}
-
 
 @dataclass
 class Stage:
@@ -68,20 +62,17 @@ class Stage:
 
 @asynccontextmanager
 async def a_stage(
-    folder: Path,
-    clocks: Mapping[str, Clock] | None = None,
-    log_level: str = "INFO",
-    settings: Mapping[str, Mapping[str, str]] = AS_SHIPPED,
+    folder: Path, clocks: Mapping[str, Clock] | None = None, log_level: str = "INFO"
 ) -> AsyncIterator[Stage]:
-    """Set a stage, some services' clocks wrong, some with settings of their own; at the end nothing of it is left."""
+    """Set a stage, some services' clocks wrong; at the end nothing of it is left."""
     policy = folder / "policy.yaml"
     policy.write_text(json.dumps(_POLICY))
     async with AsyncExitStack() as stack:
         broken = await stack.enter_async_context(breakable())
         sns = await stack.enter_async_context(sns_stand_in())
         db = await stack.enter_async_context(asyncpg.create_pool(broken.servers.postgres_dsn, min_size=1, max_size=4))
-        own = {n: {"LOG_LEVEL": log_level, **_SETTINGS.get(n, {}), **settings.get(n, {})} for n in SERVICES}
-        fleet = Fleet(broken.servers, folder, sns.url, policy=policy, settings=own, clocks=clocks)
+        settings = {name: {"LOG_LEVEL": log_level, **_SETTINGS.get(name, {})} for name in SERVICES}
+        fleet = Fleet(broken.servers, folder, sns.url, policy=policy, settings=settings, clocks=clocks)
         await stack.enter_async_context(fleet_of(fleet))
         driver = await stack.enter_async_context(driver_of(fleet, sns, db))
         yield Stage(broken, fleet, driver, sns, db, policy)

@@ -71,10 +71,10 @@ async def test_both_codes_of_two_texts_open(visit: Visit, whole: WholeStack, hou
         assert early.status == 429
         assert "too early for another text" in early.alert()
         async with whole.database() as db:
-            await db.execute(LET_WAIT, household.owner.user_id, timedelta(seconds=29))
+            await db.execute(LET_WAIT, household.owner.user_id, timedelta(seconds=15))
             still = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
             assert still.status == 429
-            await db.execute(LET_WAIT, household.owner.user_id, timedelta(seconds=1))
+            await db.execute(LET_WAIT, household.owner.user_id, timedelta(seconds=15))
         sent = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
         assert sent.goes_to == "/login/code"
         second = await whole.code(household.owner.number, me.address, nth=2)
