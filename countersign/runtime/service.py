@@ -27,7 +27,7 @@ from countersign.runtime.listening import listening
 from countersign.runtime.machine import Machine
 from countersign.runtime.metrics import Metrics
 from countersign.runtime.publisher import Publisher
-from countersign.runtime.settings import ServiceSettings
+from countersign.runtime.settings import SecretsReadableError, ServiceSettings, refuse_open_secrets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -117,9 +117,13 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
     """Run the command line of a service; return the exit status."""
     asked = _parser(service).parse_args(arguments)
     try:
+        refuse_open_secrets()
         settings = service.settings()
     except ValidationError as error:
         print(f"{service.name}: the settings are not right: {'; '.join(findings(error))}", file=sys.stderr)  # noqa: T201
+        return EXIT_SETTINGS
+    except SecretsReadableError as error:
+        print(f"{service.name}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_SETTINGS
     log = logs.configure(service.name, settings.instance, settings.log_level)
     dsn = settings.postgres.dsn.get_secret_value()

@@ -7,6 +7,7 @@ The secrets file is JSON, named by `COUNTERSIGN_SECRETS_FILE`, readable by its s
 from __future__ import annotations
 
 import os
+import stat
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
 
 SECRETS_FILE = "COUNTERSIGN_SECRETS_FILE"
+
+
+class SecretsReadableError(Exception):
+    """Others than the service can read its secrets; the text says which file, and what to do."""
 
 
 class Part(BaseModel):
@@ -147,3 +152,16 @@ def secrets_file() -> Path | None:
     """Return the path of the secrets file, if the environment names one."""
     named = os.environ.get(SECRETS_FILE)
     return Path(named) if named else None
+
+
+def refuse_open_secrets() -> None:
+    """Raise SecretsReadableError if others than the service can read its secrets file. Called at the start only.
+
+    A mode that changes later must not stop work that people wait for.
+    """
+    path = secrets_file()
+    if path is not None and path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SecretsReadableError(
+            f"{path} is open to its group or to others (mode {stat.S_IMODE(path.stat().st_mode):04o}): "
+            f"chmod 600 {path}, and draw new secrets if somebody else may have read them"
+        )

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from countersign.metadata_age import METADATA_AGE_MS
 from deploy.local.jars import JARS
+from deploy.local.layout import closed_folder
 from deploy.local.process import Program, answers
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def program(folder: Path, *, port: int, controller_port: int, lasting: bool = Fa
 
     It starts quickly; a `lasting` one takes longer and is faster then, as one that serves for days is.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    closed_folder(folder)
     properties = folder / "server.properties"
     properties.write_text(PROPERTIES.format(port=port, controller=controller_port, folder=folder))
     if not (folder / "log" / "meta.properties").exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,10 +110,19 @@ def refuse_taken_ports(layout: Layout, names: list[str]) -> None:
                 ) from None
 
 
+def closed_folder(folder: Path) -> Path:
+    """Make a folder, or close one that an earlier version made, so that only its owner can look into it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        folder.chmod(0o700)
+    return folder
+
+
 @contextmanager
 def held(layout: Layout) -> Iterator[None]:
     """Hold the data folder for one stack. Raises UnfitError if another stack holds it."""
     layout.data.mkdir(parents=True, exist_ok=True)
+    (layout.data / "lock").touch(mode=0o600)
     with (layout.data / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

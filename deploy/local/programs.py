@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 from deploy.local import kafka, postgres, sns
 from deploy.local.checkout import CHECKOUT
-from deploy.local.layout import HOST, Layout
+from deploy.local.layout import HOST, Layout, closed_folder
 from deploy.local.process import Program
 from deploy.local.together import together
 
@@ -57,6 +57,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 def server(name: str, layout: Layout, superuser_password: str) -> Program:
     """Return one of the three servers, its data formatted. Blocks for a second on first use."""
+    closed_folder(layout.logs)
     match name:
         case "kafka":
             port, controller = layout.port("kafka"), layout.port("kafka controller")
@@ -125,7 +126,7 @@ async def sow(layout: Layout) -> bool:
     if done.exists():
         return False
     await together(_sow(name, layout) for name in SEEDED)
-    done.touch()
+    done.touch(mode=0o600)
     return True
 
 

@@ -10,16 +10,38 @@ from services.notifier.wiring import SERVICE
 from tests.support.enrolment import fold_batch
 from tests.support.events import incoming
 from tests.support.notifier import Neighbourhood, a_policy
-from tests.support.sns_stand_in import SnsStandIn, sns_stand_in
+from tests.support.sns_stand_in import Reply, SnsStandIn, sns_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
     from pathlib import Path
 
     from countersign.runtime.frame import Parts
     from countersign.runtime.postgres import Pool
     from tests.support.histories import Ground
     from tests.support.notifier import Challenge
+
+
+# What each answer of SNS makes of a text.
+REPLIES = {
+    Reply.ACCEPTED: "accepted",
+    Reply.INTERNAL: "unknown",
+    Reply.RESET: "unknown",
+    Reply.THROTTLED: "due",
+    Reply.OPTED_OUT: "refused",
+}
+
+
+@dataclass
+class Text:
+    """A text as the model has it. `claimed` is when, as long as nobody has settled the claim."""
+
+    challenge: Challenge
+    state: str | None = None
+    claims: int = 0
+    claimed: datetime | None = None
+    may_have_left: list[datetime] = field(default_factory=list)
 
 
 @dataclass

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -15,11 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
 from services.notifier.sending import Claim
-from tests.histories.notifier import Notifiers, two_notifiers
+from tests.histories.notifier import REPLIES, Notifiers, Text, two_notifiers
 from tests.support.histories import a_ground, histories, same
 from tests.support.sns_stand_in import Reply
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from services.notifier.model import Settlement, TextKey, Withhold
@@ -34,24 +34,6 @@ HOURLY, DAILY, RESERVE_HOURLY, RESERVE_DAILY = 3, 5, 1, 2
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ENDS = {"accepted", "refused", "suppressed", "unknown"}
 STORED = "SELECT challenge_id, send, state, claims, counted_at, number_fingerprint FROM notifier.dispatch"
-REPLIES = {
-    Reply.ACCEPTED: "accepted",
-    Reply.INTERNAL: "unknown",
-    Reply.RESET: "unknown",
-    Reply.THROTTLED: "due",
-    Reply.OPTED_OUT: "refused",
-}
-
-
-@dataclass
-class Text:
-    """A text as the model has it. `claimed` is when, as long as nobody has settled the claim."""
-
-    challenge: Challenge
-    state: str | None = None
-    claims: int = 0
-    claimed: datetime | None = None
-    may_have_left: list[datetime] = field(default_factory=list)
 
 
 class DispatchHistory(RuleBasedStateMachine):

@@ -48,6 +48,15 @@ async def test_secrets_are_for_their_owner_alone(stack: RunningStack) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {stat.S_IRUSR | stat.S_IWUSR}
 
 
+async def test_nothing_of_the_data_is_open_to_others(stack: RunningStack) -> None:
+    """Kafka's log holds every event, the logs who did what: each entry of the data folder is its owner's alone."""
+    entries = [*stack.layout.data.iterdir(), stack.layout.postgres]
+    assert {"kafka", "logs", "secrets", "seed.json", "stack.env"} <= {entry.name for entry in entries}
+    others = stat.S_IRWXG | stat.S_IRWXO
+    found = {entry.name: oct(entry.stat().st_mode) for entry in entries if entry.stat().st_mode & others}
+    assert found.keys() <= {"jars", "printed.txt"}, found  # Maven's jars, and what the test itself printed into
+
+
 async def test_the_bearer_of_stack_env_opens_the_three_services(stack: RunningStack) -> None:
     """And without it they answer 401."""
     env = stack.env

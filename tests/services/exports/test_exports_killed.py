@@ -34,6 +34,7 @@ class Process:
         callers = [{"name": "gateway", "token": BEARER, "routes": ROUTES}]
         http = {"port": settings.http.port, "callers": callers}
         dsn = settings.postgres.dsn.get_secret_value()
+        secrets.touch(mode=0o600)
         secrets.write_text(json.dumps({"postgres": {"dsn": dsn}, "http": http}))
         self._environment = {
             "COUNTERSIGN_SECRETS_FILE": str(secrets),

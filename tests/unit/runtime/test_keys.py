@@ -60,6 +60,7 @@ def test_a_secret_is_not_shown_and_must_be_32_bytes() -> None:
 def test_a_ring_is_read_again_when_its_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So a key arrives without a restart; a file half written changes nothing."""
     file = tmp_path / "secrets.json"
+    file.touch(mode=0o600)
     file.write_text(json.dumps({"code_keys": [_settings("a", NOON)]}))
     monkeypatch.setenv(SECRETS_FILE, str(file))
     ring = _ring(_settings("a", NOON))
