@@ -43,10 +43,8 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
         decisions = await stack.enter_async_context(Decisions(verifier, token))
         challenges = await stack.enter_async_context(Challenges(verifier, token))
         await stack.enter_async_context(grants)
-        exports, enrolment = (
-            Exports(str(settings.services.exports_url), token),
-            Enrolment(str(settings.services.enrolment_url), token),
-        )
+        exports = Exports(str(settings.services.exports_url), token)
+        enrolment = Enrolment(str(settings.services.enrolment_url), token)
         stack.push_async_callback(exports.close)
         stack.push_async_callback(enrolment.close)
         passwords = Passwords(settings.password)
