@@ -10,10 +10,12 @@ import os
 import stat
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, SettingsConfigDict
+
+from countersign.runtime.loopback import plain_urls
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -127,8 +129,23 @@ class ServiceSettings(BaseSettings):
     kafka: KafkaSettings
     leases: LeaseSettings = LeaseSettings()
     health: HealthSettings = HealthSettings()
+    plain_http_in_a_network_of_our_own: bool = Field(
+        False,
+        description="permits http:// to other machines: whoever is on that network reads bearers and texts, and can "
+        "answer in the place of the verifier",
+    )
     instance: str = Field("0", pattern=r"^[a-z0-9-]{1,40}$")
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @model_validator(mode="after")
+    def _encrypted_beyond_this_machine(self) -> Self:
+        found = sorted(plain_urls(self))
+        if found and not self.plain_http_in_a_network_of_our_own:
+            raise ValueError(
+                f"{', '.join(found)}: https, unless the host is this machine (loopback); in a network of containers "
+                "that nobody else is on, plain_http_in_a_network_of_our_own permits http"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

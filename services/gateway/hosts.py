@@ -32,16 +32,6 @@ def is_same_origin(written: str, origin: str) -> bool:
     return scheme.lower() == origin.partition("://")[0] and is_same_host(host, origin)
 
 
-def is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach what listens there, or be reached there."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _named(written: str, scheme: str) -> tuple[str, int] | None:
     """Return host and port, or None for text that names no host."""
     found = _HOST.match(written)

@@ -8,8 +8,8 @@ from typing import Annotated, Self
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from countersign.runtime.keys import Base64Secret
+from countersign.runtime.loopback import is_loopback
 from countersign.runtime.settings import PageConnectionSettings, Part, ServiceSettings
-from services.gateway.hosts import is_loopback
 
 
 class PasswordSettings(Part):

@@ -16,7 +16,10 @@ from tests.support.containers import IMAGES
 
 _COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
 # What differs on purpose: containers listen to others than themselves, and no proxy of ours stands before them.
-_ONLY_HERE = {"HTTP__HOST", "HEALTH__HOST", "HOST", "LOCAL__SHOWS_CODES_TO_ANYBODY_WHO_CAN_CONNECT"}
+_ONLY_HERE = {
+    *("HTTP__HOST", "HEALTH__HOST", "HOST"),
+    *("LOCAL__SHOWS_CODES_TO_ANYBODY_WHO_CAN_CONNECT", "PLAIN_HTTP_IN_A_NETWORK_OF_OUR_OWN"),
+}
 _DIFFERENT = {"TRUSTED_PROXIES"}
 _WORDS = {
     "policy": "/app/deploy/policy/local.yaml",

@@ -179,7 +179,7 @@ def test_every_limit_is_told_with_its_source() -> None:
     settings = ExportsSettings(
         postgres={"dsn": "postgresql://exports@nowhere/countersign"},
         kafka={"bootstrap_servers": "nowhere:9"},
-        jwks_url="http://nowhere/keys",
+        jwks_url="https://nowhere/keys",
     )
     told = {limit.name: limit.value for limit in limits(settings)}
     assert told["files.offered"] == "0:15:00"

@@ -16,11 +16,11 @@ GIVEN: dict[str, Any] = {
     "kafka": {"bootstrap_servers": "127.0.0.1:9092"},
     "public_url": "https://login.example.com",
     "console_url": "https://console.example.com",
-    "jwks_url": "http://verifier:8081/.well-known/jwks.json",
+    "jwks_url": "https://verifier:8081/.well-known/jwks.json",
     "services": {
-        "verifier_url": "http://verifier:8081",
-        "enrolment_url": "http://enrolment:8082",
-        "exports_url": "http://exports:8083",
+        "verifier_url": "https://verifier:8081",
+        "enrolment_url": "https://enrolment:8082",
+        "exports_url": "https://exports:8083",
         "token": "t" * 32,
     },
     "browser_key": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=",
@@ -39,6 +39,7 @@ ON_LOOPBACK: dict[str, Any] = {
 }
 # As compose.yaml tells it.
 IN_CONTAINERS: dict[str, Any] = {
+    "plain_http_in_a_network_of_our_own": True,
     **GIVEN,
     "public_url": "http://localhost:8080",
     "console_url": "http://localhost:8090",
@@ -73,16 +74,16 @@ def test_the_local_stack_starts_where_only_this_machine_reaches_it(given: dict[s
     [
         ({"public_url": "https://login.example.com"}, "public_url"),
         ({"console_url": "https://console.example.com"}, "console_url"),
-        ({"jwks_url": "http://verifier:8081/jwks"}, "jwks_url"),
+        ({"jwks_url": "https://verifier:8081/jwks"}, "jwks_url"),
         ({"host": "0.0.0.0"}, "host"),
         ({"host": "10.0.0.5"}, "host"),
         ({"host": "::"}, "host"),
         ({"health": {"host": "0.0.0.0"}}, "health.host"),
         ({"local": {"sns_url": "https://sns.eu-central-1.amazonaws.com"}}, "local.sns_url"),
-        ({"local": {"sns_url": "http://127.0.0.1.example.com"}}, "local.sns_url"),
-        ({"services": {**ON_LOOPBACK["services"], "verifier_url": "http://10.0.0.6"}}, "services.verifier_url"),
-        ({"services": {**ON_LOOPBACK["services"], "enrolment_url": "http://enrolment"}}, "services.enrolment_url"),
-        ({"services": {**ON_LOOPBACK["services"], "exports_url": "http://exports"}}, "services.exports_url"),
+        ({"local": {"sns_url": "https://127.0.0.1.example.com"}}, "local.sns_url"),
+        ({"services": {**ON_LOOPBACK["services"], "verifier_url": "https://10.0.0.6"}}, "services.verifier_url"),
+        ({"services": {**ON_LOOPBACK["services"], "enrolment_url": "https://enrolment"}}, "services.enrolment_url"),
+        ({"services": {**ON_LOOPBACK["services"], "exports_url": "https://exports"}}, "services.exports_url"),
     ],
 )
 def test_everybodys_codes_are_shown_to_nobody_else(change: dict[str, Any], named: str) -> None:

@@ -21,7 +21,7 @@ def settings(policy_file: Path = POLICY_FILE) -> RiskEvaluatorSettings:
             "postgres": PostgresSettings.model_validate({"dsn": "postgresql://nobody@nowhere/nothing"}),
             "kafka": KafkaSettings(bootstrap_servers="nowhere:1"),
             "policy_file": policy_file,
-            "jwks_url": "http://nowhere/jwks.json",
+            "jwks_url": "https://nowhere/jwks.json",
             "assessment_keys": [key],
         }
     )
