@@ -65,8 +65,8 @@ async def test_a_text_that_stays_throttled_is_suppressed_when_its_challenge_is_o
 ) -> None:
     """It says why it never left, and never leaves with under 5 s of life."""
     sns.otherwise = Reply.THROTTLED
-    challenge = near.challenge(await near.person(), life=9)
     async with near.notifier():
+        challenge = near.challenge(await near.person(), life=9)
         await near.issue(challenge)
         (row,) = await near.settled(challenge)
         (told,) = await near.deliveries(challenge)

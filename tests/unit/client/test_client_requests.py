@@ -123,7 +123,7 @@ def test_ids_may_be_text() -> None:
         assert built.event.user_id == built.event.number_id == USER
         assert built.digest == login_digest(request_id, USER, "secret")
         assert built.expected == Expected(
-            action="login", request_id=request_id, user_id=USER, account_id=ACCOUNT, digest=built.digest
+            action="login", request_id=request_id, user_id=USER, account_id=ACCOUNT, digest=built.digest, req=built.req
         )
     with pytest.raises(ValueError, match=r"^account_id: expected a UUID$"):
         requests().build("login", "nobody", USER, Client(), {})
