@@ -7,6 +7,7 @@ that anybody sees: so the watchdog looks at the topics and at the whole group, a
 from __future__ import annotations
 
 import asyncio
+import secrets
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_SECONDS = 5.0
 LOOK_FIRST_SECONDS = 0.1  # until Kafka has said for the first time who reads what: nothing is ready before
-LOOK_HASTILY_SECONDS = 0.4
+# Drawn anew each time: two processes with one name take it from each other in the rhythm of their heartbeats, and
+# looks in the same rhythm would find the same one each time.
+LOOK_HASTILY_MS = (150, 650)
 HASTY_SECONDS = 6.0  # four assignments in this time are no ordinary rebalance
 STALL_SECONDS_MAX = 60.0
 ANSWER_SECONDS_MAX = 5.0
@@ -92,7 +95,10 @@ class Watchdog:
         times = self._worker.assigned_at
         hasty = len(times) == times.maxlen and now - times[0] < HASTY_SECONDS
         known = self._namesake_seen is not None and now - self._namesake_seen < NAMESAKE_SECONDS / 2
-        return LOOK_HASTILY_SECONDS if hasty and not known else LOOK_EVERY_SECONDS
+        if not hasty or known:
+            return LOOK_EVERY_SECONDS
+        least, most = LOOK_HASTILY_MS
+        return (least + secrets.randbelow(most - least)) / 1000
 
     async def _look_at_group(self) -> Covered | None:
         """Return what Kafka says of the group, or None while it does not answer."""

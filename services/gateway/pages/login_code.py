@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from countersign.client import RequestState
+    from countersign.client import ChallengeState, RequestState
     from services.gateway.gate import Gate
     from services.gateway.model import Session
     from services.gateway.visitor import Visitor
@@ -65,13 +65,20 @@ class LoginCodePages:
         found = await self._gate.decisions.wait(pending.request_id, 0)
         if form.get("do") == "cancel":
             return await self._give_up(visitor, found)
+        if found.state == "granted" and found.grant is not None:  # another sending of this form was judged first
+            return await self._finish(request, pending, found.grant)
         if found.state != "challenged" or found.challenge is None:
             return see_other("/login/code")
-        box = code.box_of(found.challenge, pending.now)
+        return await self._stepped(request, pending, form, found.challenge)
+
+    async def _stepped(
+        self, request: web.Request, pending: Session, form: Mapping[str, str], challenge: ChallengeState
+    ) -> web.Response:
+        visitor, box = request[VISITOR], code.box_of(challenge, pending.now)
         if form.get("do") == "resend":
-            step = await code.resend(self._gate, visitor, found.challenge, box)
+            step = await code.resend(self._gate, visitor, challenge, box)
         else:
-            step = await code.answer(self._gate, visitor, form, found.challenge, box)
+            step = await code.answer(self._gate, visitor, form, challenge, box)
         if step.grant is not None:
             return await self._finish(request, pending, step.grant)
         if step.problem is None:

@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from countersign.contract import AccessRequested
+from countersign.contract import AccessRequested, req_of
 from tests.support.whole_stack import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from uuid import UUID
 
-    from tests.support.whole_stack import Household, WholeStack
+    from tests.support.whole_stack import Household, Person, WholeStack
 
     Visit = Callable[..., Any]
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
-RACES = 11  # one for each other partition
+# Which of two partitions comes first in a fetch is nobody's choice, and stays the same for a process.
+HOUSEHOLDS, RACES = 5, 3
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Attacker:
     async def race(self, record: Any, **changed: object) -> bytes:
         """Publish a copy with some fields changed on another partition, and return its value."""
         value = json.dumps(json.loads(record.value) | changed).encode()
-        self.tries += 1  # which partition is read first is nobody's choice, so each race tries another one
+        self.tries += 1
         partition = (record.partition + self.tries) % 12
         await self.producer.send_and_wait(
             record.topic, value, key=record.key, headers=list(record.headers), partition=partition
@@ -94,9 +95,17 @@ async def judged(whole: WholeStack, request_id: str) -> tuple[str | None, bool]:
     return dict(found[0]).get("req"), found[0]["place_known"]
 
 
-async def test_a_copy_from_a_known_place_opens_nothing(visit: Visit, whole: WholeStack, household: Household) -> None:
+async def test_a_copy_from_a_known_place_opens_nothing(visit: Visit, whole: WholeStack) -> None:
     """The thief has the password and the topic, and the owner's address: whichever copy wins, no session opens."""
-    owner, won = household.owner, 0
+    for _ in range(HOUSEHOLDS):
+        owner = (await whole.household()).owner
+        if await _wins_a_login(visit, whole, owner):
+            await until(lambda: is_conflict(whole, owner.account_id), "a dead letter of the losing copy")
+            return
+    raise AssertionError("no copy won its race")
+
+
+async def _wins_a_login(visit: Visit, whole: WholeStack, owner: Person) -> bool:
     async with visit() as me, visit() as thief, attacking(whole["KAFKA_BOOTSTRAP_SERVERS"]) as attacker:
         await me.log_in(owner)
         await attacker.genuine(owner.user_id)
@@ -111,13 +120,11 @@ async def test_a_copy_from_a_known_place_opens_nothing(visit: Visit, whole: Whol
             assert page.goes_to != "/", "in without a code"
             assert "Hi " not in (await thief.get("/")).text
             if known:
-                won += 1
                 refused = await settled(thief)
                 assert (refused.status, refused.state) == (403, "denied")
-                break
+                return True
             await thief.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "cancel"})
-        assert won, "no copy won its race"
-        await until(lambda: is_conflict(whole, owner.account_id), "a dead letter of the losing copy")
+    return False
 
 
 async def settled(thief: Any) -> Any:
@@ -129,32 +136,38 @@ async def settled(thief: Any) -> Any:
     raise AssertionError("the log-in never settled")
 
 
-async def test_a_copy_with_another_summary_releases_nothing(
-    visit: Visit, whole: WholeStack, household: Household
-) -> None:
+async def test_a_copy_with_another_summary_releases_nothing(visit: Visit, whole: WholeStack) -> None:
     """The text says "Canteen menu, 1 row"; its code releases no contacts."""
-    owner = household.owner
-    async with visit() as me, attacking(whole["KAFKA_BOOTSTRAP_SERVERS"]) as attacker:
-        await me.log_in(owner)
-        await attacker.genuine(owner.user_id)
+    for _ in range(HOUSEHOLDS):
+        household = await whole.household()
+        async with visit() as me:
+            await me.log_in(household.owner)
+            export = await _wins_an_export(me, whole, household)
+            if export is None:
+                continue
+            await me.give_code(await whole.code(household.owner.number, "Canteen menu"), export)
+            await until(lambda: is_refused(whole, household.account_id), "a dead letter of the grant")
+            assert (await me.get(f"{export}/file")).status != 200
+            assert (await me.get(export)).state in {"moment", "file"}
+            return
+    raise AssertionError("no copy won its race")
+
+
+async def _wins_an_export(me: Any, whole: WholeStack, household: Household) -> str | None:
+    async with attacking(whole["KAFKA_BOOTSTRAP_SERVERS"]) as attacker:
         for _ in range(RACES):
             page = await me.get(f"/contacts?list={household.list_id}")
             async with asleep(int(whole["PID_RISK_EVALUATOR"])):
                 form = {"list": str(household.list_id), "format": "csv", "csrf": page.hidden("csrf")}
-                asked = await me.ask("POST", "/exports", data=form | {"once": page.hidden("once")})
-                record = await attacker.genuine(owner.user_id)
+                export = (await me.ask("POST", "/exports", data=form | {"once": page.hidden("once")})).goes_to
+                record = await attacker.genuine(household.owner.user_id)
                 value = await attacker.race(record, summary={"what": "Canteen menu", "rows": 1, "format": "CSV"})
-            export = asked.goes_to
+            req, _ = await judged(whole, json.loads(value)["request_id"])
             await me.asked(export)
-            await judged(whole, json.loads(value)["request_id"])
-            if await whole.texts(owner.number, "Canteen menu"):
-                break
+            if req == req_of(value):
+                return str(export)
             await me.ask("POST", export, data={"csrf": (await me.get(export)).hidden("csrf"), "do": "cancel"})
-        code = await whole.code(owner.number, "Canteen menu")
-        await me.give_code(code, export)
-        await until(lambda: is_refused(whole, owner.account_id), "a dead letter of the grant")
-        assert (await me.get(f"{export}/file")).status != 200
-        assert (await me.get(export)).state in {"moment", "file"}
+    return None
 
 
 async def is_conflict(whole: WholeStack, account_id: UUID) -> bool:
