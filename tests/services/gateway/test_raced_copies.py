@@ -8,6 +8,7 @@ import os
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,7 +101,7 @@ async def test_a_copy_from_a_known_place_opens_nothing(visit: Visit, whole: Whol
     for _ in range(HOUSEHOLDS):
         owner = (await whole.household()).owner
         if await _wins_a_login(visit, whole, owner):
-            await until(lambda: is_conflict(whole, owner.account_id), "a dead letter of the losing copy")
+            await until(partial(is_conflict, whole, owner.account_id), "a dead letter of the losing copy")
             return
     raise AssertionError("no copy won its race")
 
@@ -146,7 +147,7 @@ async def test_a_copy_with_another_summary_releases_nothing(visit: Visit, whole:
             if export is None:
                 continue
             await me.give_code(await whole.code(household.owner.number, "Canteen menu"), export)
-            await until(lambda: is_refused(whole, household.account_id), "a dead letter of the grant")
+            await until(partial(is_refused, whole, household.account_id), "a dead letter of the grant")
             assert (await me.get(f"{export}/file")).status != 200
             assert (await me.get(export)).state in {"moment", "file"}
             return
