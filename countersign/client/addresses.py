@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
+from countersign.contract.hints import host_and_port
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,7 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence
         return _told(hop)
     entries = [entry.strip() for line in forwarded for entry in line.split(",")]
     for entry in reversed(entries[-HOPS_MAX:]):
-        hop = _address(_without_port(entry))
+        hop = _address(host_and_port(entry)[0])
         if hop is None or not _is_trusted(hop, trusted):
             return _told(hop)
     return None
@@ -48,14 +50,6 @@ def _address(text: str | None) -> IPv4Address | IPv6Address | None:
         # A dual-stack socket shows an IPv4 peer as ::ffff:a.b.c.d.
         return address.ipv4_mapped or address
     return address
-
-
-def _without_port(entry: str) -> str:
-    """Return the address of `a.b.c.d:port`, `[v6]:port` or `[v6]`, as some proxies write them."""
-    if entry.startswith("["):
-        return entry[1:].partition("]")[0]
-    host, colon, port = entry.rpartition(":")
-    return host if colon and port.isdigit() and ":" not in host else entry
 
 
 def _told(address: IPv4Address | IPv6Address | None) -> str | None:

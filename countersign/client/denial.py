@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from countersign.client.grant import GrantRefused, check_in_office, check_realm, signed_payload
-from countersign.contract import Action, DenialReason
+from countersign.contract import AccessDenied, AccessGranted, Action, DenialReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,11 @@ class _Claims(BaseModel):
     reason: DenialReason
     retry_at: AwareDatetime | None = None
     iat: int
+
+
+def jws_of(event: AccessGranted | AccessDenied) -> str:
+    """Return the signed part of a decision: its grant or its proof; an empty text for a denial without a proof."""
+    return event.grant if isinstance(event, AccessGranted) else event.proof or ""
 
 
 def judge_denial(proof: str, expected: Expected, keys: Mapping[str, PublishedKey], realm: Realm) -> Denial:

@@ -63,7 +63,7 @@ class Grant:
     action: Action
     digest: str
     req: str | None
-    """What names the bytes that were judged; None in a grant of a verifier from before this claim."""
+    """The hash of the request that was judged; None in a grant of a verifier from before this claim."""
     method: Literal["none", "sms"]
     issued_at: datetime
     expires_at: datetime

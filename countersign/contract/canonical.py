@@ -60,7 +60,7 @@ def from_base64url(text: str) -> bytes:
 
 
 def req_of(value: bytes) -> str:
-    """Return what names the very bytes of a request record's value: base64url of their SHA-256 (a grant's `req`)."""
+    """Return the hash of a request record's value, byte for byte: base64url of its SHA-256 (a grant's `req`)."""
     return base64url(hashlib.sha256(value).digest())
 
 

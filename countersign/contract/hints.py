@@ -59,7 +59,7 @@ def _spelled(text: str) -> tuple[str | None, list[str]]:
     bare = text.strip().strip('"').strip()  # RFC 7239, section 4, quotes an address with a port
     if bare != text:
         dropped.append("what stood around it was")
-    host, port = _apart(bare)
+    host, port = host_and_port(bare)
     if port:
         dropped.append("the port was")
     elif host != bare:
@@ -74,7 +74,7 @@ def _spelled(text: str) -> tuple[str | None, list[str]]:
     return plain, dropped
 
 
-def _apart(text: str) -> tuple[str, str]:
+def host_and_port(text: str) -> tuple[str, str]:
     """Return host and port of `a.b.c.d:port`, `[v6]:port`, `[v6]` and of an address alone."""
     if text.startswith("["):
         host, closed, port = text[1:].partition("]")

@@ -185,7 +185,7 @@ class DueLoop:
         self._metrics.due_settled.labels(self._due.name).inc(len(done))
 
     def _say_unready(self, error: Exception) -> None:
-        """Say in /readyz that this work rests, if the database is the reason."""
+        """Say in /readyz that this work waits, if the database is the reason."""
         if ends_session(error):
             self._health.tell(self._part, reason_of(error))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel
 
@@ -22,13 +22,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def plain_urls(part: BaseModel, prefix: str = "") -> Iterator[str]:
-    """Yield the names of settings that are http:// URLs of another machine: each setting whose name ends in url."""
+def urls_of(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, SplitResult]]:
+    """Yield name and value of each setting that is a URL: of each setting whose name ends in url."""
     for name in type(part).model_fields:
         value = getattr(part, name)
         if isinstance(value, BaseModel):
-            yield from plain_urls(value, f"{prefix}{name}.")
+            yield from urls_of(value, f"{prefix}{name}.")
         elif name.endswith("url") and value is not None:
-            url = urlsplit(str(value))
-            if url.scheme != "https" and not is_loopback(url.hostname or ""):
-                yield f"{prefix}{name}"
+            yield f"{prefix}{name}", urlsplit(str(value))
+
+
+def plain_urls(settings: BaseModel) -> list[str]:
+    """Return the names of settings that are http:// URLs of another machine."""
+    urls = urls_of(settings)
+    return sorted(name for name, url in urls if url.scheme != "https" and not is_loopback(url.hostname or ""))

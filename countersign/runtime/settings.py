@@ -139,7 +139,7 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _encrypted_beyond_this_machine(self) -> Self:
-        found = sorted(plain_urls(self))
+        found = plain_urls(self)
         if found and not self.plain_http_in_a_network_of_our_own:
             raise ValueError(
                 f"{', '.join(found)}: https, unless the host is this machine (loopback); in a network of containers "

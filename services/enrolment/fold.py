@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from countersign.client.denial import jws_of
 from countersign.client.grant import Expected, GrantRefused
 from countersign.contract import AccessDenied, AccessGranted, Actor, MemberRemoved, MemberSet, reader
 from countersign.runtime.errors import KeyUnknown, OffContract
@@ -179,7 +180,7 @@ class DecisionsFold:
 
     async def load(self, db: Connection, events: Sequence[Incoming[DecisionEvent]]) -> tuple[Decisions, datetime]:
         """Have the keys at hand, then lock and read; a batch in which nobody has a number to confirm locks nothing."""
-        await self._grants.prepare([_signed(one.event) for one in events])
+        await self._grants.prepare([jws_of(one.event) for one in events])
         decisions = [(incoming.event.request_id, incoming.event.user_id) for incoming in events]
         requests, account_ids, now = await store.concerned(db, decisions)
         numbers: Mapping[UUID, Sequence[Number]] = {}
@@ -228,10 +229,6 @@ class DecisionsFold:
             self._grants.judge_denial(event.proof, _expected(event, None))
         except GrantRefused as refused:
             raise OffContract(f"proof: {refused}") from None
-
-
-def _signed(event: DecisionEvent) -> str:
-    return event.grant if isinstance(event, AccessGranted) else event.proof or ""
 
 
 def _expected(event: DecisionEvent, req: str | None) -> Expected:

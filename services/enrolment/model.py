@@ -69,7 +69,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnRequest:
-    """An access request that this service made, as it was made. `req` names the bytes that it published."""
+    """An access request that this service made, as it was made. `req` is the hash of what it published."""
 
     request_id: UUID
     account_id: UUID

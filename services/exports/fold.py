@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from countersign.client.denial import jws_of
 from countersign.contract import AccessDenied, AccessGranted, reader
 from countersign.runtime.fold import never
 from countersign.runtime.outbox import NOTHING
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from countersign.runtime.waker import Waker
 
 _read: Callable[[Record], Incoming[AccessGranted | AccessDenied] | None] = reader(AccessGranted, AccessDenied)
-
-
-def _signed(event: AccessGranted | AccessDenied) -> str:
-    return event.grant if isinstance(event, AccessGranted) else event.proof or ""
 
 
 class ObeyDecisions:
@@ -63,7 +60,7 @@ class ObeyDecisions:
         self, db: Connection, events: Sequence[Incoming[AccessGranted | AccessDenied]]
     ) -> tuple[Held, datetime]:
         """Fetch keys, if need be, before any row is locked."""
-        await self._grants.prepare(_signed(incoming.event) for incoming in events)
+        await self._grants.prepare(jws_of(incoming.event) for incoming in events)
         exports = await store.named(db, (incoming.event.request_id for incoming in events))
         now: datetime = await db.fetchval("SELECT clock_timestamp()")  # now() would be the time before the locks
         return Held(exports, self._grants.keys, self._grants.realm), now

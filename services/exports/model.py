@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from countersign.client.digests import ExportTerms, export_digest
 from countersign.contract import Summary
+from countersign.runtime.cloudevents import made_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl"]
 State = Literal["waiting", "granted", "ready", "denied", "expired"]
 
-# What no event's text takes: control characters, separators of lines and paragraphs, halves of surrogate pairs.
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
 # What the text says in place of the format's short name.
 FORMAT_NAMES: Mapping[Format, str] = {"csv": "CSV", "jsonl": "JSON Lines"}
 
@@ -31,7 +28,7 @@ class Export:
     """One export. `expires_at` ends the state by itself.
 
     `contacts` is the SHA-256 of its frozen contacts' ids, `session` that of the secret of the browser session that
-    asked. `req` names the bytes of the request that was published for it; None before there is one.
+    asked. `req` is the hash of the request that was published for it; None before there is one.
     """
 
     export_id: UUID
@@ -64,8 +61,8 @@ class Export:
         )
 
     def summary(self) -> Summary:
-        """Return what the text shows: of the list's name what an event's text takes, cut to its 60 characters."""
-        what = " ".join(_UNFIT.sub(" ", self.list_name).split())[:60].strip()
+        """Return what the text shows: of the list's name what an event's text takes, as far as a text has room."""
+        what = made_fit(self.list_name)[:60].strip()
         return Summary(what=what or None, rows=self.rows, format=FORMAT_NAMES[self.format])
 
     def digest(self) -> str:

@@ -194,7 +194,7 @@ async def ask(db: Connection, asking: Asking, list_name: str, rows_max: int, wai
 
 
 async def keep_req(db: Connection, export_id: UUID, req: str) -> None:
-    """Note which bytes ask for the export: its grant must be of these."""
+    """Store the hash of the request that asks for the export: its grant must carry the same."""
     await db.execute(KEEP_REQ, export_id, req)
 
 

@@ -40,7 +40,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
+class LoginAttempt:
     """What the tables say of somebody who gives an e-mail address: the person, the place, and the time."""
 
     person: Person | None
@@ -50,7 +50,7 @@ class Knock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A session as of `now`, the database's time when it was loaded. `req` names the bytes of its login request."""
+    """A session as of `now`, the database's time when it was loaded. `req` is the hash of its login request."""
 
     site: Site
     stage: Stage

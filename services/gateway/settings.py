@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from countersign.runtime.keys import Base64Secret
-from countersign.runtime.loopback import is_loopback
+from countersign.runtime.loopback import is_loopback, urls_of
 from countersign.runtime.settings import PageConnectionSettings, Part, ServiceSettings
 
 
@@ -80,17 +80,10 @@ class GatewaySettings(ServiceSettings):
         """Refuse the page that shows everybody's codes where anybody else could reach it."""
         if self.local is None:
             return self
-        urls = {"public_url": self.public_url, "console_url": self.console_url}
-        hosts = {name: url.host or "" for name, url in urls.items()}
-        if not self.local.shows_codes_to_anybody_who_can_connect:
-            others = {
-                "jwks_url": self.jwks_url,
-                "local.sns_url": self.local.sns_url,
-                "services.verifier_url": self.services.verifier_url,
-                "services.enrolment_url": self.services.enrolment_url,
-                "services.exports_url": self.services.exports_url,
-            }
-            hosts |= {name: url.host or "" for name, url in others.items()}
+        hosts = {name: url.hostname or "" for name, url in urls_of(self)}
+        if self.local.shows_codes_to_anybody_who_can_connect:
+            hosts = {name: hosts[name] for name in ("public_url", "console_url")}
+        else:
             hosts |= {"host": self.host, "health.host": self.health.host}
         beyond = sorted(name for name, host in hosts.items() if not is_loopback(host))
         if beyond:

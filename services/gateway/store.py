@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from services.gateway.decide import IDLE_MAX, LIFE_MAX
-from services.gateway.model import AskedExport, Knock, Person, Session, Site, Stage
+from services.gateway.model import AskedExport, LoginAttempt, Person, Session, Site, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,15 +92,15 @@ class Refused(Exception):  # noqa: N818 - a finding, not a failure of ours
         self.wait = wait
 
 
-async def knock(pool: Pool, email: str, ip: str | None) -> Knock:
+async def login_attempt(pool: Pool, email: str, ip: str | None) -> LoginAttempt:
     """Return who has that address, if anybody, and whether their account knows the place."""
     row = await pool.fetchrow(PERSON, email, ip)
     if row is None:
         raise AssertionError("a left join from one row gives one row")
     if row["user_id"] is None:
-        return Knock(None, place_known=False, now=row["now"])
+        return LoginAttempt(None, place_known=False, now=row["now"])
     person = Person(**{name: value for name, value in row.items() if name not in {"now", "place_known"}})
-    return Knock(person, place_known=row["place_known"], now=row["now"])
+    return LoginAttempt(person, place_known=row["place_known"], now=row["now"])
 
 
 async def keep_rehashed(pool: Pool, user_id: UUID, old: str, new: str) -> None:

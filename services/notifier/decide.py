@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from countersign.contract.canonical import canonical
 from countersign.runtime.errors import KeyUnknown, OffContract
 from services.notifier.codes import SealBroken, open_code
-from services.notifier.model import Answer, Delay, Dispatch, Left, Send, Settlement, State, Withhold
+from services.notifier.model import Answer, Delay, Dispatch, Send, SentTimes, Settlement, State, Withhold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,8 +87,8 @@ def plan(candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, no
     steps: list[Step] = []
     for candidate in candidates:
         number = candidate.number
-        left_number = numbers.get(number.fingerprint, Left()) if number else Left()
-        left_account = accounts.get(candidate.account_id, Left())
+        left_number = numbers.get(number.fingerprint, SentTimes()) if number else SentTimes()
+        left_account = accounts.get(candidate.account_id, SentTimes())
         step = _judge(candidate, left_number, left_account, limits, now)
         if isinstance(step, Send):
             numbers[step.number.fingerprint] = _with_one_more(left_number, step, now)
@@ -106,8 +106,8 @@ def with_room(steps: Sequence[Step], sends_max: int) -> list[Step]:
 
 def _judge(
     candidate: Candidate,
-    left_number: Left,
-    left_account: Left,
+    left_number: SentTimes,
+    left_account: SentTimes,
     limits: TextLimits,
     now: datetime,
 ) -> Step:
@@ -159,10 +159,10 @@ def _free(number: Sequence[datetime], account: Sequence[datetime], budget: Budge
     )
 
 
-def _with_one_more(left: Left, step: Send, now: datetime) -> Left:
+def _with_one_more(left: SentTimes, step: Send, now: datetime) -> SentTimes:
     if step.from_reserve:
-        return Left(left.ordinary, (now, *left.reserve))
-    return Left((now, *left.ordinary), left.reserve)
+        return SentTimes(left.ordinary, (now, *left.reserve))
+    return SentTimes((now, *left.ordinary), left.reserve)
 
 
 def _delay(candidate: Candidate, until: datetime) -> Step:

@@ -102,7 +102,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class SentTimes:
     """When texts left, latest first: those counted by the ordinary limits, and those counted by the reserve."""
 
     ordinary: Sequence[datetime] = ()
@@ -113,8 +113,8 @@ class Left:
 class Recent:
     """When texts left recently: a day of each number, by its fingerprint, and an hour of each account."""
 
-    numbers: Mapping[bytes, Left]
-    accounts: Mapping[UUID, Left]
+    numbers: Mapping[bytes, SentTimes]
+    accounts: Mapping[UUID, SentTimes]
 
 
 @dataclass(frozen=True, slots=True)

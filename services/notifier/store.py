@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from countersign.runtime import leases
 from countersign.runtime.postgres import rows_of
 from services.notifier.decide import first_of_each, ordinary_of, reserve_of
-from services.notifier.model import Candidate, Delay, Known, Left, Recent, SealedNumber, Send, State
+from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, SentTimes, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -229,11 +229,11 @@ async def recent(db: Connection, candidates: Sequence[Candidate], limits: TextLi
     )
     found = Recent(
         {
-            row["fingerprint"]: Left(row["number_ordinary"], row["number_reserve"])
+            row["fingerprint"]: SentTimes(row["number_ordinary"], row["number_reserve"])
             for row in rows
             if row["fingerprint"] is not None
         },
-        {row["account_id"]: Left(row["account_ordinary"], row["account_reserve"]) for row in rows},
+        {row["account_id"]: SentTimes(row["account_ordinary"], row["account_reserve"]) for row in rows},
     )
     return found, max(row["now"] for row in rows)
 

@@ -57,12 +57,18 @@ class AssessRequests:
     parse = staticmethod(reader(AccessRequested))
 
     def __init__(
-        self, policy: Policy, keys: KeyRing, counter: Counter, log: structlog.typing.FilteringBoundLogger
+        self,
+        policy: Policy,
+        keys: KeyRing,
+        counter: Counter,
+        dead_letters: Counter,
+        log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._policy = policy
         self._policy_version = policy.stamp
         self._keys = keys
         self._counter = counter
+        self._dead_letters = dead_letters
         self._log = log
 
     def keys(self, incoming: Incoming[AccessRequested]) -> tuple[Hashable, ...]:
@@ -105,24 +111,25 @@ class AssessRequests:
             for answer in answers
         }
         kept, new = await store.save_assessments(db, [answer.event for answer in answers], due)
-        await self._lose(db, [answer for answer in answers if answer.event.request_id not in new])
+        await self._keep_conflicts(db, [answer for answer in answers if answer.event.request_id not in new])
         return kept
 
-    async def _lose(self, db: Connection, lost: Sequence[Answer]) -> None:
-        """Find out which requests lost against another one under their id that was saved since the load."""
+    async def _keep_conflicts(self, db: Connection, lost: Sequence[Answer]) -> None:
+        """Keep dead letters of requests that were not saved, because another one under their id was saved first."""
         if not lost:
             return
-        others = await store.others(db, [answer.event for answer in lost])
+        conflicting = await store.conflicting(db, [answer.event for answer in lost])
         letters = [
-            DeadLetter(answer.request, "conflict", conflict(answer.event.request_id).cause)
+            DeadLetter.of(answer.request, conflict(answer.event.request_id))
             for answer in lost
-            if answer.event.request_id in others
+            if answer.event.request_id in conflicting
         ]
         if letters:
             async with db.transaction():
-                await store.dispute(db, sorted(others))
+                await store.dispute(db, sorted(conflicting))
                 await dead_letter.keep(db, letters)
             for record in (letter.record for letter in letters):
+                self._dead_letters.labels(record.topic, "conflict").inc()
                 self._log.error(
                     "request_conflict", topic=record.topic, partition=record.partition, offset=record.offset
                 )

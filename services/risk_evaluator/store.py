@@ -62,7 +62,7 @@ SELECT request_id, account_id, user_id, action, digest, place, place_known, outc
 SAVE_OWING = f"WITH saved AS ({SAVE}), {owed('saved', 'request_id', 12)} SELECT request_id FROM saved"  # noqa: S608 - a constant
 
 # Of two different requests under one id, the second one that is saved finds the first one here.
-OTHERS = """
+CONFLICTING = """
 SELECT request_id FROM assessment JOIN unnest($1::uuid[], $2::text[]) AS l (request_id, lost_req) USING (request_id)
  WHERE req IS DISTINCT FROM lost_req
 """
@@ -189,9 +189,9 @@ async def save_assessments(
     return kept(due, new), new
 
 
-async def others(db: Connection, lost: Sequence[AccessAssessed]) -> set[UUID]:
+async def conflicting(db: Connection, lost: Sequence[AccessAssessed]) -> set[UUID]:
     """Return those of these ids under which another request was assessed."""
-    rows = await db.fetch(OTHERS, [event.request_id for event in lost], [event.req for event in lost])
+    rows = await db.fetch(CONFLICTING, [event.request_id for event in lost], [event.req for event in lost])
     return {row["request_id"] for row in rows}
 
 

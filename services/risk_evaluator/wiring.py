@@ -56,7 +56,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(
             folds=(
-                AssessRequests(rules, keys, counter, frame.log),
+                AssessRequests(rules, keys, counter, frame.metrics.dead_letters, frame.log),
                 LearnPlaces(grants, rules.places.forget_after),
                 ForgetPlaces(),
             ),

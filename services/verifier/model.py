@@ -132,7 +132,7 @@ class Taken:
 class Asked:
     """What every decision repeats of its request; the code's number and challenge where there was one.
 
-    `req` names the bytes of the request that was judged; None in what was stored before it was carried.
+    `req` is the hash of the request that was judged; None in rows from before this was stored.
     """
 
     request_id: UUID

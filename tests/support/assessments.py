@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from countersign.policy import PlaceRules, Policy
 from countersign.runtime.keys import KeyRing, KeySettings
+from countersign.runtime.metrics import Metrics
 from services.risk_evaluator import store
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Lesson
@@ -42,10 +43,11 @@ async def connected(servers: Servers) -> AsyncIterator[Db]:
         await db.close()
 
 
-def a_fold(servers: Servers, policy: Policy = POLICY) -> AssessRequests:
+def a_fold(servers: Servers, policy: Policy = POLICY, metrics: Metrics | None = None) -> AssessRequests:
     keys = [KeySettings.model_validate(key) for key in servers.secrets["risk_evaluator"]["assessment_keys"]]
     counter = Counter("test", "test", ("action", "outcome"), registry=CollectorRegistry())
-    return AssessRequests(policy, KeyRing("assessment_keys", keys), counter, structlog.get_logger())
+    ring = KeyRing("assessment_keys", keys)
+    return AssessRequests(policy, ring, counter, (metrics or Metrics()).dead_letters, structlog.get_logger())
 
 
 def asked_by(member: Member, **over: Any) -> Incoming[AccessRequested]:

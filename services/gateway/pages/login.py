@@ -112,14 +112,14 @@ class LoginPages:
         """
         gate = self._gate
         address = folded(email)[:EMAIL_CHARACTERS_MAX]
-        knock = await store.knock(gate.pool, address, visitor.seen_from)
-        device = gate.browser_key.device_of(visitor.device, address, knock.now)
+        attempt = await store.login_attempt(gate.pool, address, visitor.seen_from)
+        device = gate.browser_key.device_of(visitor.device, address, attempt.now)
         place = place_of(visitor.ip, _EVERY_ADDRESS)
-        tries = tries_of(address, place, place_known=knock.place_known, device=device)
-        with gate.passwords.room(known=knock.place_known or device is not None):
+        tries = tries_of(address, place, place_known=attempt.place_known, device=device)
+        with gate.passwords.room(known=attempt.place_known or device is not None):
             await store.take_try(gate.pool, tries)
             try:
-                person = await self._judged(knock.person, password)
+                person = await self._judged(attempt.person, password)
             except BaseException:
                 await store.give_back(gate.pool, tries)
                 raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from countersign.contract import req_of
+from countersign.runtime.metrics import Metrics
 from tests.support.assessments import a_fold, asked_by, connected
 from tests.support.evaluator import evaluating
 from tests.support.events import a_client, a_summary, an_access_requested, outgoing
@@ -48,7 +49,8 @@ async def test_two_copies_that_are_saved_at_once_are_a_conflict_too(servers: Ser
     member = await a_member(servers)
     genuine = asked_by(member)
     copy = asked_by(member, request_id=genuine.event.request_id, client=a_client(ip="198.51.100.23"))
-    fold = a_fold(servers)
+    metrics = Metrics()
+    fold = a_fold(servers, metrics=metrics)
     async with connected(servers) as other:
         first, now = await fold.load(db, [copy])
         second, _ = await fold.load(other, [genuine])
@@ -62,6 +64,10 @@ async def test_two_copies_that_are_saved_at_once_are_a_conflict_too(servers: Ser
     assert row["disputed_at"] is not None
     kinds = await db.fetch("SELECT kind FROM dead_letter WHERE record_key = $1", str(member.account_id).encode())
     assert [one["kind"] for one in kinds] == ["conflict"]
+    counted = metrics.registry.get_sample_value(
+        "countersign_dead_letters_total", {"topic": fold.topic, "kind": "conflict"}
+    )
+    assert counted == 1
 
 
 async def test_a_disputed_login_teaches_no_place(servers: Servers) -> None:

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from countersign.policy import TextLimits
 from services.notifier.decide import attempted, doubted, first_of_each, free_at, pause_of, plan, with_room, withheld
-from services.notifier.model import Answer, Candidate, Delay, Left, Receipt, Recent, SealedNumber, Send, State, Withhold
+from services.notifier.model import (
+    Answer,
+    Candidate,
+    Delay,
+    Receipt,
+    Recent,
+    SealedNumber,
+    Send,
+    SentTimes,
+    State,
+    Withhold,
+)
 
 if TYPE_CHECKING:
     from services.notifier.model import Step
@@ -57,7 +68,7 @@ def ago(*minutes: float) -> list[datetime]:
 def judged(
     candidate: Candidate, *, number: list[datetime] | None = None, account: list[datetime] | None = None
 ) -> Step:
-    recent = Recent({PHONE: Left(number or [])}, {ACCOUNT: Left(account or [])})
+    recent = Recent({PHONE: SentTimes(number or [])}, {ACCOUNT: SentTimes(account or [])})
     return plan([candidate], recent, LIMITS, NOON)[0]
 
 
@@ -191,7 +202,9 @@ def test_no_order_of_batches_breaks_a_limit(arrivals: list[tuple[int, int, int]]
         now += timedelta(seconds=seconds)
         number = a_number(fingerprint=bytes([phone]), account_members=members)
         candidate = a_candidate(number, account_id=accounts[account], expires_at=now + 5 * MINUTE)
-        recent = Recent({one: Left(at) for one, at in numbers.items()}, {one: Left(at) for one, at in left.items()})
+        recent = Recent(
+            {one: SentTimes(at) for one, at in numbers.items()}, {one: SentTimes(at) for one, at in left.items()}
+        )
         if isinstance(plan([candidate], recent, limits, now)[0], Send):
             numbers.setdefault(number.fingerprint, []).insert(0, now)
             left.setdefault(accounts[account], []).insert(0, now)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from countersign.policy import TextLimits
 from services.notifier.decide import plan
-from services.notifier.model import Candidate, Delay, Left, Recent, SealedNumber, Send, Withhold
+from services.notifier.model import Candidate, Delay, Recent, SealedNumber, Send, SentTimes, Withhold
 
 if TYPE_CHECKING:
     from services.notifier.model import Step
@@ -32,8 +32,8 @@ def ago(*minutes: float) -> list[datetime]:
     return [NOON - timedelta(minutes=m) for m in minutes]
 
 
-def judged(number: Left, account: Left | None = None, *, reserved: bool, limits: TextLimits = LIMITS) -> Step:
-    recent = Recent({PHONE: number}, {ACCOUNT: account or Left()})
+def judged(number: SentTimes, account: SentTimes | None = None, *, reserved: bool, limits: TextLimits = LIMITS) -> Step:
+    recent = Recent({PHONE: number}, {ACCOUNT: account or SentTimes()})
     return plan([a_text(reserved=reserved)], recent, limits, NOON)[0]
 
 
@@ -49,15 +49,15 @@ ACCOUNT_FULL = ago(*[1.0] * 35, 50)  # 30 + 3 x 2
 )
 def test_what_ordinary_texts_used_up_leaves_the_reserve(number: list[datetime], account: list[datetime]) -> None:
     """An ordinary text is held back, a reserved one leaves and is counted by the reserve."""
-    assert isinstance(judged(Left(number), Left(account), reserved=False), Withhold)
-    step = judged(Left(number), Left(account), reserved=True)
+    assert isinstance(judged(SentTimes(number), SentTimes(account), reserved=False), Withhold)
+    step = judged(SentTimes(number), SentTimes(account), reserved=True)
     assert isinstance(step, Send)
     assert step.from_reserve
 
 
 def test_a_reserved_text_uses_the_ordinary_limits_first() -> None:
     """So the whole reserve is left when somebody else uses them up."""
-    step = judged(Left(HOUR_FULL[:5]), reserved=True)
+    step = judged(SentTimes(HOUR_FULL[:5]), reserved=True)
     assert isinstance(step, Send)
     assert not step.from_reserve
 
@@ -65,14 +65,19 @@ def test_a_reserved_text_uses_the_ordinary_limits_first() -> None:
 @pytest.mark.parametrize(
     ("number", "account", "reason", "retry_at"),
     [
-        (Left(HOUR_FULL, ago(1, 2, 3, 55)), Left(), "number.hour", NOON + timedelta(minutes=5)),
-        (Left(HOUR_FULL, ago(1, 2, 3, 15)), Left(), "number.hour", NOON + timedelta(minutes=10)),
-        (Left(DAY_FULL, ago(*range(70, 78))), Left(), "number.day", NOON - timedelta(minutes=61 + 14 * 60) + DAY),
-        (Left(), Left(ACCOUNT_FULL, ago(*[1.0] * 11, 55)), "account.hour", NOON + timedelta(minutes=5)),
+        (SentTimes(HOUR_FULL, ago(1, 2, 3, 55)), SentTimes(), "number.hour", NOON + timedelta(minutes=5)),
+        (SentTimes(HOUR_FULL, ago(1, 2, 3, 15)), SentTimes(), "number.hour", NOON + timedelta(minutes=10)),
+        (
+            SentTimes(DAY_FULL, ago(*range(70, 78))),
+            SentTimes(),
+            "number.day",
+            NOON - timedelta(minutes=61 + 14 * 60) + DAY,
+        ),
+        (SentTimes(), SentTimes(ACCOUNT_FULL, ago(*[1.0] * 11, 55)), "account.hour", NOON + timedelta(minutes=5)),
     ],
     ids=["the reserve is free first", "the ordinary limit is free first", "day", "account: 10 + 1 x 2"],
 )
-def test_the_reserve_has_an_end(number: Left, account: Left, reason: str, retry_at: datetime) -> None:
+def test_the_reserve_has_an_end(number: SentTimes, account: SentTimes, reason: str, retry_at: datetime) -> None:
     """The time told is when either of the two has room again."""
     step = judged(number, account, reserved=True)
     assert isinstance(step, Withhold)
@@ -81,14 +86,14 @@ def test_the_reserve_has_an_end(number: Left, account: Left, reason: str, retry_
 
 def test_the_gap_counts_every_text() -> None:
     """A phone rings no more often for it."""
-    assert isinstance(judged(Left(HOUR_FULL, ago(0.1)), reserved=True), Delay)
-    assert isinstance(judged(Left((), ago(0.1)), reserved=False), Delay)
+    assert isinstance(judged(SentTimes(HOUR_FULL, ago(0.1)), reserved=True), Delay)
+    assert isinstance(judged(SentTimes((), ago(0.1)), reserved=False), Delay)
 
 
 def test_a_policy_without_a_reserve_has_none() -> None:
     """0 is a limit: reserved texts are then as others."""
     limits = TextLimits(reserve_hourly=0, reserve_daily=0)
-    step = judged(Left(HOUR_FULL), reserved=True, limits=limits)
+    step = judged(SentTimes(HOUR_FULL), reserved=True, limits=limits)
     assert isinstance(step, Withhold)
     assert step.retry_at == NOON + timedelta(minutes=10)
 
@@ -104,7 +109,7 @@ def test_no_arrivals_break_the_reserve_or_the_limits(arrivals: list[tuple[bool, 
         reserve_daily=2,
         account_hourly_base=3,
     )
-    left, now = Left(), NOON
+    left, now = SentTimes(), NOON
     sent: list[tuple[datetime, bool]] = []
     for reserved, seconds in arrivals:
         now += timedelta(seconds=seconds)
@@ -113,9 +118,9 @@ def test_no_arrivals_break_the_reserve_or_the_limits(arrivals: list[tuple[bool, 
             assert reserved or not step.from_reserve
             sent.append((now, reserved))
             left = (
-                Left(left.ordinary, [now, *left.reserve])
+                SentTimes(left.ordinary, [now, *left.reserve])
                 if step.from_reserve
-                else Left([now, *left.ordinary], left.reserve)
+                else SentTimes([now, *left.ordinary], left.reserve)
             )
         elif reserved:
             mine = [at for at, was_reserved in sent if was_reserved]

@@ -19,6 +19,7 @@ from countersign.contract import AccessRequested, base64url, canonical
 from countersign.policy import Policy
 from countersign.runtime.errors import ConflictError, KeyUnknown
 from countersign.runtime.keys import Key, KeyRing, KeySettings
+from countersign.runtime.metrics import Metrics
 from services.risk_evaluator.decide import lesson
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Assessed, Beliefs, Disputed, Fingerprint, fingerprint_of
@@ -50,7 +51,7 @@ def a_fold() -> AssessRequests:
         [KeySettings.model_validate({"key_id": KEY.key_id, "secret": KEY.secret, "active_from": KEY.active_from})],
     )
     counter = Counter("test", "test", ("action", "outcome"), registry=CollectorRegistry())
-    return AssessRequests(POLICY, ring, counter, structlog.get_logger())
+    return AssessRequests(POLICY, ring, counter, Metrics().dead_letters, structlog.get_logger())
 
 
 def assessed_before(request: AccessRequested, **over: Any) -> dict[UUID, Beliefs]:
