@@ -63,6 +63,8 @@ def _next(head: bytes, change: Change, version: int, at: datetime) -> bytes:
         "place": change.place,
         "at": at.astimezone(UTC).isoformat(timespec="microseconds"),
     }
+    if change.ip is not None:  # changes from before addresses were kept have none, and their heads stay as they are
+        covered["ip"] = change.ip
     return hashlib.sha256(head + canonical(covered)).digest()
 
 

@@ -54,12 +54,12 @@ SELECT account_id, version, chain_head FROM account
 
 KEEP = """
 INSERT INTO setting_change (account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id,
-                            old_number_id, place, at, chain_head)
-SELECT account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place, $13,
-       chain_head
+                            old_number_id, place, ip, at, chain_head)
+SELECT account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place, ip,
+       $14, chain_head
   FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-              $9::uuid[], $10::uuid[], $11::text[], $12::bytea[])
-    AS c (account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place,
+              $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::bytea[])
+    AS c (account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place, ip,
           chain_head)
 """
 
@@ -70,8 +70,8 @@ UPDATE account a SET version = h.version, chain_head = h.chain_head
 """
 
 CHAIN = """
-SELECT account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place, at,
-       chain_head
+SELECT account_id, version, kind, user_id, actor_kind, actor_id, reason, ticket, number_id, old_number_id, place, ip,
+       at, chain_head
   FROM setting_change WHERE account_id = $1
  ORDER BY version
 """
@@ -127,6 +127,7 @@ async def _store(db: Connection, links: Sequence[Link], now: datetime) -> None:
         [change.number_id for change in changes],
         [change.old_number_id for change in changes],
         [change.place for change in changes],
+        [change.ip for change in changes],
         [link.head for link in links],
         now,
     )
@@ -151,5 +152,6 @@ def _link(row: asyncpg.Record) -> Link:
         number_id=row["number_id"],
         old_number_id=row["old_number_id"],
         place=row["place"],
+        ip=row["ip"],
     )
     return Link(change, row["version"], row["at"], row["chain_head"])

@@ -78,8 +78,12 @@ class OwnRequest:
     digest: str
     req: str | None = None
     summary: Summary = field(default_factory=Summary)
+    number_id: UUID | None = None
+    old_number_id: UUID | None = None
     member_id: UUID | None = None
     member_fingerprint: bytes | None = None
+    new_number_id: UUID | None = None
+    ip: str | None = None
     open: bool = True
     spent: bool = False
 
@@ -97,6 +101,17 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A given number that a code confirms. `replaces` is the number in force until now; `ip` where the user was."""
+
+    number_id: UUID
+    user_id: UUID
+    account_id: UUID
+    replaces: UUID | None = None
+    ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """What a decision comes to: an own request closed, a given number confirmed."""
 
@@ -104,7 +119,7 @@ class Decided:
     account_id: UUID
     user_id: UUID
     closes: Literal["granted", "denied"] | None = None
-    confirms: UUID | None = None
+    confirms: Confirmed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +135,7 @@ class Change:
     number_id: UUID | None = None
     old_number_id: UUID | None = None
     place: str | None = None
+    ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
