@@ -140,6 +140,16 @@ def key_id_of(grant: str, typ: str = TYP) -> str:
     return key_id
 
 
+def named_request(grant: str) -> UUID | None:
+    """Return the request that a grant names, unchecked: to find the record that it is then judged against."""
+    parts = grant.split(".") if len(grant) <= GRANT_CHARACTERS_MAX else []
+    try:
+        claims = json.loads(from_base64url(parts[1])) if len(parts) == 3 else None  # noqa: PLR2004 - RFC 7515, 7.1
+        return UUID(claims["jti"]) if isinstance(claims, dict) else None
+    except (binascii.Error, ValueError, RecursionError, KeyError, AttributeError, TypeError):
+        return None
+
+
 class _Claims(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 

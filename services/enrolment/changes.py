@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Outgoing
+    from services.enrolment.model import Confirmed
 
 SOURCE = "enrolment"
 
@@ -92,6 +93,19 @@ async def keep(db: Connection, changes: Sequence[Change], now: datetime) -> Kept
 async def links_of(db: Connection, account_id: UUID) -> list[Link]:
     """Return the audit chain of an account as it is stored, oldest first."""
     return [_link(row) for row in await db.fetch(CHAIN, account_id)]
+
+
+def of_confirmed(one: Confirmed) -> Change:
+    """Return the change that a confirmed number is, done by its user."""
+    return Change(
+        kind="number.confirmed" if one.replaces is None else "number.replaced",
+        account_id=one.account_id,
+        actor=contract.Actor(kind="user", id=str(one.user_id)),
+        user_id=one.user_id,
+        number_id=one.number_id,
+        old_number_id=one.replaces,
+        ip=one.ip,
+    )
 
 
 def event_of(link: Link) -> Outgoing:

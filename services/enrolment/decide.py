@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from countersign.client.digests import authorised_digest
-from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, base64url
+from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet
 from countersign.runtime.errors import OffContract
-from services.enrolment.model import Approval, Block, Decided, Member, MemberChanged, Profile
+from services.enrolment.model import Approval, Block, Confirmed, Decided, Member, MemberChanged, Profile
+from services.enrolment.setup.decide import member_authorised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -90,15 +91,14 @@ def _same_account(event: MemberSet | MemberRemoved, known: Member | None) -> Non
 
 def member_digest(request: OwnRequest, event: MemberSet) -> str:
     """Return what a manage_member grant must carry for this very set."""
-    fingerprint = request.member_fingerprint
-    authorised = {
-        "request_id": str(request.request_id),
-        "account_id": str(event.account_id),
-        "member": str(event.user_id),
-        "role": event.role,
-        "name": event.name,
-        "number_fingerprint": None if fingerprint is None else base64url(fingerprint),
-    }
+    authorised = member_authorised(
+        request.request_id,
+        event.account_id,
+        event.user_id,
+        role=event.role,
+        name=event.name,
+        fingerprint=request.member_fingerprint,
+    )
     return authorised_digest(authorised, request.summary)
 
 
@@ -135,6 +135,45 @@ def _match(event: AccessGranted | AccessDenied, request: OwnRequest) -> None:
     for name in ("account_id", "user_id", "action", "digest"):
         if getattr(event, name) != getattr(request, name):
             raise OffContract(f"{name}: not that of the request")
+
+
+def confirmed_by_own(request: OwnRequest, numbers: Sequence[Number]) -> Confirmed | None:
+    """Return the given number that an accepted code of this confirm_number confirms, if it may be in force.
+
+    The number in force is still the one that the user agreed to replace, when the request was made; None: there was
+    none. So no code to a number that was merely given displaces one that the user proved to be theirs.
+    """
+    named = next((one for one in numbers if one.number_id == request.number_id and one.state == "provided"), None)
+    in_force = next((one.number_id for one in numbers if one.state == "confirmed"), None)
+    if named is None or in_force != request.old_number_id:
+        return None
+    return Confirmed(
+        number_id=named.number_id,
+        user_id=named.user_id,
+        account_id=named.account_id,
+        replaces=in_force,
+        ip=request.ip,
+    )
+
+
+def _confirmed_by_grant(
+    approval: Approval, request: OwnRequest | None, named: UUID | None, numbers: Sequence[Number]
+) -> Confirmed | None:
+    if request is None:
+        found = confirmed_by(approval, named, numbers)
+        if found is None:
+            return None
+        return Confirmed(number_id=found.number_id, user_id=found.user_id, account_id=found.account_id)
+    own = (request.action, request.account_id, request.user_id, request.digest, request.req)
+    if approval.method != "sms" or own != (
+        "confirm_number",
+        approval.account_id,
+        approval.user_id,
+        approval.digest,
+        approval.req,
+    ):
+        return None
+    return confirmed_by_own(request, numbers)
 
 
 def confirmed_by(approval: Approval, named: UUID | None, numbers: Sequence[Number]) -> Number | None:
@@ -189,7 +228,7 @@ def decided(
     closes = close(event, request)
     confirms = None
     if isinstance(event, AccessGranted) and approval is not None:
-        confirms = confirmed_by(approval, event.number_id, numbers)
+        confirms = _confirmed_by_grant(approval, request, event.number_id, numbers)
     if closes is None and confirms is None:
         return None
     return Decided(
@@ -197,5 +236,5 @@ def decided(
         account_id=event.account_id,
         user_id=event.user_id,
         closes=closes,
-        confirms=confirms.number_id if confirms is not None else None,
+        confirms=confirms,
     )

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from countersign.client.denial import jws_of
 from countersign.client.grant import Expected, GrantRefused
-from countersign.contract import AccessDenied, AccessGranted, Actor, MemberRemoved, MemberSet, reader
+from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, reader
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.fold import never
-from countersign.runtime.outbox import NOTHING
 from services.enrolment import changes, decide, store
-from services.enrolment.model import Approval, Change
+from services.enrolment.model import Approval
+from services.enrolment.setup.approving import give_approved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from prometheus_client import Counter
@@ -96,9 +96,9 @@ class MembersFold:
         return decide.set_member(event, known, needs_code=needs_code, approved=approved, staff_account_id=staff)
 
     async def save(self, db: Connection, outcomes: Sequence[MemberChanged], now: datetime) -> Kept:
-        """Store the members; nobody is told: what they see of it are the views."""
+        """Store the members, and the numbers that their grants let in; only of numbers others are told."""
         await store.save_members(db, outcomes, now)
-        return NOTHING
+        return await give_approved(db, outcomes, now)
 
     def committed(self, outcomes: Sequence[MemberChanged]) -> None:
         """Count what became of them; nobody waits."""
@@ -166,8 +166,10 @@ class DecisionsFold:
     dedupes_by_key = True
     saves_at_once = staticmethod(never)
 
-    def __init__(self, grants: Grants) -> None:
+    def __init__(self, grants: Grants, hold: timedelta) -> None:
+        """`hold`: how long exports of a user whose number was replaced are held."""
         self._grants = grants
+        self._hold = hold
         self._parse: Callable[[Record], Incoming[DecisionEvent] | None] = reader(AccessGranted, AccessDenied)
 
     def parse(self, record: Record) -> Incoming[DecisionEvent] | None:
@@ -206,11 +208,11 @@ class DecisionsFold:
     async def save(self, db: Connection, outcomes: Sequence[Decided], now: datetime) -> Kept:
         """Close, confirm, and tell of the numbers that were confirmed by this very batch."""
         await store.close_requests(db, outcomes, now)
-        wanted = {one.request_id: one for one in outcomes if one.confirms is not None}
+        wanted = {one.request_id: one.confirms for one in outcomes if one.confirms is not None}
         unspent = await store.spend(db, dict.fromkeys(wanted, "number.confirmed"), now)
         confirming = [one for request_id, one in sorted(wanted.items()) if request_id in unspent]
-        done = await store.confirm(db, [one.confirms for one in confirming if one.confirms is not None], now)
-        return await changes.keep(db, [_confirmed(one) for one in confirming if one.confirms in done], now)
+        done = await store.confirm(db, confirming, self._hold, now)
+        return await changes.keep(db, [changes.of_confirmed(one) for one in confirming if one.number_id in done], now)
 
     def committed(self, outcomes: Sequence[Decided]) -> None:
         """Nobody waits: the views show it."""
@@ -239,16 +241,6 @@ def _expected(event: DecisionEvent, req: str | None) -> Expected:
         account_id=event.account_id,
         digest=event.digest,
         req=req,
-    )
-
-
-def _confirmed(one: Decided) -> Change:
-    return Change(
-        kind="number.confirmed",
-        account_id=one.account_id,
-        actor=Actor(kind="user", id=str(one.user_id)),
-        user_id=one.user_id,
-        number_id=one.confirms,
     )
 
 

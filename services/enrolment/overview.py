@@ -12,16 +12,19 @@ from services.enrolment.decide import blocks
 from services.enrolment.model import MemberNumbers, NumberState
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import asyncpg
 
     from countersign.runtime.postgres import Connection
 
-ACCOUNT = "SELECT two_factor, version, exports_held_until FROM account WHERE account_id = $1"
+ACCOUNT = "SELECT two_factor, switched_at, version, exports_held_until FROM account WHERE account_id = $1"
 
 MEMBERS = """
 SELECT m.user_id, m.role, m.name, m.locale, m.exports_held_until,
        m.pending_role, m.pending_name, m.pending_since,
-       c.number_id AS confirmed_id, c.hint AS confirmed_hint, g.number_id AS given_id, g.hint AS given_hint
+       c.number_id AS confirmed_id, c.hint AS confirmed_hint, c.confirmed_at,
+       g.number_id AS given_id, g.hint AS given_hint, g.provided_at
   FROM member m
   LEFT JOIN phone_number c ON c.user_id = m.user_id AND c.state = 'confirmed'
   LEFT JOIN phone_number g ON g.user_id = m.user_id AND g.state = 'provided'
@@ -29,9 +32,11 @@ SELECT m.user_id, m.role, m.name, m.locale, m.exports_held_until,
  ORDER BY m.role IS DISTINCT FROM 'owner', coalesce(m.name, m.pending_name), m.user_id
 """
 
+# A request is denied as stale after some minutes, and its code is over after 10 (NIST SP 800-63B-4, 3.1.3.2): what is
+# older has lost its decision, and nobody waits for it.
 OPEN_REQUESTS = """
 SELECT request_id, user_id, action, number_id, member_id, opened_at
-  FROM request WHERE account_id = $1 AND state = 'open'
+  FROM request WHERE account_id = $1 AND state = 'open' AND opened_at > now() - interval '15 minutes'
  ORDER BY opened_at, request_id
 """
 
@@ -41,11 +46,12 @@ class _Part(BaseModel):
 
 
 class NumberSeen(_Part):
-    """A number without the number."""
+    """A number without the number. `since` is when it was confirmed, or given."""
 
     number_id: UUID
     state: NumberState
     hint: str
+    since: AwareDatetime
 
 
 class MemberSeen(_Part):
@@ -88,11 +94,18 @@ class RequestSeen(_Part):
     opened_at: AwareDatetime
 
 
+class PolicySeen(_Part):
+    """What the policy asks for before two-factor is turned on."""
+
+    members_need: Literal["given", "confirmed"]
+
+
 class AccountSeen(_Part):
     """The answer of GET /v1/accounts/{id}."""
 
     account_id: UUID
     two_factor: bool
+    two_factor_since: AwareDatetime | None
     version: int
     exports_held_until: AwareDatetime | None
     members: list[MemberSeen]
@@ -100,6 +113,7 @@ class AccountSeen(_Part):
     blocked_by: list[BlockSeen]
     unconfirmed: list[UUID]
     open_requests: list[RequestSeen]
+    policy: PolicySeen
 
 
 async def see(db: Connection, account_id: UUID, members_need: Literal["given", "confirmed"]) -> AccountSeen | None:
@@ -119,6 +133,7 @@ async def see(db: Connection, account_id: UUID, members_need: Literal["given", "
     return AccountSeen(
         account_id=account_id,
         two_factor=account["two_factor"],
+        two_factor_since=account["switched_at"] if account["two_factor"] else None,
         version=account["version"],
         exports_held_until=account["exports_held_until"],
         members=[_member(row) for row in held],
@@ -129,6 +144,7 @@ async def see(db: Connection, account_id: UUID, members_need: Literal["given", "
         ],
         unconfirmed=[one.user_id for one in numbers if one.given and not one.confirmed],
         open_requests=[RequestSeen(**dict(row)) for row in requests],
+        policy=PolicySeen(members_need=members_need),
     )
 
 
@@ -138,16 +154,16 @@ def _member(row: asyncpg.Record) -> MemberSeen:
         role=row["role"],
         name=row["name"],
         locale=row["locale"],
-        number=_number(row["confirmed_id"], "confirmed", row["confirmed_hint"]),
-        given_number=_number(row["given_id"], "provided", row["given_hint"]),
+        number=_number(row["confirmed_id"], "confirmed", row["confirmed_hint"], row["confirmed_at"]),
+        given_number=_number(row["given_id"], "provided", row["given_hint"], row["provided_at"]),
         exports_held_until=row["exports_held_until"],
     )
 
 
-def _number(number_id: UUID | None, state: NumberState, hint: str | None) -> NumberSeen | None:
-    if number_id is None or hint is None:
+def _number(number_id: UUID | None, state: NumberState, hint: str | None, since: datetime | None) -> NumberSeen | None:
+    if number_id is None or hint is None or since is None:
         return None
-    return NumberSeen(number_id=number_id, state=state, hint=hint)
+    return NumberSeen(number_id=number_id, state=state, hint=hint, since=since)
 
 
 def _pending(row: asyncpg.Record) -> PendingSeen:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
 
 NUMBERS_KEPT_DAYS = 2  # the notice to a replaced number leaves within minutes; texts to it end with its challenges
+NEW_NUMBERS_KEPT_DAYS = 1  # chosen: far longer than the grant of the request that would let it in
 GRANTS_KEPT_DAYS = 40  # longer than any topic keeps the decision (30 days) that could bring a grant back
 _ROWS_MAX = 1_000
 
@@ -33,12 +34,23 @@ ERASE_REQUESTS = """
 DELETE FROM request
  WHERE request_id IN (
        SELECT request_id FROM request
-        WHERE closed_at < now() - make_interval(days => $1)
+        WHERE coalesce(closed_at, opened_at) < now() - make_interval(days => $1)
+        LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING request_id
+"""
+
+# A number that no code has let in is nobody's: the grant of its request is over after minutes.
+ERASE_NEW_NUMBERS = """
+UPDATE request SET new_sealed = NULL, new_fingerprint = NULL
+ WHERE request_id IN (
+       SELECT request_id FROM request
+        WHERE new_sealed IS NOT NULL AND opened_at < now() - make_interval(days => $1)
         LIMIT $2 FOR UPDATE SKIP LOCKED)
 RETURNING request_id
 """
 
 _ERASED = (
+    (ERASE_NEW_NUMBERS, NEW_NUMBERS_KEPT_DAYS),
     (ERASE_NUMBERS, NUMBERS_KEPT_DAYS),
     (ERASE_GRANTS, GRANTS_KEPT_DAYS),
     (ERASE_REQUESTS, GRANTS_KEPT_DAYS),

@@ -10,14 +10,14 @@ from services.enrolment.model import Member, Number, OwnRequest, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     import asyncpg
 
     from countersign.contract import Role
     from countersign.runtime.postgres import Connection
-    from services.enrolment.model import Decided, MemberChanged
+    from services.enrolment.model import Confirmed, Decided, MemberChanged
 
 NOW = "SELECT now()"
 
@@ -49,8 +49,9 @@ SELECT account_id, role, user_id FROM member
 """
 
 REQUESTS = """
-SELECT r.request_id, r.account_id, r.user_id, r.action, r.digest, r.req, r.summary, r.member_id, r.member_fingerprint,
-       r.state = 'open' AS open, s.request_id IS NOT NULL AS spent
+SELECT r.request_id, r.account_id, r.user_id, r.action, r.digest, r.req, r.summary, r.number_id, r.old_number_id,
+       r.member_id, r.member_fingerprint, r.new_number_id, r.ip, r.state = 'open' AS open,
+       s.request_id IS NOT NULL AS spent
   FROM request r LEFT JOIN spent_grant s ON s.request_id = r.request_id
  WHERE r.request_id = ANY($1::uuid[])
 """
@@ -83,8 +84,9 @@ RETURNING request_id
 
 # Most users have no number that waits for its first code: those are told apart without any lock.
 CONCERNED = """
-SELECT now() AS now, r.request_id, r.account_id, r.user_id, r.action, r.digest, r.req, r.summary, r.member_id,
-       r.member_fingerprint, r.state = 'open' AS open, s.request_id IS NOT NULL AS spent,
+SELECT now() AS now, r.request_id, r.account_id, r.user_id, r.action, r.digest, r.req, r.summary, r.number_id,
+       r.old_number_id, r.member_id, r.member_fingerprint, r.new_number_id, r.ip, r.state = 'open' AS open,
+       s.request_id IS NOT NULL AS spent,
        (SELECT m.account_id FROM member m JOIN phone_number n ON n.user_id = m.user_id AND n.state = 'provided'
          WHERE m.user_id = d.user_id LIMIT 1) AS unconfirmed_in
   FROM unnest($1::uuid[], $2::uuid[]) AS d (request_id, user_id)
@@ -98,10 +100,21 @@ SELECT n.number_id, n.user_id, m.account_id, n.state, n.provided_at, n.ended_at
  WHERE n.user_id = ANY($1::uuid[])
 """
 
+END_REPLACED = """
+UPDATE phone_number SET state = 'replaced', ended_at = $2
+ WHERE number_id = ANY($1::uuid[]) AND state = 'confirmed'
+"""
+
 CONFIRM = """
 UPDATE phone_number n SET state = 'confirmed', confirmed_at = $2
  WHERE number_id = ANY($1::uuid[]) AND state = 'provided'
-RETURNING number_id, user_id
+RETURNING number_id
+"""
+
+# Whoever moved the number may not carry the contacts away at once; a longer hold stays.
+HOLD_EXPORTS = """
+UPDATE member SET exports_held_until = greatest(exports_held_until, $2::timestamptz + $3::interval)
+ WHERE user_id = ANY($1::uuid[])
 """
 
 CLOSE_REQUESTS = """
@@ -190,11 +203,23 @@ async def numbers(db: Connection, user_ids: Iterable[UUID]) -> dict[UUID, list[N
     return found
 
 
-async def confirm(db: Connection, number_ids: Sequence[UUID], now: datetime) -> set[UUID]:
-    """Confirm given numbers; return those that were given until now."""
-    if not number_ids:
+async def confirm(db: Connection, confirmed: Sequence[Confirmed], hold: timedelta, now: datetime) -> set[UUID]:
+    """Put given numbers in force, each in the place of the one it replaces; return those given until now.
+
+    Exports of a user whose number was replaced are held for `hold`.
+    """
+    if not confirmed:
         return set()
-    return {row["number_id"] for row in await db.fetch(CONFIRM, number_ids, now)}
+    replacing = [one for one in confirmed if one.replaces is not None]
+    if replacing:
+        await db.execute(END_REPLACED, [one.replaces for one in replacing], now)
+        await hold_exports(db, [one.user_id for one in replacing], hold, now)
+    return {row["number_id"] for row in await db.fetch(CONFIRM, [one.number_id for one in confirmed], now)}
+
+
+async def hold_exports(db: Connection, user_ids: Sequence[UUID], hold: timedelta, now: datetime) -> None:
+    """Hold users' exports for that time from now; a longer hold stays."""
+    await db.execute(HOLD_EXPORTS, user_ids, now, hold)
 
 
 async def close_requests(db: Connection, outcomes: Sequence[Decided], now: datetime) -> None:

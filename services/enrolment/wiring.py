@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter
 
 from countersign import policy
-from countersign.client import Grants
+from countersign.client import AccessRequests, Grants
 from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.http import Site, application
+from countersign.runtime.keys import KeyRing
 from countersign.runtime.sweep import Sweep
 from services.enrolment import decide, retention
 from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.http import Routes
 from services.enrolment.seed import seed
 from services.enrolment.settings import EnrolmentSettings
+from services.enrolment.setup import decide as setup_rules
+from services.enrolment.setup import opening
+from services.enrolment.setup.numbers import NumberRoutes
+from services.enrolment.setup.switch import SwitchRoutes
+from services.enrolment.setup.tools import Tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from countersign.runtime.frame import Frame
+
+
+_POLICY = ("policy.switch", "policy.exports", "policy.texts.countries")
 
 
 @asynccontextmanager
@@ -30,18 +39,31 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     settings = frame.settings
     rules = policy.load(settings.policy_file)
     frame.log.info("policy_loaded", policy_version=rules.stamp)
-    routes = Routes(frame.pool, frame.publisher, rules.switch.members_need)
     http = settings.http
-    app = application(routes.all(), http.callers, metrics=frame.metrics, log=frame.log)
     counter = Counter(
         "countersign_members_total",
         "Words about members by what became of them: set, removed, pending (an owner's code is missing).",
         ("became",),
         registry=frame.metrics.registry,
     )
+    hold = rules.exports.hold
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+        tools = Tools(
+            pool=frame.pool,
+            publisher=frame.publisher,
+            requests=AccessRequests("enrolment"),
+            grants=grants,
+            ring=KeyRing("number_keys", settings.number_keys),
+            fingerprint_key=settings.fingerprint_key.get_secret_value(),
+            hold=hold,
+            countries=rules.texts.countries,
+            members_need=rules.switch.members_need,
+        )
+        seen = Routes(frame.pool, frame.publisher, rules.switch.members_need)
+        routes = [*seen.all(), *NumberRoutes(tools).all(), *SwitchRoutes(tools).all()]
+        app = application(routes, http.callers, metrics=frame.metrics, log=frame.log)
         yield Parts(
-            folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants)),
+            folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants, hold)),
             dues=(Sweep(retention.erase),),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
@@ -49,13 +71,23 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
 
 def limits(settings: EnrolmentSettings) -> Sequence[Limit]:
     """Return the policy's limits that enrolment goes by, and its own."""
-    of_policy = [limit for limit in policy.load(settings.policy_file).limits() if limit[0].startswith("policy.switch")]
+    of_policy = [limit for limit in policy.load(settings.policy_file).limits() if limit[0].startswith(_POLICY)]
     return [
         *(Limit(*limit) for limit in of_policy),
         Limit(
             "numbers.code_looks_back",
             f"{decide.CODE_LOOKS_BACK.total_seconds():.0f} s",
             "a code lives at most 10 minutes (NIST SP 800-63B-4, 3.1.3.2), and one for what was under way",
+        ),
+        Limit(
+            "numbers.change_approved_for",
+            str(setup_rules.CHANGE_APPROVED_FOR),
+            "chosen: a text that does not come may be asked for again without a second code to the old number",
+        ),
+        Limit(
+            "requests.opened_hourly_max",
+            str(opening.OPENED_HOURLY_MAX),
+            "chosen: a stolen session sends few texts to numbers of its choosing (OWASP ASVS 5.0, 6.6.3)",
         ),
         Limit("numbers.ended_kept", f"{retention.NUMBERS_KEPT_DAYS} days", "chosen: the notice to a replaced number"),
         Limit("grants.kept", f"{retention.GRANTS_KEPT_DAYS} days", "longer than any topic keeps a decision"),

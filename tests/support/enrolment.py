@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.support.servers import Servers
 
 NUMBER = "+61491570006"
+HOLD = timedelta(hours=24)
 KEY, FINGERPRINT_KEY = secrets.token_bytes(32), secrets.token_bytes(32)
 
 ADD_NUMBER = """
@@ -83,7 +84,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.members = MembersFold(self.grants, None, Counter("members", "Test.", ("became",), registry=None))
-        self.decisions = DecisionsFold(self.grants)
+        self.decisions = DecisionsFold(self.grants, HOLD)
 
     async def fold(self, *events: Event | Incoming[Any]) -> list[str]:
         """Fold a batch of one topic; return the causes of its dead letters."""

@@ -20,4 +20,4 @@ ALTER TABLE request ADD COLUMN new_country text;
 ALTER TABLE request ADD COLUMN new_hint text;
 ALTER TABLE request ADD COLUMN ip text;
 CREATE INDEX request_of_user ON request (user_id, opened_at);
-CREATE INDEX request_sealed ON request (opened_at) WHERE new_sealed IS NOT NULL;
+

@@ -1,0 +1,1 @@
+"""Setting two-factor up: numbers, members that the owner approves, and turning it on."""
