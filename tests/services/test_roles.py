@@ -22,7 +22,7 @@ PUBLISHED = {
     ("enrolment", "protection"): {"risk_evaluator", "verifier"},
     ("enrolment", "number"): {"risk_evaluator", "verifier"},
     ("enrolment", "sealed_number"): {"notifier"},
-    ("risk_evaluator", "known_place"): {"gateway"},
+    ("risk_evaluator", "known_place"): {"gateway", "enrolment"},
     ("verifier", "activity"): {"gateway"},
 }
 COLUMNS = {

@@ -12,6 +12,7 @@ import pytest_asyncio
 from countersign.client import Grants
 from countersign.runtime.postgres import Link
 from deploy.local.process import free_ports
+from deploy.local.secret_files import ROUTES
 from services.enrolment.wiring import SERVICE
 from tests.support.enrolment import Desk, settings_of
 from tests.support.frame import running
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.support.servers import Servers
+
+GATEWAY = ROUTES["enrolment"]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -60,7 +63,7 @@ async def calls(servers: Servers, key_site: KeySite) -> AsyncIterator[Calls]:
     """Run the service; its folds fold whatever lies on its topics."""
     tokens = [str(uuid4()) + str(uuid4()) for _ in range(2)]
     callers = [
-        {"name": "gateway", "token": tokens[0], "routes": ["accounts.read", "places.forget"]},
+        {"name": "gateway", "token": tokens[0], "routes": list(GATEWAY)},
         {"name": "stranger", "token": tokens[1], "routes": ["accounts.read"]},
     ]
     port = free_ports(1)[0]

@@ -55,11 +55,14 @@ async def test_an_account_is_shown_with_its_members_numbers_and_blocks(desk: Des
     assert [(one["action"], one["user_id"]) for one in requests] == [("manage_member", str(owner_id))]
     hint = "+61 ••••••••06"
     shown = {"locale": "en", "number": None, "given_number": None, "exports_held_until": None}
+    for member, kind in ((0, "number"), (1, "given_number")):
+        assert seen["members"][member][kind].pop("since")
     number = {"number_id": str(confirmed), "state": "confirmed", "hint": hint}
     given_number = {"number_id": str(given), "state": "provided", "hint": hint}
     assert seen == {
         "account_id": str(account_id),
         "two_factor": False,
+        "two_factor_since": None,
         "version": 0,
         "exports_held_until": None,
         "members": [
@@ -70,6 +73,7 @@ async def test_an_account_is_shown_with_its_members_numbers_and_blocks(desk: Des
         "pending_members": [],
         "blocked_by": [{"user_id": str(bare_id), "name": "Clara", "reason": "number.missing"}],
         "unconfirmed": [str(given_id)],
+        "policy": {"members_need": "given"},
     }
 
 
@@ -175,14 +179,14 @@ async def test_a_caller_may_call_its_own_routes_only(desk: Desk, calls: Calls) -
 
 
 async def test_other_methods_and_paths_are_problem_documents(desk: Desk, calls: Calls) -> None:
-    """404 and 405; no route of setting up is there by accident."""
+    """404 and 405."""
     account_id, _ = await desk.account()
     for method, path, status in (
         ("POST", f"/v1/accounts/{account_id}", 405),
         ("GET", f"/v1/accounts/{account_id}/places", 405),
         ("DELETE", f"/v1/accounts/{account_id}/places/203.0.113.7/32", 404),
         ("DELETE", f"/v1/accounts/{account_id}/places/", 404),
-        ("PUT", f"/v1/accounts/{account_id}/two-factor", 404),
+        ("GET", f"/v1/accounts/{account_id}/two-factor", 405),
         ("GET", "/v1/accounts", 404),
     ):
         async with calls.session.request(method, calls.url + path, headers=calls.gateway) as answer:

@@ -10,7 +10,7 @@ import pytest
 
 from countersign.runtime.errors import OffContract
 from services.enrolment import decide
-from services.enrolment.model import Approval, Block, Decided, MemberNumbers, Number
+from services.enrolment.model import Approval, Block, Confirmed, Decided, MemberNumbers, Number
 from tests.support.events import an_access_denied, an_access_granted
 
 ACCOUNT, USER, OWNER, OTHER = uuid4(), uuid4(), uuid4(), uuid4()
@@ -104,7 +104,10 @@ def test_a_decision_of_no_concern_comes_to_nothing() -> None:
     assert decide.decided(login, a_login(), None, []) is None
     assert decide.decided(login, None, None, [number]) is None
     assert decide.decided(login, a_login(), None, [number]) == Decided(
-        request_id=login.request_id, account_id=ACCOUNT, user_id=USER, confirms=number.number_id
+        request_id=login.request_id,
+        account_id=ACCOUNT,
+        user_id=USER,
+        confirms=Confirmed(number_id=number.number_id, user_id=USER, account_id=ACCOUNT),
     )
 
 
