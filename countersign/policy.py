@@ -86,6 +86,12 @@ class PlaceRules(_Part):
         le=timedelta(days=400),
         description="chosen: an address is somebody else's by then; 0 = never; bound: longer than a year means nothing",
     )
+    life_max: timedelta = Field(
+        timedelta(0),
+        ge=timedelta(0),
+        le=timedelta(days=400),
+        description="chosen: how long a place counts in all, however often it is used; 0 = no end, as the origin has",
+    )
 
 
 _COUNTRIES = "AT AU BE CA CH DE DK ES FI FR GB IE IT LU NL NO NZ PT SE US"

@@ -145,11 +145,13 @@ def may_teach(assessed: Assessed) -> bool:
     return assessed.fingerprint.action == "login" and assessed.place is not None and not assessed.disputed
 
 
-def is_noted(assessed: Assessed, event_at: datetime) -> bool:
+def is_noted(assessed: Assessed, event_at: datetime, life_max: timedelta) -> bool:
     """Tell whether a grant made around `event_at` would change nothing of what is written of its place and user."""
     first, last = assessed.first_used_at, assessed.last_used_at
     if first is None or last is None:
         return False
+    if life_max > timedelta(0) and first <= event_at - life_max:
+        return False  # its time is over in all: this login begins it anew
     return first + SIGNED_BEFORE_MAX <= event_at < last + PLACE_WRITTEN_EVERY
 
 

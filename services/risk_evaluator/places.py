@@ -15,10 +15,11 @@ from services.risk_evaluator.model import Forgetting
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from uuid import UUID
 
     from countersign.client import Grants
+    from countersign.policy import PlaceRules
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming
@@ -35,9 +36,9 @@ class LearnPlaces:
     saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessGranted))
 
-    def __init__(self, grants: Grants, forget_after: timedelta) -> None:
+    def __init__(self, grants: Grants, rules: PlaceRules) -> None:
         self._grants = grants
-        self._forget_after = forget_after
+        self._rules = rules
 
     def keys(self, incoming: Incoming[AccessGranted]) -> tuple[Hashable, ...]:
         return (incoming.event.request_id,)
@@ -53,7 +54,7 @@ class LearnPlaces:
         Most logins come from where their user was within the hour: there is nothing to write then, nor to check.
         """
         assessed = state.get(incoming.event.request_id)
-        if assessed is None or not may_teach(assessed) or is_noted(assessed, incoming.made_at):
+        if assessed is None or not may_teach(assessed) or is_noted(assessed, incoming.made_at, self._rules.life_max):
             return None
         fingerprint = assessed.fingerprint
         expected = Expected(
@@ -68,11 +69,11 @@ class LearnPlaces:
             grant = self._grants.check_taught(incoming.event.grant, incoming.ce_time, expected)
         except GrantRefused as finding:
             raise OffContract(f"grant: {finding}") from None
-        return lesson(assessed, grant.issued_at, self._forget_after, now)
+        return lesson(assessed, grant.issued_at, self._rules.forget_after, now)
 
     async def save(self, db: Connection, outcomes: Sequence[Lesson], now: datetime) -> Kept:
         del now
-        await store.learn(db, outcomes)
+        await store.learn(db, outcomes, self._rules.life_max)
         return NOTHING
 
     def committed(self, outcomes: Sequence[Lesson]) -> None:

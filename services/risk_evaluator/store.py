@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 # Longer than any topic that could bring a request or its grant back (the longest keeps 30 days).
 KEPT = timedelta(days=40)
 SWEPT_ROWS_MAX = 10_000
+NO_END = timedelta(0)
 
-# $6: how long an idle place counts (0 = for ever), $7: whether a place that a colleague taught counts.
+# $6: how long an idle place counts, $8: how long any does (0 = for ever), $7: whether one that a colleague taught counts.
 LOAD = """
 SELECT now() AS now, r.request_id, r.place,
        a.account_id, a.user_id, a.action, a.digest, a.req,
@@ -37,7 +38,8 @@ SELECT now() AS now, r.request_id, r.place,
        EXISTS (SELECT FROM place k
                 WHERE k.account_id = r.account_id AND k.place = r.place
                   AND ($7 OR k.taught_by = r.user_id)
-                  AND ($6::interval = interval '0' OR k.last_used_at > now() - $6::interval)) AS place_known
+                  AND ($6::interval = interval '0' OR k.last_used_at > now() - $6::interval)
+                  AND ($8::interval = interval '0' OR k.first_used_at > now() - $8::interval)) AS place_known
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[])
     AS r (request_id, account_id, user_id, place, number_id)
   LEFT JOIN assessment a ON a.request_id = r.request_id
@@ -106,6 +108,27 @@ SELECT account_id, place, taught_by, min(granted_at), max(granted_at)
     OR excluded.last_used_at >= known.last_used_at + $5::interval
 """
 
+# A place whose time is over in all is forgotten up to the second before a login that was granted with a code: so that
+# login begins its time anew, and grants from before, read again, change nothing.
+RENEW = """
+WITH over AS (
+    DELETE FROM place WHERE (account_id, place, taught_by) IN (
+           SELECT k.account_id, k.place, k.taught_by
+             FROM place k JOIN unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[])
+               AS l (account_id, place, taught_by, granted_at) USING (account_id, place, taught_by)
+            WHERE k.first_used_at <= l.granted_at - $5::interval
+            ORDER BY k.account_id, k.place, k.taught_by FOR UPDATE OF k)
+    RETURNING account_id, place, taught_by)
+INSERT INTO forgotten AS f (account_id, user_id, place, forgotten_at)
+SELECT o.account_id, o.taught_by, o.place, max(l.granted_at) - interval '1 second'
+  FROM over o JOIN unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[])
+    AS l (account_id, place, taught_by, granted_at) USING (account_id, place, taught_by)
+ GROUP BY o.account_id, o.taught_by, o.place
+ ORDER BY o.account_id, o.taught_by, o.place
+    ON CONFLICT (account_id, user_id, place) DO UPDATE
+   SET forgotten_at = greatest(f.forgotten_at, excluded.forgotten_at)
+"""
+
 FORGET = """
 INSERT INTO forgotten AS f (account_id, user_id, place, forgotten_at)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
@@ -140,6 +163,7 @@ DELETE FROM assessment WHERE request_id IN (
         LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
+# A place whose time is over in all stays until it is used again or idle: its row says when that was.
 SWEEP_PLACES = """
 DELETE FROM place WHERE (account_id, place, taught_by) IN (
        SELECT account_id, place, taught_by FROM place
@@ -161,6 +185,7 @@ async def beliefs_about(
         [request.number_id for request, _ in asked],
         rules.forget_after,
         rules.scope == "account",
+        rules.life_max,
     )
     return {row["request_id"]: _beliefs(row) for row in rows}, rows[0]["now"]
 
@@ -224,16 +249,20 @@ async def now(db: Connection) -> datetime:
     return moment
 
 
-async def learn(db: Connection, lessons: Sequence[Lesson]) -> None:
-    """Remember places; first and last use are the least and greatest time of all grants, in whatever order."""
-    await db.execute(
-        LEARN,
+async def learn(db: Connection, lessons: Sequence[Lesson], life_max: timedelta = NO_END) -> None:
+    """Remember places; first and last use are the least and greatest time of all grants, in whatever order.
+
+    A place that was first used `life_max` ago (0: no end) begins anew with the login that is learned.
+    """
+    columns = (
         [lesson.account_id for lesson in lessons],
         [lesson.place for lesson in lessons],
         [lesson.taught_by for lesson in lessons],
         [lesson.granted_at for lesson in lessons],
-        PLACE_WRITTEN_EVERY,
     )
+    if life_max > NO_END:
+        await db.execute(RENEW, *columns, life_max)
+    await db.execute(LEARN, *columns, PLACE_WRITTEN_EVERY)
 
 
 async def forget(db: Connection, forgettings: Sequence[Forgetting]) -> None:

@@ -57,7 +57,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
         yield Parts(
             folds=(
                 AssessRequests(rules, keys, counter, frame.metrics.dead_letters, frame.log),
-                LearnPlaces(grants, rules.places.forget_after),
+                LearnPlaces(grants, rules.places),
                 ForgetPlaces(),
             ),
             dues=(Sweep(partial(store.sweep, forget_after=rules.places.forget_after)),),

@@ -15,6 +15,7 @@ from services.risk_evaluator import store
 from services.risk_evaluator.decide import is_noted
 from services.risk_evaluator.model import Forgetting
 from services.risk_evaluator.places import ForgetPlaces
+from services.risk_evaluator.store import NO_END
 from tests.support.assessments import HOUR, PLACE, a_fold, a_lesson, asked_by, assessment_of, connected, uses
 from tests.support.events import a_places_forgotten, clock, incoming
 from tests.support.members import a_member
@@ -106,11 +107,11 @@ async def test_a_place_in_daily_use_is_only_looked_at(servers: Servers, db: Db) 
     asked = asked_by(member)
     await absorb(db, a_fold(servers), [asked])
     used = clock() - timedelta(hours=2)
-    assert not is_noted(await assessment_of(db, asked), used)
+    assert not is_noted(await assessment_of(db, asked), used, NO_END)
     await store.learn(db, [a_lesson(account_id=member.account_id, taught_by=member.user_id, granted_at=used)])
     assessed = await assessment_of(db, asked)
     for minutes, noted in ((-1, False), (0, False), (1, True), (59, True), (60, False)):
-        assert is_noted(assessed, used + timedelta(minutes=minutes)) is noted
+        assert is_noted(assessed, used + timedelta(minutes=minutes), NO_END) is noted
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,27 @@ async def test_the_policy_says_whose_places_count_and_for_how_long(servers: Serv
     assert not await is_known(servers, db, colleague, own_only)
 
 
+async def test_a_place_ends_in_all_and_begins_anew_with_a_code(servers: Servers, db: Db) -> None:
+    """However often it was used; grants from before, read again, change nothing of what began anew."""
+    month = timedelta(days=30)
+    member = await a_member(servers)
+    monthly = POLICY.model_copy(
+        update={"places": PlaceRules.model_validate({"unusable": (), "forget_after": "P0D", "life_max": "P30D"})}
+    )
+    now = clock()
+    lesson = a_lesson(account_id=member.account_id, taught_by=member.user_id, granted_at=now - month)
+    early = [lesson, replace(lesson, granted_at=now - timedelta(days=1))]
+    for one in early:
+        await store.learn(db, [one], month)
+    assert not await is_known(servers, db, member, monthly)
+    await store.learn(db, [replace(lesson, granted_at=now)], month)
+    assert await is_known(servers, db, member, monthly)
+    before = await uses(db, member.account_id)
+    for one in early:
+        await store.learn(db, [one], month)
+    assert await uses(db, member.account_id) == before
+
+
 async def test_old_rows_are_swept(servers: Servers, db: Db) -> None:
     """Assessments after 40 days, places when they are idle for too long; 0 keeps them."""
     member = await a_member(servers)
@@ -145,10 +166,10 @@ async def test_old_rows_are_swept(servers: Servers, db: Db) -> None:
 @pytest.mark.parametrize("role", ["enrolment", "verifier", "notifier", "exports", "gateway"])
 @pytest.mark.parametrize("table", ["assessment", "place", "forgotten", "outbox", "dead_letter", "known_place"])
 async def test_nobody_else_reads_our_tables(servers: Servers, role: str, table: str) -> None:
-    """The gateway reads the view of known places; it and the others, nothing else."""
+    """Gateway and enrolment read the view of known places; they and the others, nothing else."""
     other = await asyncpg.connect(servers.dsn_of(role))
     try:
-        if (role, table) == ("gateway", "known_place"):
+        if role in {"gateway", "enrolment"} and table == "known_place":
             await other.fetch("SELECT * FROM risk_evaluator.known_place LIMIT 1")
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await other.execute("DELETE FROM risk_evaluator.known_place")

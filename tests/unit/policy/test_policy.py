@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[3] / "deploy/policy"
 
 def test_the_shipped_file_writes_out_the_defaults() -> None:
     """Who reads the file sees every limit, and who leaves one out gets the same."""
-    assert load(FOLDER / "default.yaml") == Policy(version="default-2")
+    assert load(FOLDER / "default.yaml") == Policy(version="default-3")
 
 
 def test_the_local_file_differs_where_it_says_so() -> None:

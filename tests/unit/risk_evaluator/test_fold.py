@@ -20,7 +20,7 @@ from countersign.policy import Policy
 from countersign.runtime.errors import ConflictError, KeyUnknown
 from countersign.runtime.keys import Key, KeyRing, KeySettings
 from countersign.runtime.metrics import Metrics
-from services.risk_evaluator.decide import lesson
+from services.risk_evaluator.decide import is_noted, lesson
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Assessed, Beliefs, Disputed, Fingerprint, fingerprint_of
 from services.risk_evaluator.places import ForgetPlaces
@@ -176,6 +176,13 @@ def test_a_granted_login_teaches_its_place() -> None:
 def test_what_teaches_no_place(login: Assessed, granted_at: datetime, forget_after: timedelta, teaches: bool) -> None:
     """Each limit from both sides."""
     assert (lesson(login, granted_at, forget_after, NOON) is not None) == teaches
+
+
+@pytest.mark.parametrize(("first", "noted"), [(NOON - timedelta(days=30), False), (NOON - timedelta(days=29), True)])
+def test_a_login_at_a_place_whose_time_is_over_is_written(first: datetime, noted: bool) -> None:
+    """Also where it was used within the hour."""
+    assessed = a_login(first_used_at=first, last_used_at=NOON - timedelta(minutes=5))
+    assert is_noted(assessed, NOON, timedelta(days=30)) is noted
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
