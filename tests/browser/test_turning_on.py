@@ -144,7 +144,7 @@ async def test_who_lacks_a_number_blocks(computer: Computers, whole: WholeStack)
         await theirs.give_code(await code_to(theirs, number))
         await theirs.signed_in(lacking)
         await theirs.open("/account")
-        await theirs.reads("confirmed")
+        await theirs.reads("confirmed on")
 
 
 async def test_only_ticked_computers_stay_known(computer: Computers, whole: WholeStack) -> None:

@@ -55,15 +55,15 @@ async def test_no_number_is_kept_in_the_plain(visit: Visit, whole: WholeStack, h
 
 async def test_what_was_begun_ends_with_the_session(visit: Visit, whole: WholeStack, household: Household) -> None:
     """Logging out forgets it; another session of the same person sees nothing of it."""
-    async with visit() as me:
+    async with visit() as me, visit() as elsewhere:
+        await elsewhere.log_in(household.owner)
         await me.log_in(household.owner)
         await begin_change(me)
+        assert (await elsewhere.get("/account/number")).state == "form"
         async with whole.database() as db:
             assert len(await db.fetch(DRAFTS, household.owner.user_id)) == 1
             await me.post("/logout", {}, page="/account")
             assert await db.fetch(DRAFTS, household.owner.user_id) == []
-        await me.give_password(household.owner)  # the computer is known by now
-        assert (await me.get("/account/number")).state == "form"
 
 
 async def test_no_id_of_a_request_is_in_a_page(visit: Visit, whole: WholeStack, household: Household) -> None:
