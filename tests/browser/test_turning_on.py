@@ -73,6 +73,34 @@ async def test_leaving_changes_nothing(computer: Computers, whole: WholeStack) -
         assert not await is_on(whole, household)
 
 
+async def test_five_wrong_codes_and_again(computer: Computers, whole: WholeStack) -> None:
+    """M10: after five wrong codes nothing is on; starting again shows the form, which keeps the given number."""
+    household, number = await household_off(whole, missing=[0]), new_number()
+    async with computer() as me:
+        await log_in_without_code(me, household.owner)
+        await me.open("/account")
+        await me.page.check("#two_factor")
+        await me.page.fill("#number", number)
+        await press(me, "Send code")
+        await asks_in_security(me)
+        code = await code_to(me, number)
+        for left in (4, 3, 2, 1, 0):
+            await me.page.fill("#code", "000000" if code != "000000" else "111111")
+            await press(me, "Save")
+            if left:
+                await expect(me.page.locator(".summary")).to_contain_text(f"You have {left} tr")
+        await me.not_asked_for_code()
+        assert not await is_on(whole, household)
+        await press(me, "Start again")
+        await me.page.check("#two_factor")
+        await me.reads("to confirm that it is yours")
+        await me.page.get_by_role("link", name="Use another number").click()
+        await me.page.fill("#number", "+44 7700 90")
+        await press(me, "Send code")
+        await expect(me.page.locator("#number-error")).to_contain_text("too few digits")
+        await expect(me.page.locator("#number")).to_have_value("+44 7700 90")
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
