@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from countersign.client import Client
 from services.gateway.enrolment import Acting
 from services.gateway.guard import Unfit
@@ -18,6 +16,8 @@ from services.gateway.visitor import LOOKS_AGAIN, VISITOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from aiohttp import web
 
     from services.gateway.enrolment import Refusal
     from services.gateway.gate import Gate
