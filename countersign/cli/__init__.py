@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from countersign.cli import check_message, lag, publish_example, why
+from countersign.cli import check_message, dlq, lag, publish_example, why
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _TRY = "\n\ntry:\n"
 
 app = typer.Typer(
     name="countersign",
-    help="Publish an example, check a message, see why one was refused, see who is behind.",
+    help="Publish an example, check a message, see why one was refused and who is behind; mend dead letters.",
     epilog="Addresses come from options, then the environment, then stack.env of the local stack "
     "(in $DATA, default .local).",
     no_args_is_help=True,
@@ -42,6 +42,7 @@ def _register(command: ModuleType) -> None:
 
 for _command in (publish_example, check_message, why, lag):
     _register(_command)
+app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
