@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import asyncpg  # noqa: TC002 - typer looks at the annotations of this module
 import typer
 
-from countersign.cli.dlq.asking import ask, letters_of
+from countersign.cli.database import ask
 from countersign.cli.dlq.options import AsJson, BeginsWith, Dsn, Kind, Most, Service, Source, State, Topic
+from countersign.cli.dlq.services import letters_of
 from countersign.operations.letters import Choice, Letters
 from countersign.operations.masking import masked
 
