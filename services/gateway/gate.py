@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from countersign.runtime.metrics import Metrics
     from countersign.runtime.postgres import Pool
     from services.gateway.browser_key import BrowserKey
+    from services.gateway.enrolment import Enrolment
     from services.gateway.passwords import Passwords
     from services.gateway.render import Pages
     from services.gateway.settings import GatewaySettings
-    from services.gateway.upstream import Enrolment, Exports
+    from services.gateway.upstream import Exports
     from services.gateway.words import Words
 
 

@@ -67,6 +67,7 @@ class Session:
     now: datetime
     form: bytes | None = None
     held: bool = True
+    password_at: datetime | None = None
 
     @property
     def age(self) -> timedelta:

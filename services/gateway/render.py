@@ -15,7 +15,9 @@ from countersign.contract import base64url
 from services.gateway.visitor import VISITOR, new_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import timedelta
+    from importlib.resources.abc import Traversable
 
     from services.gateway.model import Site
 
@@ -32,7 +34,7 @@ class Pages:
         self._demo = demo
         self._files = {entry.name: entry.read_bytes() for entry in (_FOLDER / "static").iterdir() if entry.is_file()}
         self._versions = {name: base64url(hashlib.sha256(body).digest())[:12] for name, body in self._files.items()}
-        templates = {entry.name: entry.read_text() for entry in (_FOLDER / "templates").iterdir() if entry.is_file()}
+        templates = dict(_texts(_FOLDER / "templates"))
         self._environment = Environment(
             loader=FunctionLoader(templates.__getitem__),
             autoescape=True,
@@ -75,6 +77,15 @@ class Pages:
 
     def _address(self, name: str) -> str:
         return f"/static/{name}?v={self._versions[name]}"
+
+
+def _texts(folder: Traversable, above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the name and text of each file below a folder; a name has the folders in it, as templates say them."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _texts(entry, f"{above}{entry.name}/")
+        else:
+            yield f"{above}{entry.name}", entry.read_text()
 
 
 def _seconds(length: timedelta) -> int:

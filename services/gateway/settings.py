@@ -46,10 +46,18 @@ class LocalSettings(Part):
     computers: tuple[str, ...] = ("203.0.113.7", "203.0.113.8", "198.51.100.23", "2001:db8:17::5")
 
 
+class AccountManagerSettings(Part):
+    """Whom the pages send people to, for what only an account manager can do."""
+
+    name: str = Field(min_length=1, max_length=100)
+    email: str = Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")
+
+
 class GatewaySettings(ServiceSettings):
     """`public_url` and `console_url` are what people type; cookies and the check of Origin follow them.
 
     `browser_key` is 32 bytes in base64, this service's alone: it derives session secrets and signs device cookies.
+    `account_manager` is shown wherever a page sends somebody there; without it the page only says so.
     `connections` counts for each of the two sites.
     """
 
@@ -66,6 +74,7 @@ class GatewaySettings(ServiceSettings):
     audience: str = "countersign"
     password: PasswordSettings = PasswordSettings()
     browser_key: Annotated[Base64Secret, Field(min_length=32, max_length=32, repr=False)]
+    account_manager: AccountManagerSettings | None = None
     local: LocalSettings | None = None
 
     @model_validator(mode="after")

@@ -14,6 +14,10 @@ from services.gateway.pages.exports import ExportPages
 from services.gateway.pages.login import LoginPages
 from services.gateway.pages.login_code import LoginCodePages
 from services.gateway.pages.phone import PhonePages
+from services.gateway.settings_pages.number import NumberPages
+from services.gateway.settings_pages.overview import OverviewPages
+from services.gateway.settings_pages.password import PasswordPages
+from services.gateway.settings_pages.two_factor import TwoFactorPages
 
 if TYPE_CHECKING:
     from services.gateway.gate import Gate
@@ -47,14 +51,31 @@ def _pages(gate: Gate) -> list[web.RouteDef]:
     account, contacts, exports = AccountPages(gate), ContactPages(gate), ExportPages(gate)
     routes = [
         web.get("/", account.home),
-        web.get("/account", account.account),
         web.get("/contacts", contacts.show),
         web.post("/exports", contacts.ask),
         web.get("/exports/{id}", exports.show),
         web.post("/exports/{id}", exports.submit),
         web.get("/exports/{id}/file", exports.file),
     ]
+    routes += _settings(gate)
     if gate.settings.local is not None:
         phone = PhonePages(gate, gate.settings.local)
         routes += [web.get("/phone", phone.show), web.post("/phone", phone.act_as)]
     return routes
+
+
+def _settings(gate: Gate) -> list[web.RouteDef]:
+    overview, number, password = OverviewPages(gate), NumberPages(gate), PasswordPages(gate)
+    return [
+        web.get("/account", overview.show),
+        web.get("/account/help", overview.help),
+        web.post("/account/computers", overview.computers),
+        web.post("/account/activity", overview.not_me),
+        web.post("/account/two-factor", TwoFactorPages(gate).submit),
+        web.get("/account/number", number.show),
+        web.post("/account/number", number.submit),
+        web.get("/account/users/{id}/number", number.show),
+        web.post("/account/users/{id}/number", number.submit),
+        web.get("/account/password", password.show),
+        web.post("/account/password", password.submit),
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from services.gateway.decide import IDLE_MAX, LIFE_MAX
 from services.gateway.model import AskedExport, LoginAttempt, Person, Session, Site, Stage
@@ -26,13 +26,14 @@ SELECT now() AS now, p.user_id, p.account_id, p.email, p.name, p.staff, p.passwo
 """
 SESSION = """
 SELECT now() AS now, s.site, s.stage, s.user_id, s.request_id, s.req, s.method, s.begun_at, s.used_at, s.form, s.held,
-       p.account_id, p.name, p.email, p.staff
+       s.password_at, p.account_id, p.name, p.email, p.staff
   FROM session s JOIN person p USING (user_id)
  WHERE s.id = $1
 """
 BEGIN = """
-INSERT INTO session (id, site, stage, user_id, request_id, method, ip, form, req, begun_at, used_at, held)
-VALUES ($1, $2, $3, $4, $5, $6, $7::inet, $8, $9, now(), now(), false) ON CONFLICT (id) DO NOTHING RETURNING id
+INSERT INTO session (id, site, stage, user_id, request_id, method, ip, form, req, begun_at, used_at, held, password_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7::inet, $8, $9, now(), now(), false, coalesce($10, now()))
+    ON CONFLICT (id) DO NOTHING RETURNING id
 """
 # A session that came out of a login a moment ago, and whose secret no browser has shown.
 UNHELD = """
@@ -41,7 +42,9 @@ SELECT EXISTS (SELECT FROM session
 """
 REHASH = "UPDATE person SET password = $3, password_nfkc = true WHERE user_id = $1 AND password = $2"
 # The row of the pending session is the lock: of two pages that finish the same login one gets it.
-TAKE_PENDING = "DELETE FROM session WHERE id = $1 AND stage = 'pending' RETURNING user_id, request_id, site, ip, form"
+TAKE_PENDING = (
+    "DELETE FROM session WHERE id = $1 AND stage = 'pending' RETURNING user_id, request_id, site, ip, form, begun_at"
+)
 SPEND = "INSERT INTO spent_grant (jti, spent_at) VALUES ($1, now()) ON CONFLICT DO NOTHING RETURNING jti"
 # The bucket is full while its time lies `burst` intervals ahead; a row that comes back has taken its try. Ordered by
 # key, so that two tries that share keys cannot deadlock.
@@ -78,10 +81,6 @@ VALUES ($1, $2, $3, $4, $5, $6, true) ON CONFLICT DO NOTHING
 """
 KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file can be had
 KEPT_KEYS = timedelta(days=1)  # a grant opens a session within its 5 minutes; an event ends sessions for 13 hours
-PLACES = """
-SELECT place, min(first_used_at) AS first_used_at, max(last_used_at) AS last_used_at
-  FROM risk_evaluator.known_place WHERE account_id = $1 GROUP BY place ORDER BY last_used_at DESC LIMIT 10
-"""
 
 
 class Refused(Exception):  # noqa: N818 - a finding, not a failure of ours
@@ -152,7 +151,7 @@ async def begin_pending(  # noqa: PLR0913 - one argument for each column
     """Begin a pending session in the place of whatever the browser held before; return False if it is there already."""
     async with pool.acquire() as db, db.transaction():
         await end(db, replaced)
-        row = (session_id, site, Stage.PENDING, user_id, built.request_id, None, ip, form, built.req)
+        row = (session_id, site, Stage.PENDING, user_id, built.request_id, None, ip, form, built.req, None)
         return await db.fetchval(BEGIN, *row) is not None
 
 
@@ -163,9 +162,8 @@ async def sign_in(pool: Pool, pending: bytes, session_id: bytes, jti: UUID, meth
         if row is None or row["request_id"] != jti or await db.fetchval(SPEND, jti) is None:
             return False
         place = str(row["ip"] or "") or None
-        await db.execute(
-            BEGIN, session_id, row["site"], Stage.SIGNED_IN, row["user_id"], jti, method, place, row["form"], None
-        )
+        opened = (session_id, row["site"], Stage.SIGNED_IN, row["user_id"], jti, method, place, row["form"], None)
+        await db.execute(BEGIN, *opened, row["begun_at"])  # the password was given when the log-in began
         return True
 
 
@@ -209,11 +207,6 @@ async def exports_of(pool: Pool, session_id: bytes) -> list[AskedExport]:
 async def asked_by_user(pool: Pool, export_id: UUID, user_id: UUID) -> bool:
     """Return True if a session of this user asked for the export within the last hour."""
     return bool(await pool.fetchval(ASKED_BY_USER, export_id, user_id))
-
-
-async def places_of(pool: Pool, account_id: UUID) -> list[dict[str, Any]]:
-    """Return the places that the account knows, last used first: place, first_used_at, last_used_at."""
-    return [dict(row) for row in await pool.fetch(PLACES, account_id)]
 
 
 async def seed_person(db: Connection, person: Person) -> None:

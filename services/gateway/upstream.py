@@ -1,4 +1,4 @@
-"""What the gateway asks enrolment and exports, with its bearer."""
+"""What the gateway asks other services, with its bearer; and what it asks exports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 
 import aiohttp
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from yarl import URL
 
 from countersign.client.calls import whole_body
 from countersign.contract import base64url
@@ -35,30 +36,6 @@ class UpstreamRefused(Exception):  # noqa: N818 - a finding about us
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Number(_Part):
-    """A number as enrolment shows it."""
-
-    state: str
-    hint: str
-
-
-class Member(_Part):
-    """A member as enrolment shows it: `number` is in force, `given_number` waits for its first code."""
-
-    user_id: UUID
-    role: str
-    name: str
-    number: Number | None = None
-    given_number: Number | None = None
-
-
-class Account(_Part):
-    """An account as enrolment shows it."""
-
-    two_factor: bool
-    members: list[Member]
 
 
 class ContactList(_Part):
@@ -122,11 +99,18 @@ class Upstream:
         await self._session.close()
 
     async def _ask(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        answers: frozenset[int] = frozenset(),
     ) -> Reply:
+        """Return the answer. Raises UpstreamAway; and UpstreamRefused for 401 and 403, unless `answers` has it."""
         try:
             async with self._session.request(
-                method, self._base + path, params=query, json=body, allow_redirects=False
+                method, URL(self._base + path, encoded=True), params=query, json=body, allow_redirects=False
             ) as answer:
                 raw = await whole_body(answer, _BODY_BYTES_MAX)
                 status, retry_after = answer.status, answer.headers.get("Retry-After", "1")
@@ -134,7 +118,7 @@ class Upstream:
             raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error
         if status >= 500:  # noqa: PLR2004 - RFC 9110, section 15.6
             raise UpstreamAway(f"{self._base}: answered {status}")
-        if status in {401, 403}:
+        if status in {401, 403} - answers:
             raise UpstreamRefused(f"{path.split('/')[2]}: answered {status}")
         return Reply(status, float(retry_after) if retry_after.isdigit() else 1.0, raw)
 
@@ -143,15 +127,6 @@ class Upstream:
             return model.model_validate_json(reply.body)
         except ValidationError:
             raise UpstreamAway(f"{self._base}: answered something unforeseen") from None
-
-
-class Enrolment(Upstream):
-    """Asks enrolment."""
-
-    async def account(self, account_id: UUID) -> Account | None:
-        """Return the account, or None if enrolment does not know it."""
-        reply = await self._ask("GET", f"/v1/accounts/{account_id}")
-        return self._read(Account, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from aiohttp import web
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from countersign.client.addresses import client_address
 from countersign.contract import base64url
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _SECRET_BYTES = 32  # OWASP ASVS 5.0, 7.2.3: at least 128 bits of entropy
 _SECRET = re.compile(r"^[A-Za-z0-9_-]{43}\Z")
+_NONCE_BYTES = 12  # NIST SP 800-38D, 8.2: 96 bits, never used twice with one key
 LOOKS_AGAIN = "X-Looks-Again"  # set by the script: a page that looks again by itself is nobody's activity
 COMPUTER = "computer"  # the cookie of the local stack that names an address to act from
 
@@ -74,6 +76,15 @@ class Visitor:
     def id_of(self, *parts: str) -> UUID:
         """Return an id that is the same for the same form sent twice, and tells nobody else what was in it."""
         return UUID(bytes=self._derived(*parts)[:16], version=4)
+
+    def seal(self, text: str) -> bytes:
+        """Encrypt a text for this browser: the key follows from its secret, which no table holds."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + AESGCM(self._derived("seal")).encrypt(nonce, text.encode(), None)
+
+    def unseal(self, sealed: bytes) -> str:
+        """Return what `seal` encrypted for this very secret. Raises InvalidTag for anything else."""
+        return AESGCM(self._derived("seal")).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None).decode()
 
     def _derived(self, *parts: str) -> bytes:
         return digest(self.secret.encode(), "\x00".join(parts).encode(), hashlib.sha256)

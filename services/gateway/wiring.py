@@ -11,6 +11,7 @@ from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.sweep import Sweep
 from services.gateway import decide, fold, store, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
+from services.gateway.enrolment import Enrolment
 from services.gateway.gate import Gate
 from services.gateway.guard import FORM_BYTES_MAX, FORM_SECONDS_MAX
 from services.gateway.model import Site
@@ -19,7 +20,7 @@ from services.gateway.render import Pages
 from services.gateway.seed import seed
 from services.gateway.settings import GatewaySettings
 from services.gateway.site import application
-from services.gateway.upstream import Enrolment, Exports
+from services.gateway.upstream import Exports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

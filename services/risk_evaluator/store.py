@@ -29,7 +29,7 @@ KEPT = timedelta(days=40)
 SWEPT_ROWS_MAX = 10_000
 NO_END = timedelta(0)
 
-# $6: how long an idle place counts, $8: how long any does (0 = for ever), $7: whether one that a colleague taught counts.
+# $6: how long an idle place counts, $8: how long any does (0 = for ever); $7: whether a colleague's place counts.
 LOAD = """
 SELECT now() AS now, r.request_id, r.place,
        a.account_id, a.user_id, a.action, a.digest, a.req,

@@ -1,4 +1,4 @@
-"""The signed-in pages: the start page, the account's overview, and the console's."""
+"""The start page, and the console's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from services.gateway import store
 from services.gateway.render import see_other
-from services.gateway.upstream import Account
 from services.gateway.visitor import VISITOR
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AccountPages:
-    """GET / and /account."""
+    """GET /."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -31,17 +30,6 @@ class AccountPages:
             return see_other("/login")
         exports = await store.exports_of(self._gate.pool, visitor.session_id)
         return self._gate.pages.page(request, "home.html", exports=exports, here="home")
-
-    async def account(self, request: web.Request) -> web.Response:
-        """Show who uses the account and how it is protected."""
-        session = request[VISITOR].signed_in
-        if session is None:
-            return see_other("/login")
-        account = await self._gate.enrolment.account(session.account_id)
-        if account is None:
-            account = Account(two_factor=False, members=[])
-        places = await store.places_of(self._gate.pool, session.account_id)
-        return self._gate.pages.page(request, "account.html", account=account, places=places, here="account")
 
 
 class ConsolePages:

@@ -5,22 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.client import Client, login_authorised
-from countersign.places import place_of
-from countersign.policy import PlaceRules
-from countersign.typed import password_of
 from services.gateway import store
 from services.gateway.browser_key import form_id_of
-from services.gateway.decide import (
-    EMAIL_CHARACTERS_MAX,
-    PASSWORD_CHARACTERS_MAX,
-    folded,
-    given_up,
-    may_use,
-    tries_of,
-)
+from services.gateway.decide import EMAIL_CHARACTERS_MAX, given_up
 from services.gateway.guard import Stale, form_of
 from services.gateway.handover import resume
 from services.gateway.hosts import origin_of
+from services.gateway.password_check import person_of
 from services.gateway.passwords import Busy
 from services.gateway.render import see_other
 from services.gateway.visitor import VISITOR, is_secret, new_secret, session_id_of
@@ -33,8 +24,6 @@ if TYPE_CHECKING:
     from services.gateway.visitor import Visitor
 
 WAIT_IN_POST_SECONDS = 2.0  # chosen: then the browser is sent on and waits there
-# Which addresses are worth remembering is the risk-evaluator's policy; to count tries every one is a place.
-_EVERY_ADDRESS = PlaceRules(unusable=())
 
 
 class LoginPages:
@@ -65,7 +54,7 @@ class LoginPages:
         if not email.strip() or not password:
             return self._form(request, 422, t("login.error.empty"), email)
         try:
-            person = await self._person(visitor, email, password)
+            person = await person_of(self._gate, visitor, email, password)
         except (store.Refused, Busy) as reason:
             return self._not_judged(request, email, reason)
         if person is None:
@@ -103,48 +92,6 @@ class LoginPages:
         return self._gate.pages.page(
             request, "login.html", status, problem=problem, email=email[:EMAIL_CHARACTERS_MAX], pending=pending
         )
-
-    async def _person(self, visitor: Visitor, email: str, password: str) -> Person | None:
-        """Return whose e-mail and password these are. Raises Refused and Busy.
-
-        The work is the same whether somebody has the address or not: one look, one try, one hash. A try that was not
-        judged, as there was no room or a server failed, is not counted.
-        """
-        gate = self._gate
-        address = folded(email)[:EMAIL_CHARACTERS_MAX]
-        attempt = await store.login_attempt(gate.pool, address, visitor.seen_from)
-        device = gate.browser_key.device_of(visitor.device, address, attempt.now)
-        place = place_of(visitor.ip, _EVERY_ADDRESS)
-        tries = tries_of(address, place, place_known=attempt.place_known, device=device)
-        with gate.passwords.room(known=attempt.place_known or device is not None):
-            await store.take_try(gate.pool, tries)
-            try:
-                person = await self._judged(attempt.person, password)
-            except BaseException:
-                await store.give_back(gate.pool, tries)
-                raise
-        if person is None:
-            gate.log.info("password_refused", ip=visitor.ip)
-            return None
-        await store.give_back(gate.pool, tries)
-        return person
-
-    async def _judged(self, person: Person | None, password: str) -> Person | None:
-        """Return the person if the password is theirs and this is their site. The caller holds the room for it."""
-        gate = self._gate
-        text = typed = password[:PASSWORD_CHARACTERS_MAX]
-        if person is None or person.password_nfkc:
-            text = password_of(typed)
-        fits = len(password) <= PASSWORD_CHARACTERS_MAX
-        right = await gate.passwords.right(person.password if person is not None else None, text) and fits
-        if person is None or not right or not may_use(staff=person.staff, site=gate.site):
-            return None
-        if not person.password_nfkc:
-            # From here on the password is right however a keyboard composes it.
-            stable = password_of(typed)
-            hashed = person.password if stable == typed else await gate.passwords.hash_later(stable)
-            await store.keep_rehashed(gate.pool, person.user_id, person.password, hashed)
-        return person
 
     async def _still_open(self, visitor: Visitor, person: Person) -> bool:
         """Tell whether this browser already waits with a request of this person: then there is no new one.
