@@ -11,6 +11,7 @@ from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.sweep import Sweep
 from services.gateway import decide, fold, store, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
+from services.gateway.console.calls import ManagerCalls
 from services.gateway.enrolment import Enrolment
 from services.gateway.gate import Gate
 from services.gateway.guard import FORM_BYTES_MAX, FORM_SECONDS_MAX
@@ -46,6 +47,8 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
         await stack.enter_async_context(grants)
         exports = Exports(str(settings.services.exports_url), token)
         enrolment = Enrolment(str(settings.services.enrolment_url), token)
+        manager_calls = ManagerCalls(str(settings.services.enrolment_url), token)
+        stack.push_async_callback(manager_calls.close)
         stack.push_async_callback(exports.close)
         stack.push_async_callback(enrolment.close)
         passwords = Passwords(settings.password)
@@ -66,6 +69,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
                 grants=grants,
                 exports=exports,
                 enrolment=enrolment,
+                manager_calls=manager_calls,
                 pages=Pages(which, demo=settings.local is not None and not console),
                 languages=words.load(),
                 metrics=frame.metrics,
