@@ -54,6 +54,8 @@ async def enter(gate: Gate, visitor: Visitor, person: Person, form: str) -> web.
 @web.middleware
 async def nothing_else(request: web.Request, handler: Handler) -> Any:
     """Lead every other page of somebody who has to enter a number to where that is done."""
-    if session_of(request[VISITOR]) is not None and request.path != PAGE and not request.path.startswith(_OPEN):
+    visitor = request.get(VISITOR)  # what pages are made of is served without looking for one
+    bound = visitor is not None and session_of(visitor) is not None
+    if bound and request.path != PAGE and not request.path.startswith(_OPEN):
         return see_other(PAGE)
     return await handler(request)
