@@ -1,49 +1,63 @@
-"""`countersign`: for those who connect to Countersign and for those who run it. One module a command."""
+"""`countersign`: for those who connect to Countersign and for those who run it. One module a command.
+
+Exit codes: 0 done, 1 a finding (a message that does not fit, nothing found, a limit exceeded), 2 what kept the command
+from its work, 130 interrupted.
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from countersign.cli import check_message, publish_example, why
-from countersign.cli.surroundings import Failed, Surroundings
+import typer
+
+from countersign.cli import check_message, dlq, lag, publish_example, why
+from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
-_COMMANDS = (publish_example, check_message, why)
+INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
+_TRY = "\n\ntry:\n"
+
+app = typer.Typer(
+    name="countersign",
+    help="Publish an example, check a message, see why one was refused and who is behind; mend dead letters.",
+    epilog="Addresses come from options, then the environment, then stack.env of the local stack "
+    "(in $DATA, default .local).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _register(command: ModuleType) -> None:
+    """Add a command: what its module says is its help, and the examples stand below the options as they are."""
+    about, _, examples = (command.__doc__ or "").partition(_TRY)
+    epilog = "\b\ntry:\n" + examples.rstrip() if examples else None
+    app.command(command.NAME, help=about, short_help=command.HELP, epilog=epilog)(command.command)
+
+
+for _command in (publish_example, check_message, why, lag):
+    _register(_command)
+app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 for done, 1 for a finding (a message that does not fit, nothing found), 2 for what kept it from that."""
-    chosen = parser().parse_args(arguments)
+    """Run a command and return its exit code. Nothing that a person can type gives a stack trace."""
+    command = typer.main.get_command(app)
     try:
-        code: int = chosen.run(chosen, Surroundings.found(), sys.stdout)
+        code = command.main(None if arguments is None else list(arguments), "countersign", standalone_mode=False)
+    except typer.TyperException as error:
+        show = getattr(error, "show", None)  # usage errors print how the command is called
+        if show is not None:
+            show()
+        return int(getattr(error, "exit_code", 2))
     except Failed as error:
-        sys.stderr.write(f"countersign {chosen.command}: {error}\n")
+        sys.stderr.write(f"countersign: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        return 130  # as a shell tells a program that Ctrl-C ended
-    return code
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of every command."""
-    whole = argparse.ArgumentParser(
-        prog="countersign",
-        description="Publish an example, check a message, see why one was refused.",
-        epilog="Addresses come from options, then the environment, then stack.env of the local stack "
-        "(in $DATA, default .local).",
-    )
-    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        own = commands.add_parser(
-            command.NAME,
-            help=command.HELP,
-            description=command.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.arguments(own)
-        own.set_defaults(run=command.run)
-    return whole
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    return int(code or 0)

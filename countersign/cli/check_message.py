@@ -15,17 +15,19 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from countersign.cli.surroundings import Failed, Surroundings
+import typer
+
+from countersign.cli.surroundings import Failed
 from countersign.contract import EVENTS, canonical, digest_of, reader
 from countersign.contract.examples import all_examples
 from countersign.runtime.errors import OffContract
 from countersign.runtime.record import Record
 
 if TYPE_CHECKING:
-    import argparse
     from typing import TextIO
 
     from countersign.runtime.cloudevents import Event
@@ -34,24 +36,30 @@ if TYPE_CHECKING:
 NAME = "check-message"
 HELP = "check a message offline, as its readers would"
 _BY_NAME = {model.ce_type.removeprefix("countersign.").rpartition(".")[0]: model for model in EVENTS}
+_TYPES = f"one of {', '.join(sorted(_BY_NAME))}"
 _APPENDED = datetime(2026, 1, 1, tzinfo=UTC)  # plays no part in whether a record can be read
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own."""
-    parser.add_argument("file", metavar="FILE", help="the value: JSON, `-` for standard input")
-    parser.add_argument(
-        "--type", choices=sorted(_BY_NAME), metavar="TYPE", help=f"one of {', '.join(sorted(_BY_NAME))}"
-    )
-    parser.add_argument("--headers", metavar="FILE", help="the headers: a JSON object of strings")
-    parser.add_argument("--authorises", metavar="FILE", help="what the digest is made of: a JSON object")
+EventName = StrEnum("EventName", {name.replace(".", "_"): name for name in sorted(_BY_NAME)})  # type: ignore[misc] # the contract's names
 
 
-def run(chosen: argparse.Namespace, _around: Surroundings, out: TextIO) -> int:
+def command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="the value: JSON, `-` for standard input")],
+    type_: Annotated[EventName | None, typer.Option("--type", metavar="TYPE", help=_TYPES)] = None,
+    headers: Annotated[str | None, typer.Option(metavar="FILE", help="the headers: a JSON object of strings")] = None,
+    authorises: Annotated[
+        str | None, typer.Option(metavar="FILE", help="what the digest is made of: a JSON object")
+    ] = None,
+) -> int:
     """Print `fits` and what is repaired, or the cause that a dead letter would have."""
-    headers = _headers(chosen.headers)
-    model = _model(chosen.type, headers)
-    record = Record(model.topic, 0, 0, None, _bytes(chosen.file), headers or _envelope(model), _APPENDED)
+    return run(file, None if type_ is None else type_.value, headers, authorises, sys.stdout)
+
+
+def run(file: str, type_: str | None, headers_file: str | None, authorises: str | None, out: TextIO) -> int:
+    """Print it and return the exit code."""
+    headers = _headers(headers_file)
+    model = _model(type_, headers)
+    record = Record(model.topic, 0, 0, None, _bytes(file), headers or _envelope(model), _APPENDED)
     try:
         incoming = reader(model)(record)
     except OffContract as refusal:
@@ -62,7 +70,7 @@ def run(chosen: argparse.Namespace, _around: Surroundings, out: TextIO) -> int:
         return 1
     out.write(f"fits {model.ce_type} on {model.topic}, key {incoming.event.record_key()}\n")
     out.writelines(f"repaired: {repair.field}: {repair.words}\n" for repair in incoming.repairs)
-    return _check_digest(incoming.event, chosen.authorises, out) if chosen.authorises else 0
+    return _check_digest(incoming.event, authorises, out) if authorises else 0
 
 
 def _check_digest(event: Event, file: str, out: TextIO) -> int:

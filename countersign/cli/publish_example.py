@@ -15,9 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID, uuid4
 
+import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
@@ -31,7 +35,7 @@ from countersign.runtime.cloudevents import Event, write_raw
 from countersign.runtime.findings import findings
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
     from datetime import datetime
     from typing import TextIO
 
@@ -48,25 +52,44 @@ _MODELS: dict[str, type[Event]] = {
 _SECONDS = 10
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own."""
-    parser.add_argument("event", choices=sorted(_MODELS), help="which event")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field, e.g. client.ip=198.51.100.9"
-    )
-    parser.add_argument("--bootstrap", metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")
-    parser.add_argument("--source", default="example", help="the last part of ce_source (default: example)")
-    parser.add_argument("--dry-run", action="store_true", help="print the record and publish nothing")
-    parser.add_argument("--anyway", action="store_true", help="publish it even if it does not fit the contract")
-    parser.add_argument(
-        "--wait", type=float, default=0, metavar="SECONDS", help="ask the verifier what became of the request"
-    )
+EventName = StrEnum("EventName", {name.replace(".", "_"): name for name in sorted(_MODELS)})  # type: ignore[misc] # the names above
 
 
-def run(chosen: argparse.Namespace, around: Surroundings, out: TextIO) -> int:
+def command(
+    event: Annotated[EventName, typer.Argument(help="which event")],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="set a field, e.g. client.ip=198.51.100.9")
+    ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")
+    ] = None,
+    source: Annotated[str, typer.Option(help="the last part of ce_source")] = "example",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the record and publish nothing")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="publish it even if it does not fit the contract")] = False,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", help="ask the verifier what became of the request")] = 0,
+) -> int:
     """Print, publish, print where it lies."""
+    chosen = Example(event.value, tuple(assignments or ()), bootstrap, source, dry_run, anyway, wait)
+    return run(chosen, Surroundings.found(), sys.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What to publish, and how."""
+
+    event: str
+    assignments: tuple[str, ...]
+    bootstrap: str | None
+    source: str
+    dry_run: bool
+    anyway: bool
+    wait: float
+
+
+def run(chosen: Example, around: Surroundings, out: TextIO) -> int:
+    """Do it and return the exit code."""
     now = system_clock()
-    fields = _with_set(_fresh(chosen.event, around, now), chosen.set)
+    fields = _with_set(_fresh(chosen.event, around, now), chosen.assignments)
     authorises = _digested(fields) if chosen.event == "access.requested" else None
     outgoing = _outgoing(_MODELS[chosen.event], fields, chosen.source, now, anyway=chosen.anyway)
     _show(outgoing, authorises, out)
@@ -111,7 +134,7 @@ def _fresh(event: str, around: Surroundings, now: datetime) -> dict[str, Any]:
     return fields
 
 
-def _with_set(fields: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+def _with_set(fields: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not (path and equals):

@@ -12,17 +12,19 @@ try:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, get_args
-from uuid import UUID
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+from uuid import UUID  # noqa: TC003 - typer reads the annotations
 
 import asyncpg
+import typer
 
 from countersign.cli.publish_example import what_became_of
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.contract.topic_files import Service
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
     from typing import TextIO
 
@@ -48,23 +50,34 @@ SELECT topic, partition, "offset", kind, cause, state, kept_at, value_bytes, enc
 """
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own."""
-    parser.add_argument("--topic", help="as publish-example prints it")
-    parser.add_argument("--partition", type=int)
-    parser.add_argument("--offset", type=int)
-    parser.add_argument("--request-id", type=UUID, metavar="UUID", help="any id that stands in the message does")
-    parser.add_argument(
-        "--newest", type=int, default=_NEWEST, metavar="N", help=f"at most this many (default: {_NEWEST})"
-    )
-    parser.add_argument("--dsn", metavar="URL", help="PostgreSQL (else POSTGRES_DSN)")
-
-
-def run(chosen: argparse.Namespace, around: Surroundings, out: TextIO) -> int:
+def command(
+    topic: Annotated[str | None, typer.Option(help="as publish-example prints it")] = None,
+    partition: Annotated[int | None, typer.Option()] = None,
+    offset: Annotated[int | None, typer.Option()] = None,
+    request_id: Annotated[UUID | None, typer.Option(help="any id that stands in the message does")] = None,
+    newest: Annotated[int, typer.Option(help="at most this many")] = _NEWEST,
+    dsn: Annotated[str | None, typer.Option(metavar="URL", help="PostgreSQL (else POSTGRES_DSN)")] = None,
+) -> int:
     """Print the dead letters, newest first; 1 if there is none."""
+    return run(Wanted(topic, partition, offset, request_id, newest), dsn, Surroundings.found(), sys.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dead letters."""
+
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    request_id: UUID | None
+    newest: int
+
+
+def run(chosen: Wanted, given_dsn: str | None, around: Surroundings, out: TextIO) -> int:
+    """Print them and return the exit code."""
     if chosen.topic is None and (chosen.partition is not None or chosen.offset is not None):
         raise Failed("which topic? A partition and an offset are of a --topic")
-    dsn = around.need("POSTGRES_DSN", chosen.dsn, "--dsn")
+    dsn = around.need("POSTGRES_DSN", given_dsn, "--dsn")
     schemas, letters = asyncio.run(_letters(dsn, chosen))
     for schema, letter in letters:
         _show(schema, letter, out)
@@ -76,7 +89,7 @@ def run(chosen: argparse.Namespace, around: Surroundings, out: TextIO) -> int:
     return 1
 
 
-async def _letters(dsn: str, chosen: argparse.Namespace) -> tuple[Sequence[str], list[tuple[str, Any]]]:
+async def _letters(dsn: str, chosen: Wanted) -> tuple[Sequence[str], list[tuple[str, Any]]]:
     wanted = str(chosen.request_id) if chosen.request_id is not None else None
     try:
         async with asyncio.timeout(_SECONDS):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DATABASE = "countersign"
 ROLES = ("enrolment", "risk_evaluator", "verifier", "notifier", "exports", "gateway")  # in the order of migration
+OPERATOR = "operator"  # the command line's
 _ROLES_SQL = CHECKOUT / "deploy" / "postgres" / "roles.sql"
 _USER = "countersign"  # of the machine, only when root starts the stack
 
@@ -88,7 +89,7 @@ async def lay_roles(superuser_dsn: str) -> None:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('countersign roles'))")
             await connection.execute(_ROLES_SQL.read_text())
-            for role in ROLES:
+            for role in (*ROLES, OPERATOR):
                 await connection.execute(f"ALTER ROLE {role} PASSWORD '{_password(role, superuser_dsn)}'")
     finally:
         await connection.close()

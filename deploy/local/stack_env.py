@@ -24,9 +24,11 @@ _WORD_OF = {
 
 def of_servers(layout: Layout, superuser_password: str, pids: Mapping[str, int]) -> dict[str, str]:
     """Return the part about Kafka, PostgreSQL and SNS, enough for tests to use them."""
+    superuser = postgres.dsn(layout.port("postgres"), superuser_password)
     return {
         "KAFKA_BOOTSTRAP_SERVERS": layout.bootstrap_servers,
-        "POSTGRES_DSN": postgres.dsn(layout.port("postgres"), superuser_password),
+        "POSTGRES_DSN": superuser,
+        "OPERATOR_DSN": postgres.dsn_of(postgres.OPERATOR, superuser),
         "SNS_URL": layout.url("sns"),
         "SECRETS_DIR": str(layout.secrets),
         **{f"PID_{name.upper()}": str(pid) for name, pid in pids.items()},

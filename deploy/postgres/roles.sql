@@ -13,6 +13,11 @@ BEGIN
         EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %I', service, current_database(), service);
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), service);
     END LOOP;
+    -- Of the command line, for people on call. It has no schema; each service's migrations give it what it needs.
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'operator') THEN
+        CREATE ROLE operator LOGIN;
+    END IF;
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO operator', current_database());
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
 END
 $$;

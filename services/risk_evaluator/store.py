@@ -117,16 +117,13 @@ WITH over AS (
              FROM place k JOIN unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[])
                AS l (account_id, place, taught_by, granted_at) USING (account_id, place, taught_by)
             WHERE k.first_used_at <= l.granted_at - $5::interval
-            ORDER BY k.account_id, k.place, k.taught_by FOR UPDATE OF k)
-    RETURNING account_id, place, taught_by)
+            ORDER BY k.account_id, k.place, k.taught_by FOR UPDATE OF k) RETURNING account_id, place, taught_by)
 INSERT INTO forgotten AS f (account_id, user_id, place, forgotten_at)
 SELECT o.account_id, o.taught_by, o.place, max(l.granted_at) - interval '1 second'
   FROM over o JOIN unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[])
     AS l (account_id, place, taught_by, granted_at) USING (account_id, place, taught_by)
- GROUP BY o.account_id, o.taught_by, o.place
- ORDER BY o.account_id, o.taught_by, o.place
-    ON CONFLICT (account_id, user_id, place) DO UPDATE
-   SET forgotten_at = greatest(f.forgotten_at, excluded.forgotten_at)
+ GROUP BY o.account_id, o.taught_by, o.place ORDER BY o.account_id, o.taught_by, o.place
+ON CONFLICT (account_id, user_id, place) DO UPDATE SET forgotten_at = greatest(f.forgotten_at, excluded.forgotten_at)
 """
 
 FORGET = """
@@ -163,7 +160,6 @@ DELETE FROM assessment WHERE request_id IN (
         LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
-# A place whose time is over in all stays until it is used again or idle: its row says when that was.
 SWEEP_PLACES = """
 DELETE FROM place WHERE (account_id, place, taught_by) IN (
        SELECT account_id, place, taught_by FROM place

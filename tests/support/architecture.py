@@ -37,12 +37,14 @@ LAYERS = {
     "countersign.runtime": (
         "countersign.contract",
         "countersign.client",
+        "countersign.operations",
         "countersign.cli",
         "countersign.policy",
         "services",
     ),
-    "countersign.contract": ("countersign.client", "countersign.cli", "services"),
-    "countersign.client": ("countersign.cli", "services"),
+    "countersign.contract": ("countersign.client", "countersign.operations", "countersign.cli", "services"),
+    "countersign.client": ("countersign.operations", "countersign.cli", "services"),
+    "countersign.operations": ("countersign.cli", "services"),
     "countersign.cli": (),
     "countersign": ("services",),
 }

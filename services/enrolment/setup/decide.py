@@ -58,7 +58,8 @@ def plan(standing: Standing, fingerprint: bytes) -> Plan:
     if actor.user_id == target.user_id:
         if in_force is None:
             given = standing.given
-            other = given is not None and standing.fingerprints.get(given.number_id) != fingerprint
+            # No owner approved another number: somebody with the password at a known place may enter their own.
+            other = given is None or standing.fingerprints.get(given.number_id) != fingerprint
             return Plan(needs="confirm_number", keep=True, hold=standing.two_factor and other)
         if standing.fingerprints.get(in_force.number_id) == fingerprint:
             raise SetupRefusedError("same_number")

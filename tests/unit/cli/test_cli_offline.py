@@ -213,7 +213,20 @@ def test_the_environment_comes_before_the_stack(monkeypatch: pytest.MonkeyPatch,
 
 def test_every_command_has_help_with_something_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     """The examples name the command itself."""
-    for name in ("publish-example", "check-message", "why"):
-        with pytest.raises(SystemExit):
-            cli.main([name, "--help"])
-        assert f"\n  countersign {name}" in capsys.readouterr().out
+    for name in ("publish-example", "check-message", "why", "lag"):
+        assert cli.main([name, "--help"]) == 0
+        assert f"\n    countersign {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["fly"], ["lag", "--topic"], ["lag", "--seconds-max", "many"], ["lag", "--topic", "none.such"],
+     ["why", "--offset", "1"], ["check-message"], ["publish-example", "access.flown"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_wrong_argument_is_told_in_words(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, a sentence, and no stack trace."""
+    assert cli.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told
+    assert "Traceback" not in told

@@ -1,0 +1,23 @@
+"""The options that the commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from countersign.operations.letters import SERVICES
+
+Service = Annotated[str | None, typer.Option(help=f"one of {', '.join(SERVICES)}")]
+OneService = Annotated[str, typer.Argument(metavar="SERVICE", help=f"one of {', '.join(SERVICES)}")]
+Topic = Annotated[str | None, typer.Option(help="only this topic")]
+Kind = Annotated[str | None, typer.Option(help="off_contract, conflict, key_unknown or bug")]
+State = Annotated[str | None, typer.Option(help="new, redrive, done or discarded")]
+BeginsWith = Annotated[str | None, typer.Option("--cause", help="how the cause begins")]
+Source = Annotated[str | None, typer.Option(help="the producer's ce_source")]
+Most = Annotated[int, typer.Option(min=1, max=10_000, help="at most this many")]
+AsJson = Annotated[bool, typer.Option("--json", help="print a JSON object for each row")]
+Dsn = Annotated[str | None, typer.Option(metavar="URL", help="PostgreSQL (else OPERATOR_DSN, POSTGRES_DSN)")]
+Reason = Annotated[str | None, typer.Option(help="why, for whoever asks later")]
+Execute = Annotated[bool, typer.Option("--execute", help="do it; without this it is only shown")]
+Who = Annotated[str | None, typer.Option(help="who does it (else this machine's user)")]

@@ -1,0 +1,147 @@
+"""The commands that only look."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import asyncpg  # noqa: TC002 - typer looks at the annotations of this module
+import typer
+
+from countersign.cli.dlq.asking import ask, letters_of
+from countersign.cli.dlq.options import AsJson, BeginsWith, Dsn, Kind, Most, Service, Source, State, Topic
+from countersign.operations.letters import Choice, Letters
+from countersign.operations.masking import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from countersign.operations.letters import Content
+
+app = typer.Typer()
+
+
+@app.command("ls", epilog="\b\ntry:\n  countersign dlq ls --kind bug --most 50")
+def list_letters(  # noqa: PLR0913 - one argument for each option
+    *,
+    service: Service = None,
+    topic: Topic = None,
+    kind: Kind = None,
+    state: State = None,
+    cause: BeginsWith = None,
+    source: Source = None,
+    most: Most = 20,
+    as_json: AsJson = False,
+    dsn: Dsn = None,
+) -> int:
+    """List the newest dead letters; exit code 1 if there is none."""
+    choice = Choice(topic=topic, kind=kind, state=state, cause=cause, source=source)
+
+    async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
+        return [asdict(one) for one in await letters_of(db, service).newest(choice, most)]
+
+    return _print(
+        ask(dsn, rows), ("kept_at", "service", "topic", "partition", "offset", "state", "tries", "cause"), as_json
+    )
+
+
+@app.command(epilog="\b\ntry:\n  countersign dlq groups --state new")
+def groups(  # noqa: PLR0913 - one argument for each option
+    *,
+    service: Service = None,
+    topic: Topic = None,
+    kind: Kind = None,
+    state: State = None,
+    cause: BeginsWith = None,
+    source: Source = None,
+    most: Most = 20,
+    as_json: AsJson = False,
+    dsn: Dsn = None,
+) -> int:
+    """Count dead letters by cause and producer, with the first and the last; exit code 1 if there is none."""
+    choice = Choice(topic=topic, kind=kind, state=state, cause=cause, source=source)
+
+    async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
+        return [asdict(one) for one in await letters_of(db, service).causes(choice, most)]
+
+    return _print(ask(dsn, rows), ("letters", "service", "topic", "state", "source", "first", "last", "cause"), as_json)
+
+
+@app.command(epilog="\b\ntry:\n  countersign dlq show access.requests.v1 3 17")
+def show(
+    topic: Annotated[str, typer.Argument()],
+    partition: Annotated[int, typer.Argument()],
+    offset: Annotated[int, typer.Argument()],
+    as_json: AsJson = False,
+    dsn: Dsn = None,
+) -> int:
+    """Show a dead letter, secrets and personal data hidden; exit code 1 if there is none."""
+
+    async def found(db: asyncpg.Connection) -> list[Content]:
+        return await Letters(db).content(topic, partition, offset)
+
+    contents = ask(dsn, found)
+    for content in contents:
+        document = _document(content)
+        if as_json:
+            sys.stdout.write(json.dumps(document, default=str) + "\n")
+        else:
+            sys.stdout.write(json.dumps(document, default=str, indent=2, ensure_ascii=False) + "\n")
+    if not contents:
+        sys.stderr.write("No service refused that record.\n")
+    return 0 if contents else 1
+
+
+@app.command(epilog="\b\ntry:\n  countersign dlq held")
+def held(service: Service = None, as_json: AsJson = False, dsn: Dsn = None) -> int:
+    """List partitions whose brake holds them; exit code 1 if there is one."""
+
+    async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
+        return [asdict(one) for one in await letters_of(db, service).held()]
+
+    brakes = ask(dsn, rows)
+    _print(brakes, ("service", "topic", "partition", "since", "reason"), as_json)
+    return 1 if brakes else 0
+
+
+def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool) -> int:
+    if as_json:
+        sys.stdout.writelines(json.dumps(row, default=str) + "\n" for row in rows)
+    elif rows:
+        sys.stdout.writelines(f"{line}\n" for line in _lines(rows, columns))
+    else:
+        sys.stderr.write("There is none.\n")
+    return 0 if rows else 1
+
+
+def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Iterable[str]:
+    """Yield a table whose last column stands on a line of its own: a cause is longer than terminals are wide."""
+    *short, last = columns
+    cells = [[column.removesuffix("_at") for column in short], *([_shown(row[one]) for one in short] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(short))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    yield lines[0]
+    for line, row in zip(lines[1:], rows, strict=True):
+        yield line
+        yield f"    {_shown(row[last])}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)
+
+
+def _document(content: Content) -> dict[str, Any]:
+    letter = content.letter
+    fields = masked(letter.topic, content.value)
+    return {
+        **asdict(letter),
+        "key": None if content.key is None else content.key.decode("utf-8", "replace"),
+        "headers": {name: value.decode("utf-8", "replace")[:200] for name, value in content.headers},
+        "value_bytes": content.value_bytes,
+        "value_sha256": content.sha256,
+        "value": fields if fields is not None else "not a JSON object",
+    }
