@@ -50,6 +50,8 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
         "SERVICES__ENROLMENT_URL": "{enrolment}",
         "SERVICES__EXPORTS_URL": "{exports}",
         "JWKS_URL": "{verifier}/.well-known/jwks.json",
+        "ACCOUNT_MANAGER__NAME": "Dana Reyes",
+        "ACCOUNT_MANAGER__EMAIL": "dana@platform.example",
         "LOCAL__SNS_URL": "{sns}",
     },
 }

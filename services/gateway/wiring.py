@@ -20,6 +20,7 @@ from services.gateway.passwords import Passwords
 from services.gateway.render import Pages
 from services.gateway.seed import seed
 from services.gateway.settings import GatewaySettings
+from services.gateway.settings_pages import decide as settings_pages
 from services.gateway.site import application
 from services.gateway.upstream import Exports
 
@@ -119,6 +120,15 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         ),
         Limit("forms.seconds_max", f"{FORM_SECONDS_MAX:.0f} s", "chosen: a form over a bad line, and no longer"),
         Limit("forms.bytes_max", str(FORM_BYTES_MAX), "chosen: the longest form has two fields of text"),
+        Limit(
+            "settings.password_again_after",
+            str(settings_pages.PASSWORD_AGAIN_AFTER),
+            "OWASP ASVS 5.0, 7.5.1: the password again before sensitive changes; 5 minutes: chosen",
+        ),
+        Limit("settings.draft_life", str(settings_pages.DRAFT_LIFE), "chosen: two codes of 5 minutes and some reading"),
+        Limit("settings.places_shown", str(settings_pages.PLACES_MAX), "chosen: what a form of 16 KiB carries twice"),
+        Limit("settings.people_a_page", str(settings_pages.PEOPLE_A_PAGE), "chosen: a list that can be looked through"),
+        Limit("settings.activity_rows", str(settings_pages.ACTIVITY_ROWS_MAX), "chosen: a few weeks of most people"),
         Limit("exports.remembered", str(store.KEPT_EXPORTS), "longer than an export waits and its file is offered"),
     ]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from countersign.client import Client
 from services.gateway.enrolment import Acting
+from services.gateway.guard import Unfit
 from services.gateway.render import see_other
 from services.gateway.settings_pages import store
 from services.gateway.settings_pages.decide import member_of
@@ -17,6 +16,8 @@ from services.gateway.visitor import LOOKS_AGAIN, VISITOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from aiohttp import web
 
     from services.gateway.enrolment import Refusal
     from services.gateway.gate import Gate
@@ -51,7 +52,7 @@ class Arrival:
 async def arrive(gate: Gate, request: web.Request) -> Arrival | web.Response:
     """Return who has come, or where to send somebody who is not signed in.
 
-    Raises 404 for somebody whom enrolment does not know as a member of the account.
+    Raises Unfit for somebody whom enrolment does not know as a member of the account.
     """
     visitor = request[VISITOR]
     session = visitor.signed_in
@@ -60,7 +61,7 @@ async def arrive(gate: Gate, request: web.Request) -> Arrival | web.Response:
     account = await gate.enrolment.account(session.account_id)
     me = member_of(account, session.user_id)
     if account is None or me is None:
-        raise web.HTTPNotFound
+        raise Unfit(404, "no_member")
     return Arrival(visitor, session, account, me)
 
 
@@ -72,27 +73,27 @@ async def refuse(
     return see_other(page)
 
 
-async def done(gate: Gate, visitor: Visitor, page: str, text: str, section: str = "") -> web.Response:
+async def done(gate: Gate, visitor: Visitor, page: str, text: str) -> web.Response:
     """Send the browser to a page that says what was done."""
     await store.say(gate.pool, visitor, page, Message(kind="done", said=(Said(text),)))
-    return see_other(f"{page}{section}")
+    return see_other(page)
 
 
 async def heard(gate: Gate, request: web.Request, page: str) -> dict[str, Any]:
     """Return what the page has to say, as templates take it; once, and not to a page that looks again by itself."""
     visitor = request[VISITOR]
+    shown: dict[str, Any] = {"problems": (), "typed": {}, "problem_of": {}}
     message = None if LOOKS_AGAIN in request.headers else await store.hear(gate.pool, visitor, page)
     if message is None:
-        return {"problems": (), "problem": None, "done": None, "typed": {}, "problem_of": {}}
-    problems = message.said if message.kind == "problem" else ()
-    problem_of = {said.href: said.text for said in problems}
-    return {
-        "problems": problems,
-        "problem": problem_of.get("#code"),
-        "done": message.said[0].text if message.kind == "done" else None,
-        "typed": message.typed,
-        "problem_of": problem_of,
-    }
+        return shown
+    shown["typed"] = message.typed
+    if message.kind == "problem":
+        shown["problems"] = message.said
+        shown["problem_of"] = {said.href: said.text for said in message.said}
+        shown["problem"] = shown["problem_of"].get("#code")
+    elif message.kind == "done":
+        shown["done"] = message.said[0].text
+    return shown
 
 
 def said_of(t: Words, refusal: Refusal) -> Said:

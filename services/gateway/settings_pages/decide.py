@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from countersign.client import RequestState
@@ -74,6 +75,11 @@ def security_of(account: Account, me: Member) -> Security:
     if account.two_factor:
         return "on"
     return "form" if me.role == "owner" else "not_owner"
+
+
+def held_until(account: Account, me: Member, now: datetime) -> datetime | None:
+    """Return until when this member's exports are held, by a change of their own number or of the account."""
+    return max((at for at in (account.exports_held_until, me.exports_held_until) if at and at > now), default=None)
 
 
 def others_blocking(blocked_by: Sequence[Block], me: UUID) -> list[Block]:

@@ -47,6 +47,7 @@ class Member(Seen):
     name: str
     number: Number | None = None
     given_number: Number | None = None
+    exports_held_until: AwareDatetime | None = None
     reset: Reset | None = None
 
 

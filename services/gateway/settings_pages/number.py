@@ -90,7 +90,8 @@ class NumberPages:
         else:
             begun = await gate.enrolment.give_number(here.acting, target.member.user_id, number, request_id)
         if isinstance(begun, Refusal):
-            return await refuse(gate, visitor, target.path, [said_of(visitor.words, begun)], {"number": number})
+            typed = {"number": number} if "number" in form else {}
+            return await refuse(gate, visitor, target.path, [said_of(visitor.words, begun)], typed)
         return await self._going_on(here, target, begun, steps=2 if begun.needs == "change_number" else 1)
 
     async def _going_on(self, here: Arrival, target: Target, begun: Begun, *, steps: int) -> web.Response:
@@ -147,14 +148,15 @@ class NumberPages:
 
     async def _page(self, request: web.Request, here: Arrival, target: Target, **context: Any) -> web.Response:
         gate = self._gate
+        said = await heard(gate, request, target.path)
         return gate.pages.page(
             request,
             "settings/number.html",
-            **await heard(gate, request, target.path),
+            **said,
             member=target.member,
             own=target.page == "number",
             path=target.path,
-            other="other" in request.query,
+            other="other" in request.query or "number" in said["typed"],
             protected=here.account.two_factor,
             account_manager=gate.settings.account_manager,
             here="account",

@@ -17,6 +17,7 @@ from services.gateway.settings_pages.arrival import arrive, done, heard
 from services.gateway.settings_pages.code_step import current, shown
 from services.gateway.settings_pages.decide import (
     PLACES_MAX,
+    held_until,
     others_blocking,
     people_page,
     security_of,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 PAGE = "/account"
 FORGOTTEN_SECONDS = 3.0  # chosen: the place is out of the list before the page is shown again
 _LOOK_SECONDS = 0.1
+_OWN_WORDS = frozenset({"granted", "challenged", "code.expired", "code.exhausted", "cancelled"})
 
 
 class OverviewPages:
@@ -114,6 +116,7 @@ class OverviewPages:
         section = security_of(here.account, here.me)
         context: dict[str, Any] = {
             "section": section,
+            "held_until": held_until(here.account, here.me, here.session.now),
             "blocked_by": others_blocking(here.account.blocked_by, here.me.user_id),
             "warned": warned_of(here.account, here.me.user_id),
         }
@@ -158,7 +161,5 @@ def _is_meant(one: Activity, form: Mapping[str, str]) -> bool:
 
 
 def _outcome(one: Activity) -> str:
-    """Return how the pages call what became of a request."""
-    if one.outcome in {"granted", "challenged"}:
-        return one.outcome
-    return SAID.get(one.outcome, "over")
+    """Return how the pages call what became of a request. It is the user's own, so its end is told."""
+    return one.outcome.removeprefix("code.") if one.outcome in _OWN_WORDS else SAID.get(one.outcome, "over")

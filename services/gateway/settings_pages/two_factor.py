@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from services.gateway.gate import Gate
     from services.gateway.settings_pages.arrival import Arrival
 
-PAGE, SECTION = "/account", "#security"
+PAGE = "/account"  # without a fragment where there is a code box: browsers then put the focus on its field
+SECTION = "#security"
 
 
 class TwoFactorPages:
@@ -87,7 +88,7 @@ class TwoFactorPages:
             return await refuse(gate, visitor, PAGE, [said_of(t, begun)], typed)
         if begun.request_id is None or begun.needs != "confirm_number":
             # The number was confirmed meanwhile, in another tab: Save asks for no code any more.
-            return see_other(f"{PAGE}{SECTION}")
+            return see_other(PAGE)
         draft = Draft(
             page="two_factor",
             user_id=here.me.user_id,
@@ -101,7 +102,7 @@ class TwoFactorPages:
             now=here.session.now,
         )
         await begin(gate, visitor, draft)
-        return see_other(f"{PAGE}{SECTION}")
+        return see_other(PAGE)
 
     async def _coded(self, here: Arrival, form: Mapping[str, str], draft: Draft) -> web.Response:
         gate, visitor, t = self._gate, here.visitor, here.visitor.words
@@ -111,7 +112,7 @@ class TwoFactorPages:
         if pressed.problem is not None:
             return await refuse(gate, visitor, PAGE, [Said(pressed.problem, "#code")])
         if pressed.grant is None or form.get("do") != "answer":
-            return see_other(f"{PAGE}{SECTION}")
+            return see_other(PAGE)
         return await self._save(here, pressed.grant, await self._forgotten(here, form), draft)
 
     async def _save(
@@ -125,7 +126,7 @@ class TwoFactorPages:
             await store.drop_draft(gate.pool, visitor.session_id, draft)
         if refusal is None or await self._is_on(here):
             gate.log.info("two_factor_saved", user_id=str(here.session.user_id))
-            return await done(gate, visitor, PAGE, t("settings.security.done"), SECTION)
+            return await done(gate, visitor, PAGE, t("settings.security.done"))
         if refusal.kind == "blocked":
             return await refuse(gate, visitor, PAGE, said_of_blocks(t, refusal.blocked_by))
         return await refuse(gate, visitor, PAGE, [said_of(t, refusal)])

@@ -18,6 +18,7 @@
   }
 
   function follow() {
+    for (const line of document.querySelectorAll("[data-without-script]")) if (!line.hidden) line.hidden = true;
     for (const time of document.querySelectorAll("time[datetime]")) write(time);
     for (const part of document.querySelectorAll("[data-shown-with]")) {
       const box = document.getElementById(part.dataset.shownWith);

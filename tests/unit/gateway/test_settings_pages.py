@@ -103,6 +103,16 @@ def test_what_the_security_section_is_about() -> None:
     assert [decide.security_of(on, owner), decide.security_of(on, managed)] == ["on", "on"]
 
 
+def test_until_when_exports_are_held() -> None:
+    """The later of the two, and nothing that is over."""
+    later, over = NOON + timedelta(hours=2), NOON
+    me = a_member(exports_held_until=later)
+    assert decide.held_until(Account(two_factor=True, members=[], exports_held_until=over), me, NOON) == later
+    account = Account(two_factor=True, members=[], exports_held_until=later + timedelta(hours=1))
+    assert decide.held_until(account, me, NOON) == later + timedelta(hours=1)
+    assert decide.held_until(Account(two_factor=True, members=[]), a_member(exports_held_until=over), NOON) is None
+
+
 def test_the_own_number_does_not_stand_in_the_way() -> None:
     """The same form takes it; everybody else's does."""
     mine, theirs = Block(user_id=ME, reason="number.missing"), Block(user_id=OTHER, reason="number.missing")
@@ -164,7 +174,7 @@ def test_every_refusal_has_words(language: str) -> None:
     assert said_of(t, Refusal(kind="of tomorrow")).text == t("settings.refusal.other")
     for action in get_args(Action):
         assert t(f"settings.action.{action}")
-    for kind in {"granted", "challenged", *SAID.values()}:
+    for kind in {"granted", "challenged", "expired", "exhausted", "cancelled", *SAID.values()}:
         assert t(f"settings.outcome.{kind}")
     blocks = [Block(user_id=OTHER, name="Max", reason="number.missing"), Block(reason="owner.missing")]
     assert [said.href for said in said_of_blocks(t, blocks)] == [f"/account/users/{OTHER}/number", None]

@@ -31,7 +31,7 @@ BOX = CodeBox(
     ends_in=timedelta(minutes=4),
     resend_in=timedelta(seconds=25),
 )
-QUIET: dict[str, Any] = {"problems": (), "problem": None, "done": None, "typed": {}, "problem_of": {}}
+QUIET: dict[str, Any] = {"problems": (), "typed": {}, "problem_of": {}}
 COMMON: dict[str, Any] = {
     **QUIET,
     "other": False,
@@ -69,6 +69,7 @@ def overviews() -> Iterator[dict[str, Any]]:
                     "state": state,
                     "draft": None if state == "overview" else a_draft(),
                     "step": 1,
+                    "held_until": NOON + timedelta(hours=1) if on else None,
                     "blocked_by": [Block(user_id=OTHER, name="Max", reason="number.missing")],
                     "warned": [members[2]],
                 }
@@ -89,6 +90,7 @@ def numbers() -> Iterator[dict[str, Any]]:
 SAYS = [
     {},
     {"done": "done"},
+    {"problem": "of another form"},
     {
         "problems": (Said("no", "#number"), Said("<i>", None)),
         "problem_of": {"#number": "no", "#two_factor": "no", "#password": "no"},
