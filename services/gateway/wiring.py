@@ -38,20 +38,18 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     """Two sites, two folds that end sessions, and a sweep."""
     settings = frame.settings
     token = settings.services.token.get_secret_value()
-    verifier = str(settings.services.verifier_url)
+    verifier, enrolment_url = str(settings.services.verifier_url), str(settings.services.enrolment_url)
     kafka = ProducerSettings(bootstrap_servers=settings.kafka.bootstrap_servers, submit_seconds=SUBMIT_SECONDS)
     async with AsyncExitStack() as stack:
-        grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
         requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
         decisions = await stack.enter_async_context(Decisions(verifier, token))
         challenges = await stack.enter_async_context(Challenges(verifier, token))
+        grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
         await stack.enter_async_context(grants)
         exports = Exports(str(settings.services.exports_url), token)
-        enrolment = Enrolment(str(settings.services.enrolment_url), token)
-        manager_calls = ManagerCalls(str(settings.services.enrolment_url), token)
-        stack.push_async_callback(manager_calls.close)
-        stack.push_async_callback(exports.close)
-        stack.push_async_callback(enrolment.close)
+        enrolment, manager_calls = Enrolment(enrolment_url, token), ManagerCalls(enrolment_url, token)
+        for upstream in (exports, enrolment, manager_calls):
+            stack.push_async_callback(upstream.close)
         passwords = Passwords(settings.password)
         stack.callback(passwords.close)
 
