@@ -41,11 +41,14 @@ from countersign.client.decisions import GIVE_UP_SECONDS, ChallengeState, Decisi
 from countersign.client.denial import Denial
 from countersign.client.digests import (
     ExportTerms,
+    ManagerAct,
+    ManagerActKind,
     authorised_digest,
     contacts_digest,
     export_digest,
     login_authorised,
     login_digest,
+    manager_act_digest,
     session_digest,
 )
 from countersign.client.grant import Expected, Grant, GrantRefused
@@ -70,6 +73,8 @@ __all__ = [
     "Grants",
     "KafkaAway",
     "KeysAway",
+    "ManagerAct",
+    "ManagerActKind",
     "ProducerSettings",
     "RequestState",
     "Resent",
@@ -82,6 +87,7 @@ __all__ = [
     "export_digest",
     "login_authorised",
     "login_digest",
+    "manager_act_digest",
     "new_id",
     "session_digest",
 ]

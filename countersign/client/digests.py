@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from countersign.client.clock import id_of
 from countersign.contract import Summary, base64url, digest_of
@@ -12,6 +12,18 @@ from countersign.contract import Summary, base64url, digest_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from uuid import UUID
+
+ManagerActKind = Literal["two_factor.off", "exports.release", "number.reset", "user.unlock"]
+
+# Where each act is called, and what the text to the account manager says of it.
+_MANAGER_ACTS: dict[ManagerActKind, tuple[str, str]] = {
+    "two_factor.off": ("/v1/manager/accounts/{}/two-factor/off", "turn two-factor off, account {}"),
+    "exports.release": ("/v1/manager/accounts/{}/exports/release", "release exports, account {}"),
+    "number.reset": ("/v1/manager/users/{}/number/reset", "reset number, user {}"),
+    "user.unlock": ("/v1/manager/users/{}/unlock", "unlock, user {}"),
+}
+_ANYWHERE = ("?anywhere=true", "reset number from anywhere, user {}")
+_SHOWN_OF_ID = 8  # the last characters: ids of version 7 begin alike
 
 
 def authorised_digest(authorised: Mapping[str, Any], summary: Summary) -> str:
@@ -89,3 +101,44 @@ def contacts_digest(contact_ids: Iterable[UUID]) -> bytes:
     for contact_id in contact_ids:
         seen.update(contact_id.bytes)
     return seen.digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerAct:
+    """What an account manager does to an account or a user (`target`), as its grant authorises it.
+
+    `anywhere` is for `number.reset` alone: the user may enter a new number from a place that they have not used.
+    """
+
+    request_id: UUID
+    kind: ManagerActKind
+    target: UUID
+    reason: str
+    ticket: str
+    anywhere: bool = False
+
+    @property
+    def route(self) -> str:
+        """The path with its query, exactly as it is called."""
+        return _MANAGER_ACTS[self.kind][0].format(self.target) + (_ANYWHERE[0] if self.anywhere else "")
+
+    @property
+    def summary(self) -> Summary:
+        """What the text says beside the code; whoever acts computes it again, so another text fits no grant."""
+        what = _ANYWHERE[1] if self.anywhere else _MANAGER_ACTS[self.kind][1]
+        return Summary(what=what.format(str(self.target)[-_SHOWN_OF_ID:]))
+
+    def authorised(self) -> dict[str, Any]:
+        """Return what the act authorises, ready for `AccessRequests.build`."""
+        return {
+            "request_id": str(self.request_id),
+            "route": self.route,
+            "target": str(self.target),
+            "reason": self.reason,
+            "ticket": self.ticket,
+        }
+
+
+def manager_act_digest(act: ManagerAct) -> str:
+    """Return the digest of an account manager's act."""
+    return authorised_digest(act.authorised(), act.summary)

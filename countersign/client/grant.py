@@ -93,7 +93,7 @@ def judge_grant(grant: str, expected: Expected, now: datetime, keys: Mapping[str
 
     Raises GrantRefused, and KeyUnknown for a key id that is not among `keys`.
     """
-    found = _signed(grant, keys, realm)
+    found = read_grant(grant, keys, realm)
     _match(found, expected)
     # Last, so that `exp` is only ever said of a grant that did authorise this.
     if now < found.issued_at - LEEWAY:
@@ -110,7 +110,7 @@ def judge_taught(
 
     `ce_time` is the event's; `expected` None checks signature, issuer and audience alone.
     """
-    found = _signed(grant, keys, realm)
+    found = read_grant(grant, keys, realm)
     # `iat` and `exp` are whole seconds, ce_time is not.
     if not found.issued_at <= ce_time.replace(microsecond=0) <= found.expires_at:
         raise GrantRefused("iat", "the event was not made within the grant's time")
@@ -194,7 +194,11 @@ def signed_payload(jws: str, keys: Mapping[str, PublishedKey], typ: str) -> tupl
         raise GrantRefused("signature", "it is not of the key that it names") from None
 
 
-def _signed(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
+def read_grant(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
+    """Return what a grant says whose signature, issuer and audience are right. It authorises nothing by that alone.
+
+    Raises GrantRefused and KeyUnknown.
+    """
     key, payload = signed_payload(grant, keys, TYP)
     try:
         claims = _Claims.model_validate_json(payload)

@@ -24,6 +24,7 @@ from countersign.client.grant import (
     judge_grant,
     judge_taught,
     key_id_of,
+    read_grant,
 )
 from countersign.runtime.errors import KeyUnknown
 
@@ -96,6 +97,14 @@ class Grants:
     def judge(self, grant: str, expected: Expected, now: datetime) -> Grant:
         """Judge with the keys at hand. Raises GrantRefused and KeyUnknown."""
         return judge_grant(grant, expected, now, self.keys, self.realm)
+
+    def read(self, grant: str) -> Grant:
+        """Return what a grant says whose signature, issuer and audience are right, with the keys at hand.
+
+        For whoever is handed a grant as a bearer, to find the records to `judge` it against: nothing is authorised yet.
+        Raises GrantRefused and KeyUnknown.
+        """
+        return read_grant(grant, self.keys, self.realm)
 
     def check_taught(self, grant: str, ce_time: datetime, expected: Expected | None = None) -> Grant:
         """Return the grant if it was in force at `ce_time`, the time of its event: for learning, never for acting.

@@ -131,6 +131,12 @@ class NumberReset(Setting):
     ce_type: ClassVar[str] = "countersign.number.reset.v1"
 
 
+class NumberResetRecorded(Setting):
+    """An account manager wants an owner's number reset; a second one's act with the same `ticket` carries it out."""
+
+    ce_type: ClassVar[str] = "countersign.number.reset_recorded.v1"
+
+
 class UserUnlocked(Setting):
     """An account manager cleared the user's counters of wrong codes, with `reason` and `ticket`."""
 
@@ -141,3 +147,9 @@ class PlacesForgotten(Setting):
     """`place` null: all. `user_id` null: of every user of the account."""
 
     ce_type: ClassVar[str] = "countersign.places.forgotten.v1"
+
+
+class ExportsReleased(Setting):
+    """An account manager ended the hold on the account's exports, with `reason` and `ticket`."""
+
+    ce_type: ClassVar[str] = "countersign.exports.released.v1"

@@ -263,6 +263,8 @@ def _settings() -> tuple[Example, ...]:
         ("unlocked", accounts.UserUnlocked, {"actor": by_staff} | of_owner | asked),
         ("reset", accounts.NumberReset, {"actor": by_staff, "old_number_id": NEW_NUMBER} | of_owner | asked),
         ("by_an_account_manager", accounts.TwoFactorDisabled, {"actor": by_staff} | asked),
+        ("first_of_two", accounts.NumberResetRecorded, {"actor": by_staff} | of_owner | asked),
+        ("released", accounts.ExportsReleased, {"actor": by_staff} | asked),
     )
     return tuple(
         Example(

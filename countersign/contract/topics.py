@@ -32,8 +32,10 @@ EVENTS: tuple[type[Event], ...] = (
     accounts.NumberConfirmed,
     accounts.NumberReplaced,
     accounts.NumberReset,
+    accounts.NumberResetRecorded,
     accounts.UserUnlocked,
     accounts.PlacesForgotten,
+    accounts.ExportsReleased,
 )
 
 TYPES_OF: dict[str, frozenset[str]] = {

@@ -27,7 +27,14 @@ _RINGS = {
 # What the gateway's bearer may call, by the routes' names: all that its pages use, which is all there is so far.
 ROUTES = {
     "verifier": ("requests.read", "challenges.answer", "challenges.resend", "challenges.cancel"),
-    "enrolment": ("accounts.read", "places.forget", "numbers.change", "two_factor.switch", "members.manage"),
+    "enrolment": (
+        "accounts.read",
+        "places.forget",
+        "numbers.change",
+        "two_factor.switch",
+        "members.manage",
+        "manager.read",
+    ),
     "exports": ("lists.read", "contacts.read", "exports.ask", "exports.read", "exports.file"),
 }
 _ACTIVE_FROM = "2026-01-01T00:00:00Z"  # long before any stack: a first key needs no time to spread

@@ -32,8 +32,10 @@ _Setting = (
     | contract.NumberConfirmed
     | contract.NumberReplaced
     | contract.NumberReset
+    | contract.NumberResetRecorded
     | contract.UserUnlocked
     | contract.PlacesForgotten
+    | contract.ExportsReleased
 )
 _TYPES: dict[str, type[_Setting]] = {
     "two_factor.enabled": contract.TwoFactorEnabled,
@@ -42,8 +44,10 @@ _TYPES: dict[str, type[_Setting]] = {
     "number.confirmed": contract.NumberConfirmed,
     "number.replaced": contract.NumberReplaced,
     "number.reset": contract.NumberReset,
+    "number.reset_recorded": contract.NumberResetRecorded,
     "user.unlocked": contract.UserUnlocked,
     "places.forgotten": contract.PlacesForgotten,
+    "exports.released": contract.ExportsReleased,
 }
 
 HEADS = """

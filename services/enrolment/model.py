@@ -19,8 +19,10 @@ ChangeKind = Literal[
     "number.confirmed",
     "number.replaced",
     "number.reset",
+    "number.reset_recorded",
     "user.unlocked",
     "places.forgotten",
+    "exports.released",
 ]
 
 

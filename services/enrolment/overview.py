@@ -24,10 +24,12 @@ MEMBERS = """
 SELECT m.user_id, m.role, m.name, m.locale, m.exports_held_until,
        m.pending_role, m.pending_name, m.pending_since,
        c.number_id AS confirmed_id, c.hint AS confirmed_hint, c.confirmed_at,
-       g.number_id AS given_id, g.hint AS given_hint, g.provided_at
+       g.number_id AS given_id, g.hint AS given_hint, g.provided_at,
+       m.unlocked_at, r.at AS reset_at, r.until AS reset_until, r.anywhere AS reset_anywhere
   FROM member m
   LEFT JOIN phone_number c ON c.user_id = m.user_id AND c.state = 'confirmed'
   LEFT JOIN phone_number g ON g.user_id = m.user_id AND g.state = 'provided'
+  LEFT JOIN open_reset r ON r.user_id = m.user_id
  WHERE m.account_id = $1 AND (m.role IS NOT NULL OR m.pending_role IS NOT NULL)
  ORDER BY m.role IS DISTINCT FROM 'owner', coalesce(m.name, m.pending_name), m.user_id
 """
@@ -54,6 +56,14 @@ class NumberSeen(_Part):
     since: AwareDatetime
 
 
+class ResetSeen(_Part):
+    """An account manager reset the number, and none was confirmed since. `anywhere`: from which places it counts."""
+
+    at: AwareDatetime
+    until: AwareDatetime
+    anywhere: bool
+
+
 class MemberSeen(_Part):
     """A member. `number` is in force; `given_number` waits for its first accepted code."""
 
@@ -64,6 +74,8 @@ class MemberSeen(_Part):
     number: NumberSeen | None
     given_number: NumberSeen | None
     exports_held_until: AwareDatetime | None
+    unlocked_at: AwareDatetime | None
+    reset: ResetSeen | None
 
 
 class PendingSeen(_Part):
@@ -157,7 +169,15 @@ def _member(row: asyncpg.Record) -> MemberSeen:
         number=_number(row["confirmed_id"], "confirmed", row["confirmed_hint"], row["confirmed_at"]),
         given_number=_number(row["given_id"], "provided", row["given_hint"], row["provided_at"]),
         exports_held_until=row["exports_held_until"],
+        unlocked_at=row["unlocked_at"],
+        reset=_reset(row),
     )
+
+
+def _reset(row: asyncpg.Record) -> ResetSeen | None:
+    if row["reset_at"] is None:
+        return None
+    return ResetSeen(at=row["reset_at"], until=row["reset_until"], anywhere=row["reset_anywhere"])
 
 
 def _number(number_id: UUID | None, state: NumberState, hint: str | None, since: datetime | None) -> NumberSeen | None:

@@ -23,6 +23,8 @@ from services.enrolment.setup import opening
 from services.enrolment.setup.numbers import NumberRoutes
 from services.enrolment.setup.switch import SwitchRoutes
 from services.enrolment.setup.tools import Tools
+from services.enrolment.staff_acts import decide as act_rules
+from services.enrolment.staff_acts.routes import ManagerRoutes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -46,6 +48,11 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
         ("became",),
         registry=frame.metrics.registry,
     )
+    exceeded = Counter(
+        "countersign_manager_acts_exceeded_total",
+        "Acts refused because one account manager had made as many as are allowed in an hour.",
+        registry=frame.metrics.registry,
+    )
     hold = rules.exports.hold
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         tools = Tools(
@@ -60,7 +67,8 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
             members_need=rules.switch.members_need,
         )
         seen = Routes(frame.pool, frame.publisher, rules.switch.members_need)
-        routes = [*seen.all(), *NumberRoutes(tools).all(), *SwitchRoutes(tools).all()]
+        managers = ManagerRoutes(tools, settings.staff_account_id, exceeded, frame.log)
+        routes = [*seen.all(), *NumberRoutes(tools).all(), *SwitchRoutes(tools).all(), *managers.all()]
         app = application(routes, http.callers, metrics=frame.metrics, log=frame.log)
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants, hold)),
@@ -88,6 +96,21 @@ def limits(settings: EnrolmentSettings) -> Sequence[Limit]:
             "requests.opened_hourly_max",
             str(opening.OPENED_HOURLY_MAX),
             "chosen: a stolen session sends few texts to numbers of its choosing (OWASP ASVS 5.0, 6.6.3)",
+        ),
+        Limit(
+            "manager_acts.hourly_max",
+            str(act_rules.ACTS_HOURLY_MAX),
+            "chosen: a console that somebody took over does little before it is noticed (log line and metric)",
+        ),
+        Limit(
+            "manager_acts.second_within",
+            str(act_rules.SECOND_WITHIN),
+            "chosen: a second account manager looks at the same ticket on the same or the next day",
+        ),
+        Limit(
+            "numbers.reset_lasts",
+            str(act_rules.RESET_LASTS),
+            "chosen: a day to log in and enter another number; afterwards an account manager resets it again",
         ),
         Limit("numbers.ended_kept", f"{retention.NUMBERS_KEPT_DAYS} days", "chosen: the notice to a replaced number"),
         Limit("grants.kept", f"{retention.GRANTS_KEPT_DAYS} days", "longer than any topic keeps a decision"),

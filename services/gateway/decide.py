@@ -6,7 +6,7 @@ import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten
+from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten, TwoFactorDisabled
 from countersign.typed import email_of
 from services.gateway.model import Ending, Rate, Session, Site, Stage, Try
 
@@ -89,8 +89,9 @@ def ending_of(event: Event, made_at: datetime, now: datetime) -> Ending | None:
     """Return which sessions an event ends.
 
     A removed member's, all of them. After a reset of the number, that user's: the phone is in doubt, so is who sits
-    there. Of forgotten places those that began there. Other changes leave sessions alone: they bind from the next
-    login on. An event older than any session can be ends none.
+    there. After two-factor was turned off, the whole account's: a log-in that was asked for a code ends as well. Of
+    forgotten places those that began there. Other changes leave sessions alone: they bind from the next login on. An
+    event older than any session can be ends none.
     """
     if now - made_at >= LIFE_MAX + timedelta(hours=1):
         return None
@@ -100,6 +101,8 @@ def ending_of(event: Event, made_at: datetime, now: datetime) -> Ending | None:
             return Ending(key, event.account_id, event.user_id, None)
         case NumberReset() if event.user_id is not None:
             return Ending(key, event.account_id, event.user_id, None)
+        case TwoFactorDisabled():
+            return Ending(key, event.account_id, None, None)
         case PlacesForgotten():
             return Ending(key, event.account_id, event.user_id, event.place)
         case _:

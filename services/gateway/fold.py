@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten, reader
+from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten, TwoFactorDisabled, reader
 from countersign.runtime.cloudevents import Event
 from countersign.runtime.fold import never
 from countersign.runtime.outbox import NOTHING
@@ -90,6 +90,6 @@ def members() -> EndSessions[MemberRemoved]:
     return EndSessions(MemberRemoved.topic, MemberRemoved)
 
 
-def settings() -> EndSessions[NumberReset | PlacesForgotten]:
+def settings() -> EndSessions[NumberReset | PlacesForgotten | TwoFactorDisabled]:
     """Return the fold of account.settings."""
-    return EndSessions(NumberReset.topic, NumberReset, PlacesForgotten)
+    return EndSessions(NumberReset.topic, NumberReset, PlacesForgotten, TwoFactorDisabled)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from countersign.runtime.metrics import Metrics
     from countersign.runtime.postgres import Pool
     from services.gateway.browser_key import BrowserKey
+    from services.gateway.console.calls import ManagerCalls
     from services.gateway.enrolment import Enrolment
     from services.gateway.passwords import Passwords
     from services.gateway.render import Pages
@@ -41,6 +42,7 @@ class Gate:
     grants: Grants
     exports: Exports
     enrolment: Enrolment
+    manager_calls: ManagerCalls
     pages: Pages
     languages: Mapping[str, Words]
     metrics: Metrics

@@ -19,10 +19,14 @@ class Site(StrEnum):
 
 
 class Stage(StrEnum):
-    """PENDING: the password was right and the login request is on its way. SIGNED_IN: its grant was spent."""
+    """PENDING: the password was right and the login request is on its way. SIGNED_IN: its grant was spent.
+
+    SETUP: the password was right, and an account manager has reset the number: another one is entered, and no more.
+    """
 
     PENDING = "pending"
     SIGNED_IN = "signed_in"
+    SETUP = "setup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ class Pages:
     def page(self, request: web.Request, template: str, status: int = 200, **context: object) -> web.Response:
         """Return a page in the visitor's language."""
         visitor = request[VISITOR]
-        blank = {"problem": None, "state": None, "poll": None, "refresh": None, "here": None}
+        blank = {"problem": None, "state": None, "poll": None, "refresh": None, "here": None, "note": None}
         text = self._environment.get_template(template).render(
             {
                 **blank,

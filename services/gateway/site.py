@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from services.gateway.console.acting import ActPages
+from services.gateway.console.finding import FindingPages
 from services.gateway.guard import FORM_BYTES_MAX, headers, middlewares
 from services.gateway.model import Site
-from services.gateway.pages.account import AccountPages, ConsolePages
+from services.gateway.pages.account import AccountPages
 from services.gateway.pages.contacts import ContactPages
 from services.gateway.pages.exports import ExportPages
 from services.gateway.pages.login import LoginPages
@@ -18,6 +20,8 @@ from services.gateway.settings_pages.number import NumberPages
 from services.gateway.settings_pages.overview import OverviewPages
 from services.gateway.settings_pages.password import PasswordPages
 from services.gateway.settings_pages.two_factor import TwoFactorPages
+from services.gateway.setup.entrance import nothing_else
+from services.gateway.setup.pages import SetupPages
 
 if TYPE_CHECKING:
     from services.gateway.gate import Gate
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
 def application(gate: Gate) -> web.Application:
     """Return the application of the gate's site."""
-    app = web.Application(middlewares=middlewares(gate), client_max_size=FORM_BYTES_MAX)
+    app = web.Application(middlewares=[*middlewares(gate), nothing_else], client_max_size=FORM_BYTES_MAX)
     app.on_response_prepare.append(headers(gate))
     login, code = LoginPages(gate), LoginCodePages(gate)
     app.add_routes(
@@ -43,8 +47,21 @@ def application(gate: Gate) -> web.Application:
 
 
 def _console(gate: Gate) -> list[web.RouteDef]:
-    console = ConsolePages(gate)
-    return [web.get("/", console.home), web.get("/manager", console.manager)]
+    finding, acting = FindingPages(gate), ActPages(gate)
+    on_account, on_user = "/manager/accounts/{id}/{act}", "/manager/accounts/{id}/users/{user}/{act}"
+    return [
+        web.get("/", finding.home),
+        web.get("/manager", finding.front),
+        web.post("/manager", finding.find),
+        web.get("/manager/acts", finding.acts),
+        web.get("/manager/act", acting.show),
+        web.post("/manager/act", acting.press),
+        web.get("/manager/accounts/{id}", finding.account),
+        web.get(on_account, acting.form),
+        web.post(on_account, acting.ask),
+        web.get(on_user, acting.form),
+        web.post(on_user, acting.ask),
+    ]
 
 
 def _pages(gate: Gate) -> list[web.RouteDef]:
@@ -58,6 +75,8 @@ def _pages(gate: Gate) -> list[web.RouteDef]:
         web.get("/exports/{id}/file", exports.file),
     ]
     routes += _settings(gate)
+    setup = SetupPages(gate)
+    routes += [web.get("/setup", setup.show), web.post("/setup", setup.submit)]
     if gate.settings.local is not None:
         phone = PhonePages(gate, gate.settings.local)
         routes += [web.get("/phone", phone.show), web.post("/phone", phone.act_as)]

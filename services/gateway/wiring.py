@@ -11,6 +11,7 @@ from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.sweep import Sweep
 from services.gateway import decide, fold, store, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
+from services.gateway.console.calls import ManagerCalls
 from services.gateway.enrolment import Enrolment
 from services.gateway.gate import Gate
 from services.gateway.guard import FORM_BYTES_MAX, FORM_SECONDS_MAX
@@ -37,18 +38,18 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     """Two sites, two folds that end sessions, and a sweep."""
     settings = frame.settings
     token = settings.services.token.get_secret_value()
-    verifier = str(settings.services.verifier_url)
+    verifier, enrolment_url = str(settings.services.verifier_url), str(settings.services.enrolment_url)
     kafka = ProducerSettings(bootstrap_servers=settings.kafka.bootstrap_servers, submit_seconds=SUBMIT_SECONDS)
     async with AsyncExitStack() as stack:
-        grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
         requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
         decisions = await stack.enter_async_context(Decisions(verifier, token))
         challenges = await stack.enter_async_context(Challenges(verifier, token))
+        grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
         await stack.enter_async_context(grants)
         exports = Exports(str(settings.services.exports_url), token)
-        enrolment = Enrolment(str(settings.services.enrolment_url), token)
-        stack.push_async_callback(exports.close)
-        stack.push_async_callback(enrolment.close)
+        enrolment, manager_calls = Enrolment(enrolment_url, token), ManagerCalls(enrolment_url, token)
+        for upstream in (exports, enrolment, manager_calls):
+            stack.push_async_callback(upstream.close)
         passwords = Passwords(settings.password)
         stack.callback(passwords.close)
 
@@ -67,6 +68,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
                 grants=grants,
                 exports=exports,
                 enrolment=enrolment,
+                manager_calls=manager_calls,
                 pages=Pages(which, demo=settings.local is not None and not console),
                 languages=words.load(),
                 metrics=frame.metrics,

@@ -22,6 +22,7 @@ PUBLISHED = {
     ("enrolment", "protection"): {"risk_evaluator", "verifier"},
     ("enrolment", "number"): {"risk_evaluator", "verifier"},
     ("enrolment", "sealed_number"): {"notifier"},
+    ("enrolment", "open_reset"): {"gateway"},
     ("risk_evaluator", "known_place"): {"gateway", "enrolment"},
     ("verifier", "activity"): {"gateway"},
 }
@@ -30,6 +31,7 @@ COLUMNS = {
     "exports_held_until unlocked_at",
     ("enrolment", "number"): "number_id user_id state number_hint",
     ("enrolment", "sealed_number"): "number_id user_id sealed key_id fingerprint country account_id account_members",
+    ("enrolment", "open_reset"): "account_id user_id two_factor at until anywhere",
     ("risk_evaluator", "known_place"): "account_id place taught_by first_used_at last_used_at",
     ("verifier", "activity"): "account_id user_id at place action outcome challenge_id",
 }

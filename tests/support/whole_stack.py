@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Kept free for fiction by Australia's regulator.
 NUMBERS = ("+61491570006", "+61491570156", "+61491570157")
+MANAGERS_NUMBER = "+61491570158"
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,29 @@ class WholeStack:
         await self._sow(content)
         emails = tuple(one["email"] for one in members)
         return Household(account_id, people[0], tuple(people[1:]), list_id, f"List {mark}", emails)
+
+    async def manager(self) -> Person:
+        """Make an account manager of the staff account: one may act only so often an hour, so each test has its own."""
+        mark = secrets.token_hex(4)
+        person = Person(
+            user_id=uuid4(),
+            account_id=UUID(self._secrets("enrolment")["staff_account_id"]),
+            role="account_manager",
+            name=f"Dora {mark}",
+            email=f"dora.{mark}@platform.example",
+            password=secrets.token_urlsafe(12),
+            number=MANAGERS_NUMBER,
+            number_id=uuid4(),
+        )
+        content = {
+            "account_id": str(person.account_id),
+            "staff_account_id": str(person.account_id),
+            "two_factor": False,
+            "people": [{name: _plain(value) for name, value in vars(person).items()}],
+            "lists": [],
+        }
+        await self._sow(content)
+        return person
 
     async def _sow(self, content: Mapping[str, Any]) -> None:
         common = {"kafka": {"bootstrap_servers": self.env["KAFKA_BOOTSTRAP_SERVERS"]}, "jwks_url": self._jwks}

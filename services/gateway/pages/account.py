@@ -1,4 +1,4 @@
-"""The start page, and the console's."""
+"""The start page."""
 
 from __future__ import annotations
 
@@ -30,24 +30,3 @@ class AccountPages:
             return see_other("/login")
         exports = await store.exports_of(self._gate.pool, visitor.session_id)
         return self._gate.pages.page(request, "home.html", exports=exports, here="home")
-
-
-class ConsolePages:
-    """GET /manager, and / which leads there."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-
-    async def manager(self, request: web.Request) -> web.Response:
-        """Greet an account manager."""
-        visitor = request[VISITOR]
-        if visitor.pending is not None:
-            return see_other("/login/code")
-        if visitor.signed_in is None:
-            return see_other("/login")
-        return self._gate.pages.page(request, "manager.html")
-
-    async def home(self, request: web.Request) -> web.Response:
-        """Lead to the console's only page."""
-        del request
-        return see_other("/manager")

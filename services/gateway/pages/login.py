@@ -14,9 +14,14 @@ from services.gateway.hosts import origin_of
 from services.gateway.password_check import person_of
 from services.gateway.passwords import Busy
 from services.gateway.render import see_other
+from services.gateway.setup import store as setup
+from services.gateway.setup.decide import way_after_password
+from services.gateway.setup.entrance import enter
 from services.gateway.visitor import VISITOR, is_secret, new_secret, session_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp import web
 
     from services.gateway.gate import Gate
@@ -59,6 +64,17 @@ class LoginPages:
             return self._not_judged(request, email, reason)
         if person is None:
             return self._form(request, 422, t("login.error.wrong"), email)
+        return await self._led_on(request, person, form, email)
+
+    async def _led_on(self, request: web.Request, person: Person, form: Mapping[str, str], email: str) -> web.Response:
+        """Lead whoever gave the right password to the decision, or after a reset to entering a number."""
+        visitor = request[VISITOR]
+        reset = await setup.open_reset(self._gate.pool, person.user_id, visitor.seen_from)
+        way = way_after_password(reset)
+        if way == "set_up":
+            return await enter(self._gate, visitor, person, form.get("once", ""))
+        if way == "refuse":
+            return self._form(request, 403, visitor.words("setup.elsewhere"), email)
         if not await self._still_open(visitor, person):
             await self._ask(visitor, person, form.get("once", ""))
         return see_other("/login/code")
@@ -89,8 +105,15 @@ class LoginPages:
         self, request: web.Request, status: int = 200, problem: str | None = None, email: str = ""
     ) -> web.Response:
         pending = request[VISITOR].pending is not None and problem is None
+        confirmed = request.query.get("number") == "confirmed" and problem is None
         return self._gate.pages.page(
-            request, "login.html", status, problem=problem, email=email[:EMAIL_CHARACTERS_MAX], pending=pending
+            request,
+            "login.html",
+            status,
+            problem=problem,
+            email=email[:EMAIL_CHARACTERS_MAX],
+            pending=pending,
+            note=request[VISITOR].words("setup.done") if confirmed else None,
         )
 
     async def _still_open(self, visitor: Visitor, person: Person) -> bool:

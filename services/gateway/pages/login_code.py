@@ -12,6 +12,8 @@ from services.gateway.handover import give_up, resume
 from services.gateway.hosts import origin_of
 from services.gateway.pages import code
 from services.gateway.render import see_other
+from services.gateway.setup import store as setup
+from services.gateway.setup.decide import way_after_password
 from services.gateway.visitor import VISITOR, new_nonce, new_secret, session_id_of
 
 if TYPE_CHECKING:
@@ -144,6 +146,11 @@ class LoginCodePages:
             # The verifier asks every account manager for a code; a grant without one is not acted on here either.
             gate.log.warning("grant_refused", what="amr", request_id=str(pending.request_id))
             return self._unfit(request)
+        reset = await setup.open_reset(gate.pool, pending.user_id, visitor.seen_from)
+        if way_after_password(reset) != "log_in":
+            # The number was reset since this log-in began: its right password leads elsewhere now.
+            await store.end(gate.pool, visitor.session_id)
+            return see_other("/login")
         secret = gate.browser_key.signed_in_secret(visitor.secret)
         signed_in = await store.sign_in(
             gate.pool, visitor.session_id, session_id_of(secret), checked.request_id, checked.method

@@ -55,6 +55,7 @@ async def test_an_account_is_shown_with_its_members_numbers_and_blocks(desk: Des
     assert [(one["action"], one["user_id"]) for one in requests] == [("manage_member", str(owner_id))]
     hint = "+61 ••••••••06"
     shown = {"locale": "en", "number": None, "given_number": None, "exports_held_until": None}
+    shown |= {"unlocked_at": None, "reset": None}
     for member, kind in ((0, "number"), (1, "given_number")):
         assert seen["members"][member][kind].pop("since")
     number = {"number_id": str(confirmed), "state": "confirmed", "hint": hint}

@@ -16,6 +16,7 @@ from countersign.contract import (
     NumberReset,
     PlacesForgotten,
     TwoFactorDisabled,
+    TwoFactorEnabled,
     UserUnlocked,
 )
 from services.gateway.decide import (
@@ -153,15 +154,16 @@ CHANGE = {"account_id": ACCOUNT, "version": 3, "actor": Actor(kind="system"), "c
         (NumberReset(**CHANGE, user_id=USER), USER, None),
         (PlacesForgotten(**CHANGE), None, None),
         (PlacesForgotten(**CHANGE, user_id=USER, place="192.0.2.1/32"), USER, "192.0.2.1/32"),
+        (TwoFactorDisabled(**CHANGE), None, None),
     ],
 )
 def test_whose_sessions_an_event_ends(event: MemberRemoved, user_id: UUID | None, place: str | None) -> None:
-    """Removed, reset, forgotten."""
+    """Removed, reset, forgotten, turned off."""
     key = f"{event.ce_type}:{event.natural_key()}"
     assert ending_of(event, NOON, NOON) == Ending(key, ACCOUNT, user_id, place)
 
 
-@pytest.mark.parametrize("kind", [NumberConfirmed, NumberReplaced, TwoFactorDisabled, UserUnlocked])
+@pytest.mark.parametrize("kind", [NumberConfirmed, NumberReplaced, TwoFactorEnabled, UserUnlocked])
 def test_other_changes_leave_sessions_alone(kind: type[NumberReset]) -> None:
     """They bind from the next login on."""
     assert ending_of(kind(**CHANGE, user_id=USER), NOON, NOON) is None
