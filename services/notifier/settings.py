@@ -33,6 +33,12 @@ class SnsSettings(Part):
     price_usd_max: Decimal | None = Field(
         None, gt=0, le=1, description="SNS developer guide, MaxPrice: a text that costs more is not delivered"
     )
+    per_second: int = Field(
+        20,
+        ge=5,
+        le=3_000,
+        description="AWS, Amazon SNS quotas: transactional texts a second of an account; notices take a fifth of it",
+    )
     parallel_max: int = Field(64, ge=1, le=256, description="chosen: texts in flight at once, a process")
 
 

@@ -97,14 +97,15 @@ class WholeStack:
             await connection.close()
 
     async def texts(self, number: str, containing: str = "") -> list[str]:
-        """Return the texts that the local SNS has taken for a number, oldest first."""
+        """Return the texts with codes that the local SNS has taken for a number, oldest first."""
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"{self.env['SNS_URL']}/moto-api/data.json") as answer,
         ):
             seen = await answer.json(content_type=None)
         sent = seen.get("sns", {}).get("SMS", [])
-        return [one["message"] for one in sent if one["phone_number"] == number and containing in one["message"]]
+        mine = [one["message"] for one in sent if one["phone_number"] == number and containing in one["message"]]
+        return [message for message in mine if _CODE.search(message)]
 
     async def code(self, number: str, containing: str = "", nth: int = 1) -> str:
         """Wait for the nth text to a number that contains something, and return its code."""
