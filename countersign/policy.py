@@ -135,6 +135,13 @@ class TextLimits(_Part):
     account_reserve_per_member: int = Field(
         1, ge=0, le=1_000, description="chosen: added to the account's reserve for each member"
     )
+    notices_daily_max: int = Field(
+        10,
+        ge=0,
+        le=10_000,
+        description="chosen: notices to a number in a day, beside its texts with codes (OWASP ASVS 5.0, 6.3.7 asks for "
+        "them); two busy days of new computers",
+    )
     countries: tuple[Country, ...] | None = Field(
         tuple(_COUNTRIES.split()),
         description="chosen: pumping pays in countries that nobody is in; null = all",

@@ -58,6 +58,18 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
+class Command(Generic[S]):
+    """A command that one service has beside those of all: done under its role, and then over.
+
+    `run` prints what it found or did, and returns the exit status.
+    """
+
+    name: str
+    words: str
+    run: Callable[[Pool, S], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Service(Generic[S]):
     """A service: its name is its schema, its role and its folder.
 
@@ -70,3 +82,4 @@ class Service(Generic[S]):
     wire: Callable[[Frame[S]], AbstractAsyncContextManager[Parts]]
     limits: Callable[[S], Sequence[Limit]]
     seed: Callable[[Pool, S, Mapping[str, Any]], Awaitable[None]] | None = None
+    commands: Sequence[Command[S]] = ()

@@ -20,7 +20,7 @@ from countersign.runtime.backoff import Backoff
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.findings import findings
-from countersign.runtime.frame import Frame, Limit, Parts, Service
+from countersign.runtime.frame import Command, Frame, Limit, Parts, Service
 from countersign.runtime.health import Health, health_application
 from countersign.runtime.http import Site
 from countersign.runtime.limits import runtime_limits
@@ -138,20 +138,29 @@ async def _check_letters(
     return failing
 
 
+async def _command(service: Service[S], settings: S, command: Command[S]) -> int:
+    pool = await postgres.open_pool(settings.postgres.dsn.get_secret_value(), service.name)
+    try:
+        return await command.run(pool, settings)
+    finally:
+        await pool.close()
+
+
 def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
     """Run the command line of a service; return the exit status."""
     asked = _parser(service).parse_args(arguments)
     try:
         refuse_open_secrets()
         settings = service.settings()
-    except ValidationError as error:
-        print(f"{service.name}: the settings are not right: {'; '.join(findings(error))}", file=sys.stderr)  # noqa: T201
-        return EXIT_SETTINGS
-    except SecretsReadableError as error:
-        print(f"{service.name}: {error}", file=sys.stderr)  # noqa: T201
+    except (ValidationError, SecretsReadableError) as error:
+        told = (
+            f"the settings are not right: {'; '.join(findings(error))}" if isinstance(error, ValidationError) else error
+        )
+        print(f"{service.name}: {told}", file=sys.stderr)  # noqa: T201
         return EXIT_SETTINGS
     log = logs.configure(service.name, settings.instance, settings.log_level)
     dsn = settings.postgres.dsn.get_secret_value()
+    own = {command.name: command for command in service.commands}
     match asked.command:
         case "migrate":
             uvloop.run(postgres.migrate(dsn, service.name, log))
@@ -166,12 +175,19 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
         case "limits":
             for limit in (*service.limits(settings), *runtime_limits(settings)):
                 print(f"{service.name}\t{limit.name}\t{limit.value}\t{limit.source}")  # noqa: T201
+        case name if name in own:
+            return uvloop.run(_command(service, settings, own[name]))
         case _:
-            try:
-                uvloop.run(_run(service, settings, log))
-            except Exception:
-                log.exception("service_failed")
-                return 1
+            return _served(service, settings, log)
+    return 0
+
+
+def _served(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger) -> int:
+    try:
+        uvloop.run(_run(service, settings, log))
+    except Exception:
+        log.exception("service_failed")
+        return 1
     return 0
 
 
@@ -189,4 +205,6 @@ def _parser(service: Service[Any]) -> argparse.ArgumentParser:
     commands.add_parser("check", help="say whether settings and database are right")
     commands.add_parser("check-letters", help="say what this code makes of each new dead letter; nothing is changed")
     commands.add_parser("limits", help="print every limit of the configuration with its source")
+    for command in service.commands:
+        commands.add_parser(command.name, help=command.words)
     return parser

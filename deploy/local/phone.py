@@ -28,7 +28,7 @@ class Text:
 
 
 class Phone:
-    """One number; it shows the texts that came after it was picked up."""
+    """One number; it shows the texts with codes that came after it was picked up, and no notices."""
 
     def __init__(self, sns_url: str, number: str) -> None:
         self._url = f"{sns_url.rstrip('/')}/moto-api/data.json"
@@ -53,4 +53,5 @@ class Phone:
             http.get(self._url) as answer,
         ):
             sent = (await answer.json(content_type=None)).get("sns", {}).get("SMS", [])
-        return [Text(one["phone_number"], one["message"]) for one in sent if one["phone_number"] == self._number]
+        mine = (one["message"] for one in sent if one["phone_number"] == self._number)
+        return [Text(self._number, message) for message in mine if _CODE.search(message)]

@@ -1,4 +1,4 @@
-"""`python -m services.enrolment run | migrate | seed FILE | check | limits`."""
+"""`python -m services.enrolment run | migrate | seed FILE | check | limits | verify-audit | rekey`."""
 
 import sys
 

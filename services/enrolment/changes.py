@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SOURCE = "enrolment"
 
-_Setting = (
+SettingEvent = (
     contract.TwoFactorEnabled
     | contract.TwoFactorDisabled
     | contract.NumberProvided
@@ -37,7 +37,7 @@ _Setting = (
     | contract.PlacesForgotten
     | contract.ExportsReleased
 )
-_TYPES: dict[str, type[_Setting]] = {
+TYPES: dict[str, type[SettingEvent]] = {
     "two_factor.enabled": contract.TwoFactorEnabled,
     "two_factor.disabled": contract.TwoFactorDisabled,
     "number.provided": contract.NumberProvided,
@@ -115,7 +115,7 @@ def of_confirmed(one: Confirmed) -> Change:
 def event_of(link: Link) -> Outgoing:
     """Return the record of a change."""
     change = link.change
-    event = _TYPES[change.kind](
+    event = TYPES[change.kind](
         account_id=change.account_id,
         user_id=change.user_id,
         version=link.version,
@@ -128,6 +128,18 @@ def event_of(link: Link) -> Outgoing:
         chain_head=base64url(link.head),
     )
     return cloudevents.write(event, source=SOURCE, time=link.at)
+
+
+def event_id_of(link: Link) -> UUID | None:
+    """Return the id of a change's event; None for a kind that no event has."""
+    kind = TYPES.get(link.change.kind)
+    change = link.change
+    if kind is None:
+        return None
+    named = kind.model_construct(
+        account_id=change.account_id, version=link.version, actor=change.actor, chain_head=base64url(link.head)
+    )
+    return named.event_id()
 
 
 async def _store(db: Connection, links: Sequence[Link], now: datetime) -> None:
@@ -163,7 +175,7 @@ def _link(row: asyncpg.Record) -> Link:
     change = Change(
         kind=row["kind"],
         account_id=row["account_id"],
-        actor=contract.Actor(kind=row["actor_kind"], id=row["actor_id"]),
+        actor=contract.Actor.model_construct(kind=row["actor_kind"], id=row["actor_id"]),  # judged by its chain head
         user_id=row["user_id"],
         reason=row["reason"],
         ticket=row["ticket"],

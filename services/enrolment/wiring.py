@@ -9,13 +9,15 @@ from prometheus_client import Counter
 
 from countersign import policy
 from countersign.client import AccessRequests, Grants
-from countersign.runtime.frame import Limit, Parts, Service
+from countersign.runtime.frame import Command, Limit, Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.sweep import Sweep
 from services.enrolment import decide, retention
+from services.enrolment.audit.verify import verify
 from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.http import Routes
+from services.enrolment.rekey import rekey
 from services.enrolment.seed import seed
 from services.enrolment.settings import EnrolmentSettings
 from services.enrolment.setup import decide as setup_rules
@@ -117,4 +119,8 @@ def limits(settings: EnrolmentSettings) -> Sequence[Limit]:
     ]
 
 
-SERVICE = Service(name="enrolment", settings=EnrolmentSettings, wire=wire, limits=limits, seed=seed)
+COMMANDS: Sequence[Command[EnrolmentSettings]] = (
+    Command("verify-audit", "compare the audit chain of every account with what its topic was told", verify),
+    Command("rekey", "seal every number under the current key, so that older keys can be removed", rekey),
+)
+SERVICE = Service(name="enrolment", settings=EnrolmentSettings, wire=wire, limits=limits, seed=seed, commands=COMMANDS)

@@ -30,6 +30,12 @@ class Counters:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.notices = Counter(
+            "countersign_notices_total",
+            "Notices by what they tell and what became of them; outcome `due`: certainly not sent, due again.",
+            ("kind", "outcome", "reason"),
+            registry=registry,
+        )
         self.late = Counter(
             "countersign_texts_settled_late_total",
             "Answers that came after the claim was settled as unknown.",

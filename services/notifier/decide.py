@@ -69,6 +69,7 @@ def receive(incoming: Incoming[ChallengeIssued], known: Known, now: datetime) ->
         incoming.traceparent,
         late,
         event.reserved,
+        event.client.ip,
     )
 
 

@@ -61,6 +61,7 @@ class Dispatch:
     traceparent: str | None
     late: bool
     reserved: bool
+    ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,19 +33,19 @@ SELECT now() AS now, d.challenge_id, d.send, d.fingerprint
 # cannot deadlock.
 INSERT = """
 INSERT INTO dispatch (challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, traceparent, state,
-                      event, reserved, due_at, reason, retry_at, settled_at)
+                      event, reserved, ip, due_at, reason, retry_at, settled_at)
 SELECT challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, traceparent,
        CASE WHEN late THEN 'suppressed' ELSE 'due' END,
        CASE WHEN NOT late THEN event END,
-       reserved,
+       reserved, ip,
        CASE WHEN NOT late THEN now() END,
-       CASE WHEN late THEN $12 END,
+       CASE WHEN late THEN $13 END,
        CASE WHEN late THEN expires_at END,
        CASE WHEN late THEN now() END
   FROM unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[],
-              $8::bytea[], $9::text[], $10::boolean[], $11::boolean[])
+              $8::bytea[], $9::text[], $10::boolean[], $11::boolean[], $12::text[])
     AS d (challenge_id, send, fingerprint, account_id, user_id, number_id, expires_at, event, traceparent, late,
-          reserved)
+          reserved, ip)
  ORDER BY challenge_id, send
     ON CONFLICT DO NOTHING
 RETURNING challenge_id, send, account_id, user_id, number_id, state, country, segments, provider_message_id, reason,
@@ -176,6 +176,7 @@ async def insert(db: Connection, dispatches: Sequence[Dispatch], late_reason: st
         [d.traceparent for d in dispatches],
         [d.late for d in dispatches],
         [d.reserved for d in dispatches],
+        [d.ip for d in dispatches],
         late_reason,
     )
     return rows

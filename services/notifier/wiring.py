@@ -15,12 +15,20 @@ from services.notifier.counters import Counters
 from services.notifier.decide import LIFE_LEFT_MIN, PAUSE_SECONDS_MAX
 from services.notifier.fold import Challenges
 from services.notifier.gsm7 import PART_SEPTETS_MAX
+from services.notifier.notices import store as notice_store
+from services.notifier.notices import words as notice_words
+from services.notifier.notices.decide import LIFE, SHARE, rate_of
+from services.notifier.notices.due import Notices
+from services.notifier.notices.due import Wording as NoticeWording
+from services.notifier.notices.fold import DecisionNotices, SettingNotices
 from services.notifier.provider import PROBE_EVERY_SECONDS, Provider
 from services.notifier.sending import Doubts, Rings, Texts, Wording
 from services.notifier.settings import PUBLISH_SECONDS_MAX, NotifierSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from countersign.runtime.postgres import Connection
 
 
 @asynccontextmanager
@@ -34,11 +42,14 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
     languages = words.load()
     if settings.text.default_locale not in languages:
         raise ValueError(f"text.default_locale: there are words for {', '.join(sorted(languages))}")
-    async with sns.sns_sender(settings.sns, settings.sns.parallel_max) as sender:
+    # Notices have connections of their own, so that they never take one from a code.
+    notices_parallel = max(1, settings.sns.parallel_max // SHARE)
+    async with sns.sns_sender(settings.sns, settings.sns.parallel_max + notices_parallel) as sender:
+        provider = Provider(frame.health, counters.stopped, frame.log)
         texts = Texts(
             waker,
             sender,
-            Provider(frame.health, counters.stopped, frame.log),
+            provider,
             rings=rings,
             wording=Wording(settings.text, languages),
             limits=limits,
@@ -47,10 +58,28 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
             claim_good_for=settings.claim.good_for,
             log=frame.log,
         )
-        yield Parts(
-            folds=[Challenges(rings.codes, waker)],
-            dues=[texts, Doubts(counters, settings.claim.settled_within, frame.log), Sweep(store.sweep)],
+        notices = Notices(
+            Waker(),
+            sender,
+            provider,
+            numbers=rings.numbers,
+            wording=NoticeWording(settings.text.brand, settings.text.default_locale, notice_words.load()),
+            limits=limits,
+            counters=counters,
+            rate=rate_of(settings.sns.per_second),
+            parallel=notices_parallel,
+            claim_good_for=settings.claim.good_for,
+            settled_within=settings.claim.settled_within,
+            log=frame.log,
         )
+        yield Parts(
+            folds=[Challenges(rings.codes, waker), SettingNotices(notices.waker), DecisionNotices(notices.waker)],
+            dues=[texts, notices, Doubts(counters, settings.claim.settled_within, frame.log), Sweep(_sweep)],
+        )
+
+
+async def _sweep(db: Connection) -> int:
+    return await store.sweep(db) + await notice_store.sweep(db)
 
 
 def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
@@ -68,6 +97,14 @@ def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
             f"{settings.claim.settled_within.total_seconds():g} s",
             "chosen: an unsettled claim is unknown from then on, for ever",
         ),
+        Limit(
+            "notices.per_second",
+            str(rate_of(settings.sns.per_second)),
+            f"issue 11: one in {SHARE} of sns.per_second, by all processes together; none while codes wait",
+        ),
+        Limit("notices.life", f"{LIFE.total_seconds():.0f} s", "issue 11: what is older is no news any more"),
+        Limit("notices.kept", f"{notice_store.KEPT_DAYS} days", "chosen: as long as texts with codes"),
+        Limit("sns.per_second", str(settings.sns.per_second), "AWS, Amazon SNS quotas: texts a second of an account"),
         Limit("dispatch.kept", f"{store.KEPT_DAYS} days", "chosen: longer than any topic could bring a challenge back"),
         Limit(
             "sns.parallel_max",

@@ -30,7 +30,8 @@ COLUMNS = {
     ("enrolment", "protection"): "account_id user_id role two_factor number_id number_state number_hint "
     "exports_held_until unlocked_at",
     ("enrolment", "number"): "number_id user_id state number_hint",
-    ("enrolment", "sealed_number"): "number_id user_id sealed key_id fingerprint country account_id account_members",
+    ("enrolment", "sealed_number"): "number_id user_id sealed key_id fingerprint country account_id account_members "
+    "locale role state",
     ("enrolment", "open_reset"): "account_id user_id two_factor at until anywhere",
     ("risk_evaluator", "known_place"): "account_id place taught_by first_used_at last_used_at",
     ("verifier", "activity"): "account_id user_id at place action outcome challenge_id",

@@ -240,6 +240,8 @@ class Fleet:
             "HEALTH__PORT": str(self._port(f"{service} health", instance)),
             "INSTANCE": instance,
             "SECRETS_FILE": str(self._secrets_of(service)),
+            # As many notices as come, so that a run waits for none of them.
+            **({"SNS__PER_SECOND": "3000"} if service == "notifier" else {}),
             **self._settings.get(service, {}),
         }
         return {f"COUNTERSIGN_{name}": value for name, value in settings.items()}

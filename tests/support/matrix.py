@@ -38,6 +38,9 @@ POINTS: Mapping[str, Sequence[str]] = {
         "texts.claimed",
         "texts.acted",  # sent
         "texts.settled",
+        "notices.claimed",
+        "notices.acted",
+        "notices.settled",
         "texts_in_doubt.claimed",
         "texts_in_doubt.acted",
         "texts_in_doubt.settled",

@@ -45,7 +45,7 @@ WITHIN = 20.0
 
 ADD_MEMBER = """
 WITH a AS (INSERT INTO enrolment.account (account_id, two_factor) VALUES ($1, true) ON CONFLICT DO NOTHING)
-INSERT INTO enrolment.member (user_id, account_id, version, role, name) VALUES ($2, $1, 1, 'managed', 'Ada')
+INSERT INTO enrolment.member (user_id, account_id, version, role, name, locale) VALUES ($2, $1, 1, 'managed', 'Ada', $3)
 """
 ADD_NUMBER = """
 INSERT INTO enrolment.phone_number (number_id, user_id, state, hint, country, sealed, key_id, fingerprint, provided_at)
@@ -110,7 +110,7 @@ class Neighbourhood:
         person = Person(account_id or uuid4(), uuid4(), uuid4(), number.e164)
         key = self.servers.secrets["notifier"]["number_keys"][0]
         closed = seal_number(_secret(key), secrets.token_bytes(NONCE_BYTES), number, person.user_id)
-        await self.db.execute(ADD_MEMBER, person.account_id, person.user_id)
+        await self.db.execute(ADD_MEMBER, person.account_id, person.user_id, over.get("locale"))
         await self.db.execute(
             ADD_NUMBER,
             person.number_id,

@@ -20,6 +20,7 @@ _LOOK_WITHIN = 20.0
 _OWED = {
     "verifier.challenge": "SELECT count(*) FROM verifier.challenge WHERE closed_at IS NULL",
     "notifier.dispatch": "SELECT count(*) FROM notifier.dispatch WHERE state IN ('due', 'claimed')",
+    "notifier.notice": "SELECT count(*) FROM notifier.notice WHERE state IN ('due', 'claimed')",
     "verifier.send": "SELECT count(*) FROM verifier.send WHERE state = 'sending'",
     "exports.export": "SELECT count(*) FROM exports.export WHERE state IN ('waiting', 'granted')",
     **{f"{name}.outbox": f"SELECT count(*) FROM {name}.outbox" for name in SCHEMAS},

@@ -15,6 +15,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+_LAST_LINE = re.compile(r"\n@[a-z0-9.-]+ #([0-9]+)$")  # origin-bound: what tells a code from a notice
 _XMLNS = "http://sns.amazonaws.com/doc/2010-03-31/"
 
 
@@ -50,17 +51,18 @@ class Publish:
     @property
     def code(self) -> str:
         """Return the code, as a phone finds it in the last line."""
-        found = re.search(r"\n@[a-z0-9.-]+ #([0-9]+)$", self.body)
+        found = _LAST_LINE.search(self.body)
         assert found, "a text without the origin-bound line"
         return found[1]
 
 
 @dataclass
 class SnsStandIn:
-    """`publishes` are all that arrived. `replies` by number are used up one by one, then `otherwise`."""
+    """What arrived: `publishes` with codes, `notices` without. `replies` by number are used up, then `otherwise`."""
 
     url: str = ""
     publishes: list[Publish] = field(default_factory=list)
+    notices: list[Publish] = field(default_factory=list)
     otherwise: Reply = Reply.ACCEPTED
     seconds: float = 0.0
     in_flight: int = 0
@@ -102,7 +104,8 @@ class SnsStandIn:
         waiting = self._replies.get(number)
         reply = waiting.pop(0) if waiting else self.otherwise
         now = asyncio.get_running_loop().time()
-        self.publishes.append(Publish(number, form["Message"], _attributes(form), reply, now))
+        publish = Publish(number, form["Message"], _attributes(form), reply, now)
+        (self.publishes if _LAST_LINE.search(publish.body) else self.notices).append(publish)
         self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
         try:

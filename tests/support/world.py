@@ -37,7 +37,7 @@ SCHEMAS = ("risk_evaluator", "verifier", "notifier", "enrolment", "exports", "ga
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "risk_evaluator": ("access.requests.v1", "access.decisions.v1", "account.settings.v1"),
     "verifier": ("access.assessments.v1", "sms.deliveries.v1"),
-    "notifier": ("access.challenges.v1",),
+    "notifier": ("access.challenges.v1", "access.decisions.v1", "account.settings.v1"),
     "enrolment": ("account.members.v1", "access.decisions.v1"),
     "exports": ("access.decisions.v1",),
     "gateway": ("account.members.v1", "account.settings.v1"),

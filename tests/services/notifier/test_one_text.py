@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import CommitFailedError
-from aiokafka.structs import TopicPartition
 
 from countersign.contract import Client, Summary
 from countersign.runtime.record import Outgoing
 from tests.support.events import outgoing
 from tests.support.kafka import eventually, publish
 from tests.support.notifier import Neighbourhood, a_neighbourhood
+from tests.support.notifier_offsets import caught_up, rewind
 
 if TYPE_CHECKING:
     from tests.support.servers import Servers
     from tests.support.sns_stand_in import SnsStandIn
 
 pytestmark = pytest.mark.servers
+
+CHALLENGES = "access.challenges.v1"
 
 
 async def texts_of_moto(url: str, code: str) -> list[dict[str, Any]]:
@@ -43,8 +43,8 @@ async def test_a_challenge_becomes_a_text_on_the_phone(servers: Servers) -> None
         (text,) = await texts_of_moto(servers.sns_url, challenge.code)
         assert text["phone_number"] == person.number
         assert text["message"] == (
-            f'{challenge.code} is your code to export contacts: "Newsletter", 500 rows, csv, from ::1. '
-            f"Never pass it on.\n@app.example.com #{challenge.code}"
+            f'Countersign: {challenge.code} is your export code for "Newsletter", 500 contacts, csv, from ::1. '
+            f"It expires in 5 minutes. Never share it.\n@app.example.com #{challenge.code}"
         )
         (told,) = await near.deliveries(challenge)
         assert told["type"] == "countersign.sms.accepted.v1"
@@ -66,7 +66,7 @@ async def test_what_sns_is_told_beside_the_text(near: Neighbourhood, sns: SnsSta
         "AWS.SNS.SMS.SenderID": "Example",
         "AWS.SNS.SMS.MaxPrice": "0.10000",
     }
-    assert text.body.startswith(f"{challenge.code} ist Ihr Code zum Anmelden. ")
+    assert text.body.startswith(f"Countersign: {challenge.code} ist Ihr Code zum Anmelden. ")
 
 
 async def test_a_challenge_that_is_read_again_sends_nothing(near: Neighbourhood, sns: SnsStandIn) -> None:
@@ -77,61 +77,14 @@ async def test_a_challenge_that_is_read_again_sends_nothing(near: Neighbourhood,
         for _ in range(20):
             await near.issue(*challenges)
         await near.settled(*challenges)
-        await _caught_up(near.servers)
+        await caught_up(near.servers, CHALLENGES)
     before = await near.settled(*challenges)
-    await _rewind(near.servers)
+    await rewind(near.servers, CHALLENGES)
     async with near.notifier():
-        await _caught_up(near.servers)
+        await caught_up(near.servers, CHALLENGES)
     assert near.sent(sns, *challenges) == sorted(challenge.code for challenge in challenges)
     assert await near.settled(*challenges) == before
     assert len(await near.deliveries(*challenges)) == len(challenges)
-
-
-async def _rewind(servers: Servers) -> None:
-    """Set the group back to the start, as soon as the broker takes its last member for gone."""
-    consumer = _of_the_group(servers)
-    await consumer.start()
-
-    async def is_set() -> bool:
-        try:
-            await consumer.commit(dict.fromkeys(_partitions(), 0))
-        except CommitFailedError:
-            return False
-        return True
-
-    try:
-        await eventually(is_set, within=30)
-    finally:
-        await consumer.stop()
-
-
-async def _caught_up(servers: Servers) -> None:
-    """Wait until the group has committed all that lies on the topic."""
-    consumer = _of_the_group(servers)
-    await consumer.start()
-    try:
-
-        async def no_lag() -> bool:
-            ends = await consumer.end_offsets(_partitions())
-            done = {p: await consumer.committed(p) or 0 for p, end in ends.items() if end}
-            return all(done.get(partition, 0) >= end for partition, end in ends.items())
-
-        await eventually(no_lag, within=30)
-    finally:
-        await consumer.stop()
-
-
-def _of_the_group(servers: Servers) -> AIOKafkaConsumer:
-    """Return a consumer that speaks for the group without joining it: it only looks at offsets, or sets them."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers.kafka, group_id="countersign.notifier", enable_auto_commit=False
-    )
-    consumer.assign(_partitions())
-    return consumer
-
-
-def _partitions() -> list[TopicPartition]:
-    return [TopicPartition("access.challenges.v1", number) for number in range(12)]
 
 
 async def test_two_notifiers_at_work_text_once(near: Neighbourhood, sns: SnsStandIn) -> None:

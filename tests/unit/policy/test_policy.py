@@ -21,8 +21,8 @@ def test_the_local_file_differs_where_it_says_so() -> None:
     """No gap and 1,000 texts; usable loopback; everything else as shipped."""
     local, shipped = load(FOLDER / "local.yaml"), load(FOLDER / "default.yaml")
     assert (local.texts.gap.total_seconds(), local.texts.number_hourly_max, local.texts.countries) == (0, 1000, None)
-    changed = {"gap", "number_hourly_max", "number_daily_max", "account_hourly_base", "countries"}
-    assert (local.texts.number_daily_max, local.texts.account_hourly_base) == (1000, 1000)
+    changed = {"gap", "number_hourly_max", "number_daily_max", "account_hourly_base", "notices_daily_max", "countries"}
+    assert {local.texts.number_daily_max, local.texts.account_hourly_base, local.texts.notices_daily_max} == {1000}
     assert local.texts.model_dump(exclude=changed) == shipped.texts.model_dump(exclude=changed)
     assert (local.requests, local.exports, local.switch) == (shipped.requests, shipped.exports, shipped.switch)
     assert local.places.model_copy(update={"unusable": shipped.places.unusable}) == shipped.places

@@ -1,0 +1,166 @@
+"""The lane of notices: due -> claim (commit) -> send -> settle, at a rate of its own and behind the codes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from countersign.contract.number import SealBroken, open_number
+from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.outbox import NOTHING
+from services.notifier.decide import NUMBER_UNREADABLE
+from services.notifier.model import Answer, Receipt
+from services.notifier.notices import store
+from services.notifier.notices.decide import attempted, plan, room_in
+from services.notifier.notices.model import Send
+from services.notifier.notices.words import notice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    import asyncpg
+    import structlog
+
+    from countersign.policy import TextLimits
+    from countersign.runtime.keys import KeyRing
+    from countersign.runtime.outbox import Kept
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.waker import Waker
+    from services.notifier.counters import Counters
+    from services.notifier.model import SmsText
+    from services.notifier.notices.model import Settlement
+    from services.notifier.notices.words import NoticeWords
+    from services.notifier.provider import Provider
+    from services.notifier.sending import SmsSender
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A notice that is ours to send until `good_until`, in monotonic seconds."""
+
+    step: Send
+    good_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What notices are made of besides what happened."""
+
+    brand: str
+    default_locale: str
+    languages: Mapping[str, NoticeWords] = field(repr=False)
+
+    def text_of(self, step: Send) -> SmsText:
+        """Return the text."""
+        candidate = step.candidate
+        return notice(
+            self.languages,
+            self.default_locale,
+            candidate.kind,
+            brand=self.brand,
+            reader=candidate.reader,
+            ip=candidate.ip,
+        )
+
+
+class Notices:
+    """Notices that are due. One is claimed once, by a commit, before it leaves; what is in doubt never leaves again.
+
+    All processes together claim at most `rate` a second, and none while codes wait.
+    """
+
+    name = "notices"
+    every = 1.0
+    leases = True
+
+    def __init__(  # noqa: PLR0913 - the parts of a text on its way
+        self,
+        waker: Waker,
+        sender: SmsSender,
+        provider: Provider,
+        *,
+        numbers: KeyRing,
+        wording: Wording,
+        limits: TextLimits,
+        counters: Counters,
+        rate: int,
+        parallel: int,
+        claim_good_for: timedelta,
+        settled_within: timedelta,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self.waker = waker
+        self.parallel = parallel
+        self._rate = rate
+        self._sender = sender
+        self._provider = provider
+        self._numbers = numbers
+        self._wording = wording
+        self._limits = limits
+        self._counters = counters
+        self._claim_good_for = claim_good_for
+        self._settled_within = settled_within
+        self._log = log
+
+    async def take(self, db: Connection, limit: int) -> Sequence[Claim]:
+        """End those in doubt and those that never leave; claim those that may leave; the others stay due."""
+        started = _seconds()
+        lane = await store.lane(db)
+        self._tell(await store.doubt(db, self._settled_within))
+        room = min(limit, room_in(lane, self._rate, self._provider.room(limit, started)))
+        candidates = await store.due(db, sending=room > 0)
+        if not candidates:
+            return ()
+        left = await store.left_today(db, candidates)
+        steps = plan(candidates, left, self._limits, room=room, now=lane.now)
+        self._tell(await store.mark(db, steps, lane.now))
+        good_until = started + self._claim_good_for.total_seconds()
+        return [Claim(step, good_until) for step in steps if isinstance(step, Send)]
+
+    async def act(self, item: Claim) -> Settlement:
+        """Send a claimed notice."""
+        receipt, segments = await self._attempt(item)
+        self._provider.heard(receipt, _seconds())
+        return attempted(item.step.candidate, receipt, segments)
+
+    async def _attempt(self, claim: Claim) -> tuple[Receipt, int]:
+        sealed = claim.step.number
+        try:
+            key = self._numbers.get(sealed.key_id).secret
+            number = open_number(key, sealed.sealed, sealed.user_id, sealed.country)
+        except KeyUnknown as missing:
+            self._numbers.refresh()
+            self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id)
+            return Receipt(Answer.NOT_SENT, "key.unknown"), 0
+        except SealBroken:
+            self._log.error("number_unreadable", user_id=str(sealed.user_id), key_id=sealed.key_id)
+            return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0
+        text = self._wording.text_of(claim.step)
+        if _seconds() >= claim.good_until:
+            return Receipt(Answer.NOT_SENT, "claim.late"), 0
+        return await self._sender.send(number, text), text.segments
+
+    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Kept:
+        """Store what became of notices. Nothing of it goes to Kafka: what they tell is on their own topics."""
+        self._tell(await store.settle(db, done))
+        return NOTHING
+
+    def _tell(self, rows: Sequence[asyncpg.Record]) -> None:
+        for row in rows:
+            self._counters.notices.labels(row["kind"], row["state"], row["reason"] or "").inc()
+            self._log.info(
+                "notice_settled" if store.is_end(row) else "notice_due_again",
+                kind=row["kind"],
+                event_id=str(row["event_id"]),
+                account_id=str(row["account_id"]),
+                user_id=str(row["user_id"]),
+                outcome=row["state"],
+                reason=row["reason"],
+                country=row["country"],
+            )
+
+
+def _seconds() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,95 @@
+"""Changed settings and decisions, folded into notices that are due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.contract import (
+    AccessDenied,
+    AccessGranted,
+    NumberReplaced,
+    NumberReset,
+    TwoFactorDisabled,
+    TwoFactorEnabled,
+    reader,
+)
+from countersign.runtime.fold import always
+from countersign.runtime.outbox import NOTHING
+from services.notifier.notices import store
+from services.notifier.notices.decide import of_decision, of_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from datetime import datetime
+
+    from countersign.runtime.outbox import Kept
+    from countersign.runtime.postgres import Connection
+    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.waker import Waker
+    from services.notifier.notices.decide import Decision, Setting
+    from services.notifier.notices.model import Happening
+
+
+class _Told:
+    """What both folds share: nothing is loaded but the time, and what is kept wakes the lane."""
+
+    dedupes_by_key = True
+    saves_at_once = staticmethod(always)
+
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
+
+    async def load(self, db: Connection, events: Sequence[object]) -> tuple[None, datetime]:
+        del events
+        return None, await store.now(db)
+
+    async def save(self, db: Connection, outcomes: Sequence[Happening], now: datetime) -> Kept:
+        del now
+        await store.keep(db, outcomes)
+        return NOTHING
+
+    def committed(self, outcomes: Sequence[Happening]) -> None:
+        del outcomes
+        self._waker.wake()
+
+
+class SettingNotices(_Told):
+    """The fold of account.settings.v1."""
+
+    topic = TwoFactorEnabled.topic
+
+    def __init__(self, waker: Waker) -> None:
+        super().__init__(waker)
+        self._parse: Callable[[Record], Incoming[Setting] | None] = reader(
+            TwoFactorEnabled, TwoFactorDisabled, NumberReplaced, NumberReset
+        )
+
+    def parse(self, record: Record) -> Incoming[Setting] | None:
+        return self._parse(record)
+
+    def keys(self, incoming: Incoming[Setting]) -> tuple[Hashable, ...]:
+        return (incoming.event.event_id(),)
+
+    def decide(self, incoming: Incoming[Setting], state: None, now: datetime) -> Happening | None:
+        del state
+        return of_setting(incoming, now)
+
+
+class DecisionNotices(_Told):
+    """The fold of access.decisions.v1."""
+
+    topic = AccessGranted.topic
+
+    def __init__(self, waker: Waker) -> None:
+        super().__init__(waker)
+        self._parse: Callable[[Record], Incoming[Decision] | None] = reader(AccessGranted, AccessDenied)
+
+    def parse(self, record: Record) -> Incoming[Decision] | None:
+        return self._parse(record)
+
+    def keys(self, incoming: Incoming[Decision]) -> tuple[Hashable, ...]:
+        return (incoming.event.event_id(),)
+
+    def decide(self, incoming: Incoming[Decision], state: None, now: datetime) -> Happening | None:
+        del state
+        return of_decision(incoming, now)
