@@ -51,10 +51,11 @@ class SmsSender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A text that is ours to send until `good_until`, in monotonic seconds."""
+    """A text that is ours to send until `good_until`, in monotonic seconds; its code is good for `life`."""
 
     step: Send
     good_until: float
+    life: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Wording:
     settings: TextSettings
     languages: Mapping[str, Words] = field(repr=False)
 
-    def text_of(self, event: bytes, rings: Rings) -> SmsText:
-        """Open the code and return the text. Raises KeyUnknown."""
+    def text_of(self, event: bytes, rings: Rings, life: timedelta) -> SmsText:
+        """Open the code, still good for `life`, and return the text. Raises KeyUnknown."""
         challenge = ChallengeIssued.model_validate_json(event)
         code = open_code(rings.codes.get(challenge.key_id).secret, json.loads(event))
         words = choose(self.languages, challenge.client.locale, self.settings.default_locale)
@@ -83,6 +84,8 @@ class Wording:
             code,
             summary=challenge.summary,
             client=challenge.client,
+            life=life,
+            brand=self.settings.brand,
             host=self.settings.host,
         )
 
@@ -137,8 +140,8 @@ class Texts:
         items: list[Claim | Withhold] = []
         for step in steps:
             if isinstance(step, Send):
-                life = (step.candidate.expires_at - now).total_seconds()
-                items.append(Claim(step, started + min(self._claim_good_for.total_seconds(), life)))
+                life = step.candidate.expires_at - now
+                items.append(Claim(step, started + min(self._claim_good_for, life).total_seconds(), life))
             elif isinstance(step, Withhold):
                 items.append(step)
         return items
@@ -155,7 +158,7 @@ class Texts:
     async def _attempt(self, claim: Claim) -> tuple[Receipt, int]:
         candidate, sealed = claim.step.candidate, claim.step.number
         try:
-            text = self._wording.text_of(candidate.event, self._rings)
+            text = self._wording.text_of(candidate.event, self._rings, claim.life)
             number_key = self._rings.numbers.get(sealed.key_id).secret
             number = open_number(number_key, sealed.sealed, sealed.user_id, sealed.country)
         except KeyUnknown as missing:

@@ -7,11 +7,12 @@ from decimal import Decimal  # noqa: TC003 - pydantic reads the annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from countersign.runtime.keys import KeySettings
 from countersign.runtime.settings import Part, ServiceSettings
-from services.notifier.compose import HOST_CHARACTERS_MAX
+from services.notifier.compose import BRAND_CHARACTERS_MAX, HOST_CHARACTERS_MAX, quoted
+from services.notifier.gsm7 import septets
 
 # All of one publish to SNS. With the time between claim and send it ends before the claim is in doubt.
 PUBLISH_SECONDS_MAX = 9.0
@@ -36,10 +37,21 @@ class SnsSettings(Part):
 
 
 class TextSettings(Part):
-    """`host` is the site that codes are good on: the last line of each text names it."""
+    """`host` is the site that codes are good on: the last line of each text names it. `brand` begins each text."""
 
     host: Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=HOST_CHARACTERS_MAX)]
+    brand: Annotated[str, StringConstraints(min_length=2, max_length=BRAND_CHARACTERS_MAX, strip_whitespace=True)] = (
+        "Countersign"
+    )
     default_locale: str = Field("en", pattern=r"^[a-z]{2}$")
+
+    @field_validator("brand")
+    @classmethod
+    def _as_it_is_sent(cls, brand: str) -> str:
+        """Refuse a brand that a text would have to spell in another way, or that a phone would make a link of."""
+        if quoted(brand) != brand or septets(brand) != len(brand):
+            raise ValueError("brand: letters and digits of the SMS alphabet, none of ./:@# or double quotes")
+        return brand
 
 
 class ClaimSettings(Part):

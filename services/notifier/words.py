@@ -21,16 +21,22 @@ class _Part(BaseModel):
 
 
 class ActionWords(_Part):
-    """`head`: the code and what it is for. `what` is there where a summary's `what` has something to say."""
+    """`head`: the brand, the code and what it is for. `what` is there where a summary's `what` has something to say.
 
-    head: Annotated[_Template, StringConstraints(pattern=r"^\{code\} ")]
+    `with_place`: the address that asks helps to judge whether the act is one's own.
+    """
+
+    head: Annotated[_Template, StringConstraints(pattern=r"^\{brand\}: \{code\} ")]
     what: _Template | None = None
+    with_place: bool = False
 
 
 class Words(_Part):
     """One language."""
 
-    end: _Template
+    expires: _Template
+    expires_soon: _Template
+    never: _Template
     row: _Template
     rows: _Template
     format: _Template

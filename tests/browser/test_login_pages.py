@@ -39,7 +39,7 @@ async def test_two_clicks_on_log_in_send_one_text(computer: Computers, household
         await me.asked_for_code()
         await me.give_code(await me.read_code(household.owner))
         await me.signed_in(household.owner)
-        assert len(await me.whole.texts(household.owner.number, me.address)) == 1
+        assert len(await me.whole.texts(household.owner.number)) == 1
 
 
 async def test_known_computers_go_straight_in(computer: Computers, household: Household) -> None:
@@ -93,7 +93,7 @@ async def test_the_code_box_comes_after_the_password(computer: Computers, whole:
         await me.not_asked_for_code()
         await me.give_password(unprotected.owner)
         await me.signed_in(unprotected.owner)
-    assert await whole.texts(unprotected.owner.number, me.address) == []
+    assert await whole.texts(unprotected.owner.number) == []
 
 
 async def test_the_code_goes_to_the_registered_number(
@@ -109,7 +109,7 @@ async def test_the_code_goes_to_the_registered_number(
         assert f"••{number[-2:]}" in shown
         assert number[3:-2] not in (await me.page.content()).replace(" ", "")
         for other in (household.owner, household.managed[0]):
-            assert await whole.texts(other.number, me.address) == []
+            assert await whole.texts(other.number) == []
 
 
 async def test_a_code_opens_once(computer: Computers, household: Household) -> None:
@@ -170,7 +170,7 @@ async def test_asking_twice_keeps_the_request(computer: Computers, whole: WholeS
         code = await me.read_code(household.owner)
         await me.give_password(household.owner)
         await me.asked_for_code()
-        assert len(await whole.texts(household.owner.number, me.address)) == 1
+        assert len(await whole.texts(household.owner.number)) == 1
         await me.give_code(code)
         await me.signed_in(household.owner)
 

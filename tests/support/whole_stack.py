@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import re
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
     from countersign.runtime.settings import ServiceSettings
     from tests.support.stack import RunningStack
 
-# Kept free for fiction by Australia's regulator.
-NUMBERS = ("+61491570006", "+61491570156", "+61491570157")
+# Kept free for fiction in North America: 555-0100 to 555-0199 of each area. Each household has three of its own, from a
+# place drawn for the run, as a stack outlives a run of the tests.
+_AREAS = (202, 205, 206, 207, 208, 209, 210, 212, 213, 214)
+_NUMBERS = itertools.count(secrets.randbelow(1000))
+_CODE = re.compile(r"^@\S+ #(\d+)$", re.MULTILINE)  # the origin-bound last line of a text
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ class WholeStack:
         sent = seen.get("sns", {}).get("SMS", [])
         return [one["message"] for one in sent if one["phone_number"] == number and containing in one["message"]]
 
-    async def code(self, number: str, containing: str, nth: int = 1) -> str:
+    async def code(self, number: str, containing: str = "", nth: int = 1) -> str:
         """Wait for the nth text to a number that contains something, and return its code."""
         found: list[str] = []
 
@@ -110,7 +115,7 @@ class WholeStack:
             return len(found) >= nth
 
         await until(arrived, "a text")
-        return found[nth - 1].split()[0]
+        return code_of(found[nth - 1])
 
     async def household(self, *, two_factor: bool = True, contacts: int = 30) -> Household:
         """Make an account through each service's own seed, as the demonstration's is."""
@@ -124,10 +129,10 @@ class WholeStack:
                 name=f"{name} {mark}",
                 email=f"{name.lower()}.{mark}@example.com",
                 password=secrets.token_urlsafe(12),
-                number=number,
+                number=new_number(),
                 number_id=uuid4(),
             )
-            for (role, name), number in zip(roles, NUMBERS, strict=True)
+            for role, name in roles
         ]
         members = [
             {"contact_id": str(uuid4()), "name": f"Person {n:03}", "email": f"p{n:03}@example.net"}
@@ -185,6 +190,19 @@ async def _pool(settings: ServiceSettings, name: str) -> AsyncIterator[Any]:
 
 def _plain(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
+
+
+def code_of(text: str) -> str:
+    """Return the code of a text's last line."""
+    found = _CODE.search(text)
+    assert found is not None, "the text holds no line of the form `@host #code`"
+    return found[1]
+
+
+def new_number() -> str:
+    """Return a number that no household of the last 333 has."""
+    area, last = divmod(next(_NUMBERS) % 1000, 100)
+    return f"+1{_AREAS[area]}55501{last:02}"
 
 
 def new_address() -> str:

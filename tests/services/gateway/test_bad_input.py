@@ -189,14 +189,12 @@ async def test_signed_out_every_page_leads_to_the_login(visit: Visit) -> None:
         ("\u200e{plain}\u200f\n", True),
     ],
 )
-async def test_codes_as_they_are_typed(
-    visit: Visit, whole: WholeStack, household: Household, typed: str, judged: bool
-) -> None:
+async def test_codes_as_they_are_typed(visit: Visit, household: Household, typed: str, judged: bool) -> None:
     """However phones copy it and keyboards write it, it is the code; anything else is no code and costs no try."""
     async with visit() as me:
         await me.give_password(household.owner)
         await me.asked()
-        code = await whole.code(household.owner.number, me.address)
+        code = await me.code(household.owner)
         wide, arabic = ("".join(chr(ord(digit) - ord("0") + zero) for digit in code) for zero in (0xFF10, 0x0660))
         answer = await me.give_code(
             typed.format(
@@ -220,7 +218,7 @@ async def test_one_form_sent_twice(visit: Visit, household: Household) -> None:
     async with visit() as me:
         await me.give_password(household.owner)
         page = await me.asked()
-        code = await me.whole.code(household.owner.number, me.address)
+        code = await me.code(household.owner)
         wrong = "000000" if code != "000000" else "111111"
         form = {"csrf": page.hidden("csrf"), "once": page.hidden("once"), "code": wrong, "do": "answer"}
         twice = [await me.ask("POST", "/login/code", data=form) for _ in range(2)]
@@ -289,4 +287,8 @@ async def test_a_forged_chain_is_not_believed(visit: Visit, whole: WholeStack, h
     async with visit(f"{known.address}, 10.99.99.99") as stranger:
         assert (await stranger.give_password(household.owner)).goes_to == "/login/code"
         assert (await stranger.asked()).state == "code"
-    assert await whole.code(household.owner.number, "10.99.99.99")
+    async with whole.database() as db:
+        places = await db.fetch(
+            "SELECT host(ip) AS ip FROM gateway.session WHERE user_id = $1", household.owner.user_id
+        )
+    assert {row["ip"] for row in places} == {known.address, "10.99.99.99"}

@@ -66,7 +66,7 @@ async def test_both_codes_of_two_texts_open(visit: Visit, whole: WholeStack, hou
     async with visit() as me:
         await me.give_password(household.owner)
         page = await me.asked()
-        first = await whole.code(household.owner.number, me.address)
+        first = await me.code(household.owner)
         early = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
         assert early.status == 429
         assert "too early for another text" in early.alert()
@@ -77,7 +77,7 @@ async def test_both_codes_of_two_texts_open(visit: Visit, whole: WholeStack, hou
             await db.execute(LET_WAIT, household.owner.user_id, timedelta(seconds=15))
         sent = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
         assert sent.goes_to == "/login/code"
-        second = await whole.code(household.owner.number, me.address, nth=2)
+        second = await me.code(household.owner, nth=2)
         assert first != second
         assert "You can ask for another in" in (await me.get("/login/code")).text
         assert (await me.give_code(first)).goes_to == "/"

@@ -27,7 +27,7 @@ def _login_form(page: Answer, household: Household, password: str | None = None)
 
 async def _code_form(me: Client, household: Household) -> dict[str, str]:
     page = await me.asked()
-    code = await me.whole.code(household.owner.number, me.address)
+    code = await me.code(household.owner)
     return {"csrf": page.hidden("csrf"), "once": page.hidden("once"), "code": code, "do": "answer"}
 
 
@@ -41,7 +41,7 @@ async def test_two_clicks_on_log_in_are_one_log_in(visit: Visit, whole: WholeSta
         assert len(secrets) == 1
         await me.give_code((await _code_form(me, household))["code"])
         assert (await me.get("/account")).status == 200
-        assert len(await whole.texts(household.owner.number, me.address)) == 1
+        assert len(await whole.texts(household.owner.number)) == 1
         async with whole.database() as db:
             count = await db.fetchval(
                 "SELECT count(*) FROM gateway.session WHERE user_id = $1", household.owner.user_id
@@ -61,7 +61,7 @@ async def test_a_lost_answer_to_the_password(visit: Visit, whole: WholeStack, ho
         assert (await me.ask("POST", "/login", data=_login_form(page, household))).goes_to == "/login/code"
         assert me.cookie() == held
         assert (await me.get("/login/code")).state == "code"
-        assert len(await whole.texts(household.owner.number, me.address)) == 1
+        assert len(await whole.texts(household.owner.number)) == 1
 
 
 async def test_a_second_click_after_the_answer(visit: Visit, household: Household) -> None:

@@ -43,8 +43,8 @@ async def test_a_challenge_becomes_a_text_on_the_phone(servers: Servers) -> None
         (text,) = await texts_of_moto(servers.sns_url, challenge.code)
         assert text["phone_number"] == person.number
         assert text["message"] == (
-            f'{challenge.code} is your code to export contacts: "Newsletter", 500 rows, csv, from ::1. '
-            f"Never pass it on.\n@app.example.com #{challenge.code}"
+            f'Countersign: {challenge.code} is your export code for "Newsletter", 500 contacts, csv, from ::1. '
+            f"It expires in 5 minutes. Never share it.\n@app.example.com #{challenge.code}"
         )
         (told,) = await near.deliveries(challenge)
         assert told["type"] == "countersign.sms.accepted.v1"
@@ -66,7 +66,7 @@ async def test_what_sns_is_told_beside_the_text(near: Neighbourhood, sns: SnsSta
         "AWS.SNS.SMS.SenderID": "Example",
         "AWS.SNS.SMS.MaxPrice": "0.10000",
     }
-    assert text.body.startswith(f"{challenge.code} ist Ihr Code zum Anmelden. ")
+    assert text.body.startswith(f"Countersign: {challenge.code} ist Ihr Code zum Anmelden. ")
 
 
 async def test_a_challenge_that_is_read_again_sends_nothing(near: Neighbourhood, sns: SnsStandIn) -> None:
