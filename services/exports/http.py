@@ -208,9 +208,7 @@ class Routes:
             body=content,
             headers={
                 "Content-Type": CONTENT_TYPES[export.format],
-                "Content-Disposition": content_disposition(
-                    file_name(export.list_name, export.asked_at, export.format)
-                ),
+                "Content-Disposition": content_disposition(file_name(export.list_name, export.asked_at, export.format)),
                 "Cache-Control": "no-store",
                 "X-Content-Type-Options": "nosniff",
             },

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from services.gateway.guard import FORM_BYTES_MAX, headers, middlewares
+from services.gateway.guard import FORM_BYTES_MAX, UNAVAILABLE, headers, middlewares
 from services.gateway.model import Site
 from services.gateway.pages.account import AccountPages, ConsolePages
 from services.gateway.pages.contacts import ContactPages
@@ -14,6 +14,7 @@ from services.gateway.pages.exports import ExportPages
 from services.gateway.pages.login import LoginPages
 from services.gateway.pages.login_code import LoginCodePages
 from services.gateway.pages.phone import PhonePages
+from services.gateway.pages.unavailable import UnavailablePage
 
 if TYPE_CHECKING:
     from services.gateway.gate import Gate
@@ -31,6 +32,7 @@ def application(gate: Gate) -> web.Application:
             web.post("/logout", login.log_out),
             web.get("/login/code", code.show),
             web.post("/login/code", code.submit),
+            web.get(UNAVAILABLE, UnavailablePage(gate).show),
             web.get("/static/{name}", gate.pages.static),
         ]
     )

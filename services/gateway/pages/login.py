@@ -58,29 +58,34 @@ class LoginPages:
         try:
             form = await form_of(request, self._origin)
         except Stale as stale:
-            if _led_here(visitor.session, stale.form_id):
-                return see_other("/login/code" if visitor.signed_in is None else self._gate.front)
-            return self._form(request, 403, t("login.error.stale"))
+            return self._stale(request, stale)
         email, password = form.get("email", ""), form.get("password", "")
         if not email.strip() or not password:
-            return self._form(request, 422, t("login.error.empty"), email)
+            return _again(visitor, t("login.error.empty"), email)
         try:
             person = await self._person(visitor, email, password)
         except (store.Refused, Busy) as reason:
-            return self._not_judged(request, email, reason)
+            wait = t.duration(reason.wait) if isinstance(reason, store.Refused) else ""
+            kind = "limited" if wait else "busy"
+            return _again(visitor, t(f"login.error.{kind}", wait=wait), email)
         if person is None:
-            return self._form(request, 422, t("login.error.wrong"), email)
+            return _again(visitor, t("login.error.wrong"), email)
         if not await self._still_open(visitor, person):
             await self._ask(visitor, person, form.get("once", ""))
         return see_other("/login/code")
 
-    def _not_judged(self, request: web.Request, email: str, reason: store.Refused | Busy) -> web.Response:
-        t = request[VISITOR].words
-        if isinstance(reason, store.Refused):
-            return self._form(request, 429, t("login.error.limited", wait=t.duration(reason.wait)), email)
-        response = self._form(request, 503, t("login.error.busy"), email)
-        response.headers["Retry-After"] = "3"
-        return response
+    def _stale(self, request: web.Request, stale: Stale) -> web.Response:
+        """Go on to where the session is, if the browser has one by now; else show the form with what was typed."""
+        visitor = request[VISITOR]
+        if visitor.session is not None:
+            if not _led_here(visitor.session, stale.form_id):
+                visitor.leave(visitor.words("login.elsewhere"))
+            return see_other("/login/code" if visitor.signed_in is None else self._gate.front)
+        problem = visitor.words("login.error.stale")
+        if visitor.known:
+            return _again(visitor, problem, stale.email)
+        # A browser that keeps no cookies would find nothing at the end of a redirect.
+        return self._form(request, 403, problem=problem, email=stale.email[:EMAIL_CHARACTERS_MAX])
 
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session, and the browser's secret with it."""
@@ -94,15 +99,14 @@ class LoginPages:
             return see_other("/login")
         await store.end(self._gate.pool, visitor.session_id)
         visitor.secret = new_secret()
+        visitor.leave(visitor.words("login.logged_out"))
         return see_other("/login")
 
-    def _form(
-        self, request: web.Request, status: int = 200, problem: str | None = None, email: str = ""
-    ) -> web.Response:
-        pending = request[VISITOR].pending is not None and problem is None
-        return self._gate.pages.page(
-            request, "login.html", status, problem=problem, email=email[:EMAIL_CHARACTERS_MAX], pending=pending
-        )
+    def _form(self, request: web.Request, status: int = 200, **context: str) -> web.Response:
+        visitor = request[VISITOR]
+        email = visitor.remark.email if visitor.remark is not None else ""
+        pending = visitor.pending is not None and visitor.remark is None
+        return self._gate.pages.page(request, "login.html", status, **{"email": email, "pending": pending, **context})
 
     async def _person(self, visitor: Visitor, email: str, password: str) -> Person | None:
         """Return whose e-mail and password these are. Raises Refused and Busy.
@@ -204,6 +208,12 @@ class LoginPages:
             await gate.decisions.wait(request_id, WAIT_IN_POST_SECONDS)
         except ConnectionError:
             gate.log.warning("verifier_away", request_id=str(request_id))
+
+
+def _again(visitor: Visitor, problem: str, email: str) -> web.Response:
+    """Lead back to the form, which tells the problem and holds what was typed."""
+    visitor.leave(problem, problem=True, email=email[:EMAIL_CHARACTERS_MAX])
+    return see_other("/login")
 
 
 def _led_here(session: Session | None, form: str) -> bool:

@@ -62,7 +62,18 @@ class PhonePages:
 
     async def show(self, request: web.Request) -> web.Response:
         """Show the texts of every phone, newest first."""
-        return await self._page(request)
+        played = unmapped(request.cookies.get(COMPUTER))
+        return self._gate.pages.page(
+            request,
+            "phone.html",
+            phones=await self._phones(),
+            computers=self._computers,
+            computer=str(played) if played is not None else None,
+            ip=request[VISITOR].ip,
+            state="phones",
+            poll=2,
+            refresh=5,
+        )
 
     async def act_as(self, request: web.Request) -> web.Response:
         """Let this browser seem to come from another address, or from its own again."""
@@ -70,7 +81,8 @@ class PhonePages:
         asked = _new_computer() if form.get("do") == "new" else form.get("computer", "").strip()
         address = unmapped(asked)
         if asked and address is None:
-            return await self._page(request, request[VISITOR].words("phone.bad_address"), 422)
+            request[VISITOR].leave(request[VISITOR].words("phone.bad_address"), problem=True)
+            return see_other("/phone")
         response = see_other("/phone")
         if address is None:
             response.del_cookie(COMPUTER, path="/")
@@ -78,22 +90,6 @@ class PhonePages:
             secure = self._origin.startswith("https:")
             response.set_cookie(COMPUTER, str(address), path="/", secure=secure, httponly=True, samesite="Lax")
         return response
-
-    async def _page(self, request: web.Request, problem: str | None = None, status: int = 200) -> web.Response:
-        played = unmapped(request.cookies.get(COMPUTER))
-        return self._gate.pages.page(
-            request,
-            "phone.html",
-            status,
-            phones=await self._phones(),
-            computers=self._computers,
-            computer=str(played) if played is not None else None,
-            ip=request[VISITOR].ip,
-            problem=problem,
-            state="phones",
-            poll=2,
-            refresh=5,
-        )
 
     async def _phones(self) -> list[dict[str, object]]:
         try:

@@ -139,6 +139,7 @@ def too_early() -> web.Response:
     [
         ((200, {"verdict": "accepted", "grant": "a.b.c", "tries_left": 4}), ("accepted", "a.b.c", 4, None)),
         ((200, {"verdict": "wrong", "grant": None, "tries_left": 3}), ("wrong", None, 3, None)),
+        ((200, {"verdict": "wrong", "grant": None, "tries_left": 3, "older": True}), ("wrong", None, 3, None)),
         ((200, {"verdict": "over", "grant": None, "tries_left": 0}), ("over", None, 0, None)),
         ((422, {}), ("off_form", None, None, None)),
         (too_early, ("wait", None, None, 17.0)),
@@ -151,6 +152,7 @@ async def test_every_answer_of_the_verifier_is_a_verdict(answer: Any, verdict: t
     async with verifier(script) as url, Challenges(url, BEARER) as challenges:
         found = await challenges.answer(CHALLENGE, "123 456", answer_id)
     assert (found.verdict, found.grant, found.tries_left, found.retry_after) == verdict
+    assert found.older == (isinstance(answer, tuple) and "older" in answer[1])
     body = {"code": "123 456", "answer_id": str(answer_id)}
     assert script.asked == [("POST", f"/v1/challenges/{CHALLENGE}/answers", {}, body)]
     assert "a.b.c" not in repr(found)
