@@ -179,6 +179,8 @@ async def test_log_out(computer: Computers, household: Household) -> None:
     """M1: logged out means out, also for a browser that goes back."""
     async with computer() as me:
         await me.log_in(household.owner)
+        await me.page.hover(".menu .who")
         await me.page.click("form[action='/logout'] button")
+        await me.reads("You are logged out")
         assert me.page.url.endswith("/login")
         assert not await me.is_let_in()

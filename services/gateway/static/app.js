@@ -100,6 +100,32 @@
   });
   addEventListener("pageshow", () => { sending = false; });
 
+  // The menu beside the name: a style sheet opens it for pointer and focus, and <details> for whoever taps the arrow.
+  // A first tap on the name opens it as well, the second follows the link; Escape closes it, as does a tap elsewhere.
+  const menu = document.querySelector(".menu");
+  if (menu) {
+    const more = menu.querySelector("details");
+    const who = menu.querySelector(".who");
+    let tapped = false;
+    who.addEventListener("pointerdown", (event) => { tapped = event.pointerType === "touch" && !more.open; });
+    who.addEventListener("click", (event) => {
+      if (!tapped) return;
+      event.preventDefault();
+      more.open = true;
+    });
+    const close = () => { more.open = false; };
+    document.addEventListener("click", (event) => { if (!menu.contains(event.target)) close(); });
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      if (menu.contains(document.activeElement)) who.focus();
+      close();
+      menu.classList.add("closed");
+    });
+    const reopen = () => menu.classList.remove("closed");
+    menu.addEventListener("pointerleave", reopen);
+    menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) { reopen(); close(); } });
+  }
+
   tick();
   tellTimes();
   setInterval(tick, 500);
