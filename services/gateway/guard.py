@@ -118,16 +118,26 @@ def _problems(gate: Gate) -> Any:
             return problem_page(gate, request, error.status, kind, dict(error.headers))
         except Exception as error:
             if kind_of(error) is Kind.INFRASTRUCTURE:
-                # What a client says of a service that is away names addresses and no secrets; other errors might.
-                said = str(error)[:200] if isinstance(error, ConnectionError) else None
-                gate.log.warning("page_server_away", error=type(error).__name__, reason=said)
-                if request.method == "POST":  # Back and Reload then send nothing again
-                    return see_other(f"{UNAVAILABLE}?to={_page_of(gate, request)}")
+                if request.method == "POST":
+                    return _led_away(gate, request, error)
+                _log_away(gate, error)
                 return problem_page(gate, request, 503, "away", {"Retry-After": "2"})
             gate.log.exception("page_bug", error=type(error).__name__)
             return problem_page(gate, request, 500, "broken")
 
     return middleware
+
+
+def _led_away(gate: Gate, request: web.Request, error: Exception) -> web.Response:
+    """Lead a form that met an outage to the page that knows when the service is back."""
+    _log_away(gate, error)
+    return see_other(f"{UNAVAILABLE}?to={_page_of(gate, request)}")
+
+
+def _log_away(gate: Gate, error: Exception) -> None:
+    # What a client says of a service that is away names addresses and no secrets; other errors might.
+    said = str(error)[:200] if isinstance(error, ConnectionError) else None
+    gate.log.warning("page_server_away", error=type(error).__name__, reason=said)
 
 
 def problem_page(
@@ -201,6 +211,7 @@ def _remarks(gate: Gate) -> Any:
         if VISITOR not in request:  # a static file
             return await handler(request)
         visitor = request[VISITOR]
+        before = visitor.secret
         # A page that looks again by itself shows parts of the answer, so it leaves the remark where it is.
         if visitor.known and request.method == "GET" and LOOKS_AGAIN not in request.headers:
             visitor.remark = remarks.read(request, visitor.secret)
@@ -211,6 +222,11 @@ def _remarks(gate: Gate) -> Any:
                 raise
             visitor.leave(visitor.words("problem.stale"), problem=True)
             response = see_other(_page_of(gate, request))
+        except Exception as error:
+            if request.method != "POST" or kind_of(error) is not Kind.INFRASTRUCTURE:
+                raise
+            visitor.secret = before  # what the new one was for did not come about
+            response = _led_away(gate, request, error)
         if visitor.leaves is not None:
             remarks.write(response, visitor.secret, visitor.leaves)
         elif visitor.remark_told:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 SWEPT_EVERY_SECONDS = 300.0  # chosen: a session that is over opens nothing meanwhile
 # Chosen: somebody looks at an empty page meanwhile, and sees one after 5 s at most, whatever is away: a log-in submits,
 # waits for 2 s, and is sent on to a page that asks once more.
-SUBMIT_SECONDS = 2.5
-DECIDED_GRACE_SECONDS = 1.0
+SUBMIT_SECONDS = 2.0
+DECIDED_GRACE_SECONDS = 1.25
 
 _PAGE_IN_TIME = "chosen: whoever waits sees a page after 5 s at most"
 

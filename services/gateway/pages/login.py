@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from countersign.client import Client, login_authorised
@@ -70,8 +71,12 @@ class LoginPages:
             return _again(visitor, t(f"login.error.{kind}", wait=wait), email)
         if person is None:
             return _again(visitor, t("login.error.wrong"), email)
-        if not await self._still_open(visitor, person):
-            await self._ask(visitor, person, form.get("once", ""))
+        try:
+            if not await self._still_open(visitor, person):
+                await self._ask(visitor, person, form.get("once", ""))
+        except OSError:  # away: the form will hold what was typed when the service is back
+            visitor.leave("", email=email[:EMAIL_CHARACTERS_MAX])
+            raise
         return see_other("/login/code")
 
     def _stale(self, request: web.Request, stale: Stale) -> web.Response:
@@ -205,8 +210,11 @@ class LoginPages:
         await gate.requests.submit(built, now)
         gate.log.info("login_requested", request_id=str(request_id), user_id=str(person.user_id))
         try:
-            await gate.decisions.wait(request_id, WAIT_IN_POST_SECONDS)
-        except ConnectionError:
+            async with asyncio.timeout(
+                WAIT_IN_POST_SECONDS + 0.3
+            ):  # the page after this one waits for the verifier too
+                await gate.decisions.wait(request_id, WAIT_IN_POST_SECONDS)
+        except OSError:  # away, or a time-out
             gate.log.warning("verifier_away", request_id=str(request_id))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from services.gateway.gate import Gate
 
-LOOK_SECONDS_MAX = 2.0  # chosen: together with the wait before it somebody sees a page within 5 s
+LOOK_SECONDS_MAX = 1.2  # chosen: together with the wait before it somebody sees a page within 5 s
 _LOOKED_GOOD_SECONDS = 1.0  # chosen: however many browsers wait, the services are asked once a second
 _PAGE = re.compile(r"/(?:[a-z0-9-]+(?:/[a-z0-9-]+)*)?", re.ASCII)
 _NOBODY = UUID(int=0)
