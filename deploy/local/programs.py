@@ -51,6 +51,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
         "SERVICES__EXPORTS_URL": "{exports}",
         "JWKS_URL": "{verifier}/.well-known/jwks.json",
         "LOCAL__SNS_URL": "{sns}",
+        "LOCAL__SEED_FILE": "{seed}",
     },
 }
 
@@ -95,7 +96,7 @@ def command(name: str, *arguments: str) -> list[str]:
 
 def environment(name: str, layout: Layout) -> dict[str, str]:
     """Return the environment of a service: its settings, and where its secrets are."""
-    words = {"policy": str(POLICY)}
+    words = {"policy": str(POLICY), "seed": str(layout.seed)}
     for place in ("gateway", "console", "verifier", "enrolment", "exports", "sns"):
         words |= {place: layout.url(place), f"{place} port": str(layout.port(place))}
     settings = {

@@ -59,7 +59,10 @@
     } else {
       for (const part of next.querySelectorAll("[data-live]")) {
         const old = document.getElementById(part.id);
-        if (old && !old.contains(document.activeElement) && bare(old) !== bare(part)) {
+        if (!old) {
+          const list = part.closest("[data-list]") && document.querySelector("[data-list]");
+          if (list) list.append(document.adoptNode(part));
+        } else if (!old.contains(document.activeElement) && bare(old) !== bare(part)) {
           old.replaceWith(document.adoptNode(part));
         }
       }

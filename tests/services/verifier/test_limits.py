@@ -89,7 +89,7 @@ async def test_a_new_challenge_brings_no_new_failures_to_spare(verifier: Verifie
 
 
 async def test_the_codes_of_the_latest_two_texts_are_good(verifier: VerifierUnderTest) -> None:
-    """Of three texts the first one's code is wrong, uses a try and is told to be older; the second one's is accepted."""
+    """Of three texts the first one's code is wrong, uses a try and is told as older; the second one's is accepted."""
     event, challenge_id = await verifier.challenged(await verifier.member())
     assert (await verifier.resend(challenge_id))["status"] == 429
     for send in (2, 3):
