@@ -43,7 +43,7 @@ class LoginCodePages:
             return see_other(self._gate.front)
         found = await self._gate.decisions.wait(pending.request_id, 0)
         if found.state == "granted" and found.grant is not None:
-            return await self._finish(request, pending, found.grant)
+            return await self._finish(request, pending, found.grant) or self._unfit(request)
         return self._page(request, pending, found)
 
     async def submit(self, request: web.Request) -> web.Response:
@@ -66,7 +66,7 @@ class LoginCodePages:
         if form.get("do") == "cancel":
             return await self._give_up(visitor, found)
         if found.state == "granted" and found.grant is not None:  # another sending of this form was judged first
-            return await self._finish(request, pending, found.grant)
+            return await self._finish(request, pending, found.grant) or see_other("/login/code")
         if found.state != "challenged" or found.challenge is None:
             return see_other("/login/code")
         return await self._stepped(request, pending, form, found.challenge)
@@ -80,7 +80,7 @@ class LoginCodePages:
         else:
             step = await code.answer(self._gate, visitor, form, challenge)
         if step.grant is not None:
-            return await self._finish(request, pending, step.grant)
+            return await self._finish(request, pending, step.grant) or see_other("/login/code")
         if step.problem is not None:
             visitor.leave(step.problem, problem=True)
         return see_other("/login/code")
@@ -124,8 +124,8 @@ class LoginCodePages:
         visitor.leave(visitor.words("login.cancelled"))
         return see_other("/login")
 
-    async def _finish(self, request: web.Request, pending: Session, grant: str) -> web.Response:
-        """Turn a grant that fits this very browser into a signed-in session, once."""
+    async def _finish(self, request: web.Request, pending: Session, grant: str) -> web.Response | None:
+        """Turn a grant that fits this very browser into a signed-in session, once; None: it does not fit."""
         gate, visitor = self._gate, request[VISITOR]
         expected = Expected(
             action="login",
@@ -139,11 +139,11 @@ class LoginCodePages:
             checked = await gate.grants.check(grant, expected, pending.now)
         except GrantRefused as refused:
             gate.log.warning("grant_refused", what=refused.what, request_id=str(pending.request_id))
-            return self._unfit(request)
+            return None
         if pending.staff and checked.method != "sms":
             # The verifier asks every account manager for a code; a grant without one is not acted on here either.
             gate.log.warning("grant_refused", what="amr", request_id=str(pending.request_id))
-            return self._unfit(request)
+            return None
         secret = gate.browser_key.signed_in_secret(visitor.secret)
         signed_in = await store.sign_in(
             gate.pool, visitor.session_id, session_id_of(secret), checked.request_id, checked.method
