@@ -17,8 +17,8 @@ WIDTHS = {"desktop": 1100, "phone": 320}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 BYTES_MAX = 4 * 1024 * 1024  # chosen: what a checkout should carry for looking at
 _HEIGHT = 640
-# Chromium itself reads the picture: it returns width, height, palette (RGB) and an index a pixel. Colours are rounded
-# only where there are more than 256 of them.
+# Chromium itself reads the picture: it returns width, height, palette (RGB) and an index a pixel. Of more than 256
+# colours the rarest are replaced by the nearest that is kept.
 _INDEXED = """
 async (picture) => {
   const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${picture}`)).blob());
@@ -26,20 +26,20 @@ async (picture) => {
   const canvas = new OffscreenCanvas(width, height).getContext("2d");
   canvas.drawImage(image, 0, 0);
   const pixels = new Uint32Array(canvas.getImageData(0, 0, width, height).data.buffer);
-  for (let bits = 0; bits < 8; bits++) {
-    const step = (0xff << bits) & 0xff, mask = step | (step << 8) | (step << 16);
-    const palette = new Map(), found = new Uint8Array(pixels.length);
-    for (let at = 0; at < pixels.length && palette.size <= 256; at++) {
-      const colour = pixels[at] & mask;
-      if (!palette.has(colour)) palette.set(colour, [palette.size, pixels[at]]);
-      found[at] = palette.get(colour)[0];
-    }
-    if (palette.size > 256) continue;
-    let text = "";
-    for (let at = 0; at < found.length; at += 8192) text += String.fromCharCode(...found.subarray(at, at + 8192));
-    const colours = [...palette.values()].map(([, c]) => [c & 0xff, (c >> 8) & 0xff, (c >> 16) & 0xff]).flat();
-    return [width, height, colours, btoa(text)];
+  const counts = new Map();
+  for (const colour of pixels) counts.set(colour, (counts.get(colour) || 0) + 1);
+  const rgb = (c) => [c & 0xff, (c >> 8) & 0xff, (c >> 16) & 0xff];
+  const kept = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 256).map(([c]) => rgb(c));
+  const apart = (a, b) => (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2;
+  const index = new Map();
+  for (const c of counts.keys()) {
+    const colour = rgb(c);
+    index.set(c, kept.reduce((best, one, at) => (apart(one, colour) < apart(kept[best], colour) ? at : best), 0));
   }
+  const found = pixels.map((c) => index.get(c));
+  let text = "";
+  for (let at = 0; at < found.length; at += 8192) text += String.fromCharCode(...found.subarray(at, at + 8192));
+  return [width, height, kept.flat(), btoa(text)];
 }
 """
 

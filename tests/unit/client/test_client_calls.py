@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -220,3 +221,20 @@ async def test_a_body_in_pieces_is_read_whole_and_one_without_end_is_not() -> No
         pieces[:] = [b"x" * 100_000] * 4
         with pytest.raises(VerifierAway, match="ClientPayloadError"):
             await challenges.answer(CHALLENGE, "123456")
+
+
+async def test_a_verifier_that_hangs_is_away_after_the_time_that_the_caller_allows() -> None:
+    """As a frozen process is: its system takes the connection and nobody answers."""
+    async with asyncio.timeout(4), hanging() as url:
+        async with Decisions(url, BEARER, grace_seconds=0.2) as decisions:
+            with pytest.raises(VerifierAway, match="cannot be reached"):
+                await decisions.wait(REQUEST, 0)
+        async with Challenges(url, BEARER, answered_in_seconds=0.2) as challenges:
+            with pytest.raises(VerifierAway, match="cannot be reached"):
+                await challenges.answer(CHALLENGE, "123456")
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # the connections wait in its backlog
+        yield "http://{}:{}".format(*listening.getsockname())
