@@ -23,7 +23,7 @@ EXPIRED = "UPDATE verifier.challenge SET expires_at = clock_timestamp() WHERE us
 
 async def log_in(walk: Walk) -> None:
     """Show the log-in from the empty form to the code and into the account."""
-    household = await walk.whole.household()
+    household = await walk.whole.household(for_show=True)
     async with walk.computer() as me:
         await me.open("/login")
         await walk.take(me, "login")
@@ -50,7 +50,7 @@ async def log_in(walk: Walk) -> None:
 
 async def another_text(walk: Walk) -> None:
     """Further texts, and the code of the first one after the third."""
-    household = await walk.whole.household()
+    household = await walk.whole.household(for_show=True)
     async with walk.computer() as me:
         await me.give_password(household.owner)
         await me.asked_for_code()
@@ -70,7 +70,7 @@ async def another_text(walk: Walk) -> None:
 
 async def ends_of_a_code(walk: Walk) -> None:
     """Expired, exhausted, cancelled elsewhere, locked: each with a sentence of its own."""
-    expired, guessed = await walk.whole.household(), await walk.whole.household()
+    expired, guessed = await walk.whole.household(for_show=True), await walk.whole.household(for_show=True)
     async with walk.computer() as me:
         await me.give_password(expired.owner)
         await me.read_code(expired.owner)
@@ -95,7 +95,7 @@ async def ends_of_a_code(walk: Walk) -> None:
 
 async def exports(walk: Walk) -> None:
     """Show lists, an export that waits, its file, one that was cancelled, and the start page that lists them."""
-    household = await walk.whole.household()
+    household = await walk.whole.household(for_show=True)
     async with walk.computer() as me:
         await me.log_in(household.owner)
         await me.open("/contacts")
@@ -124,7 +124,7 @@ async def exports(walk: Walk) -> None:
 
 async def slow_and_away(walk: Walk) -> None:
     """Each part frozen in turn, so that nothing is lost."""
-    household: Household = await walk.whole.household()
+    household: Household = await walk.whole.household(for_show=True)
     async with walk.computer() as me:
         with frozen(walk.whole, "RISK_EVALUATOR"):
             await me.give_password(household.owner)
