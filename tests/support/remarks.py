@@ -8,7 +8,7 @@ import re
 from services.gateway import words
 
 _ALERT = re.compile(r'role="alert">([^<]+)<')
-_PROBLEMS = ("login.error.", "code.error.", "contacts.", "phone.", "problem.")
+_PROBLEMS = ("login.error.", "code.error.", "contacts.too_", "phone.bad_", "problem.")
 _ENGLISH = words.load()["en"]
 _KEYS = {
     key: re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(_ENGLISH._flat[key])))  # noqa: SLF001 - the file is looked at
