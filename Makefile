@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` and `make test`. `make help` lists the rest.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: bench help run demo example why stack clean limits test faults check schemas lock
+.PHONY: bench help run demo example why stack clean limits test faults pictures check schemas lock
 
 DATA ?= .local
 PORTS ?= 8080
@@ -43,6 +43,9 @@ faults: ## run all faults and histories, also those that `make test` leaves out 
 
 bench: ## measure every figure beside a bare loop in the same run (a table, and .local/bench.json)
 	@$(BOOTSTRAP) dev -m tests.bench
+
+pictures: ## take a picture of every page and state into docs/pictures
+	@$(BOOTSTRAP) dev -m tests.pictures
 
 check: ## format, lint, types and architecture
 	@$(BOOTSTRAP) dev -m deploy.local.checks

@@ -54,9 +54,13 @@ class _Problem(BaseModel):
 
 
 class Caller:
-    """Calls one base address with one bearer. Connections are kept; `close` ends them."""
+    """Calls one base address with one bearer. Connections are kept; `close` ends them.
 
-    def __init__(self, base_url: str, token: str) -> None:
+    A verifier that has not answered a call after `answered_in_seconds` is away.
+    """
+
+    def __init__(self, base_url: str, token: str, *, answered_in_seconds: float = _ANSWERED_IN_SECONDS) -> None:
+        self._answered_in_seconds = answered_in_seconds
         self._base_url = base_url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
@@ -80,12 +84,13 @@ class Caller:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        seconds: float = _ANSWERED_IN_SECONDS,
+        seconds: float | None = None,
     ) -> Reply:
         """Return the answer unless it is a failure of the verifier or of the caller. Redirects are not followed."""
         if self._session is None:
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT)
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=2)
+        total = self._answered_in_seconds if seconds is None else seconds
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=2)
         url = self._base_url + path
         try:
             async with self._session.request(

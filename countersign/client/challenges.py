@@ -21,7 +21,7 @@ class Verdict:
     """What the claimant learns.
 
     - `accepted`: `grant` is the JWS
-    - `wrong`: `tries_left` remain
+    - `wrong`: `tries_left` remain; `older`: it is the code of an earlier text, which is not good any more
     - `over`: expired, exhausted or closed, it is not said which
     - `off_form`: not six digits (eight by setting), no try was used
     - `wait`: not judged, again after `retry_after` seconds, no try was used
@@ -32,6 +32,7 @@ class Verdict:
     grant: str | None = field(default=None, repr=False)
     tries_left: int | None = None
     retry_after: float | None = None
+    older: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class _Judged(BaseModel):
     verdict: Literal["accepted", "wrong", "over"]
     grant: str | None = None
     tries_left: int | None = None
+    older: bool = False
 
 
 class _Sent(BaseModel):
@@ -83,7 +85,9 @@ class Challenges(Caller):
         match reply.status:
             case 200:
                 judged = _read(_Judged, reply, path)
-                return Verdict(verdict=judged.verdict, grant=judged.grant, tries_left=judged.tries_left)
+                return Verdict(
+                    verdict=judged.verdict, grant=judged.grant, tries_left=judged.tries_left, older=judged.older
+                )
             case 422:
                 return Verdict(verdict="off_form")
             case 429:

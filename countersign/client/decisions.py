@@ -27,7 +27,10 @@ TextState = Literal["sending", "accepted", "unknown", "refused", "suppressed"]
 
 
 class ChallengeState(BaseModel):
-    """A challenge as its claimant may see it: two digits of the number, and what became of the latest text."""
+    """A challenge as its claimant may see it: two digits of the number, and what became of the latest text.
+
+    `send` is the number of that text, `sent_at` when it was issued; None from a verifier that does not say.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -37,6 +40,8 @@ class ChallengeState(BaseModel):
     resend_after: AwareDatetime | None = None
     tries_left: int
     text: TextState
+    send: int = 1
+    sent_at: AwareDatetime | None = None
 
 
 class RequestState(BaseModel):
@@ -53,10 +58,21 @@ class RequestState(BaseModel):
 
 
 class Decisions(Caller):
-    """Asks the verifier at `base_url` with the caller's bearer. Use it as an async context manager, or `close` it."""
+    """Asks the verifier at `base_url` with the caller's bearer. Use it as an async context manager, or `close` it.
 
-    def __init__(self, base_url: str, token: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    A verifier that has not answered `grace_seconds` after the time it was given is away.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        grace_seconds: float = _GRACE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(base_url, token)
+        self._grace_seconds = grace_seconds
         self._monotonic = monotonic
 
     async def wait(self, request_id: UUID | str, seconds: float, *, past_challenged: bool = False) -> RequestState:
@@ -91,7 +107,7 @@ class Decisions(Caller):
         query = {"wait": f"{poll:.3f}"}
         if past_challenged:
             query["past"] = "challenged"
-        reply = await self._call("GET", path, query=query, seconds=poll + _GRACE_SECONDS)
+        reply = await self._call("GET", path, query=query, seconds=poll + self._grace_seconds)
         if reply.status == 404:  # noqa: PLR2004 - RFC 9110
             return RequestState(request_id=request_id, state="undecided")
         if reply.status == 429:  # noqa: PLR2004 - RFC 6585

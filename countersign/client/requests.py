@@ -144,6 +144,20 @@ class AccessRequests:
                 f"{settings.submit_seconds:g} s ({kind}): is it running, and does this program reach it?"
             ) from error
 
+    async def reach(self) -> None:
+        """Return when a broker has answered. Raises KafkaAway, in words."""
+        settings = self._settings
+        if settings is None:
+            raise RuntimeError("AccessRequests was made without producer settings")
+        try:
+            async with asyncio.timeout(settings.submit_seconds):
+                producer = await self._running(settings)
+                await producer.client.fetch_all_metadata()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise KafkaAway(
+                f"Kafka at {settings.bootstrap_servers} does not answer ({type(error).__name__})"
+            ) from error
+
     async def close(self) -> None:
         """End the producer, waiting at most a second for what is in flight."""
         producer, self._producer = self._producer, None

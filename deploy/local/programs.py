@@ -53,6 +53,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
         "ACCOUNT_MANAGER__NAME": "Dana Reyes",
         "ACCOUNT_MANAGER__EMAIL": "dana@platform.example",
         "LOCAL__SNS_URL": "{sns}",
+        "LOCAL__SEED_FILE": "{seed}",
     },
 }
 
@@ -97,7 +98,7 @@ def command(name: str, *arguments: str) -> list[str]:
 
 def environment(name: str, layout: Layout) -> dict[str, str]:
     """Return the environment of a service: its settings, and where its secrets are."""
-    words = {"policy": str(POLICY)}
+    words = {"policy": str(POLICY), "seed": str(layout.seed)}
     for place in ("gateway", "console", "verifier", "enrolment", "exports", "sns"):
         words |= {place: layout.url(place), f"{place} port": str(layout.port(place))}
     settings = {

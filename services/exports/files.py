@@ -6,10 +6,13 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from services.exports.model import Contact, Format
 
@@ -27,6 +30,29 @@ CONTENT_TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8; header=present",  # RFC 4180, section 3
     "jsonl": "application/jsonl; charset=utf-8",
 }
+
+# What Windows takes in no name of a file, and the percent sign, which some browsers decode (RFC 6266, appendix D).
+_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*%]')
+_NAME_CHARACTERS_MAX = 50  # chosen: with four bytes a character and the date still below the 255 bytes of file systems
+
+
+def file_name(list_name: str, asked_at: datetime, file_format: Format) -> str:
+    """Return what the file is called: the list and the day it was asked for (UTC), `Newsletter-2026-11-25.csv`."""
+    # Categories C and Zl, Zp: control and format characters, such as those that turn the direction of writing.
+    shown = (" " if unicodedata.category(c)[0] in "CZ" else c for c in unicodedata.normalize("NFC", list_name))
+    words = _NOT_IN_NAMES.sub(" ", "".join(shown)).split()
+    name = " ".join(words)[:_NAME_CHARACTERS_MAX].strip(" .") or "contacts"
+    return f"{name}-{asked_at:%Y-%m-%d}.{file_format}"
+
+
+def content_disposition(name: str) -> str:
+    """Return the header that names a file (RFC 6266): in ASCII, and where that is not all, in UTF-8 too (RFC 8187)."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = _NOT_IN_NAMES.sub("", plain).strip(" .")
+    if plain.startswith("-"):
+        plain = f"contacts{plain}"
+    header = f'attachment; filename="{plain}"'
+    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='!#$&+-.^_`|~')}"
 
 
 def write_file(file_format: Format, contacts: Sequence[Contact]) -> bytes:

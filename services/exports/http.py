@@ -19,7 +19,7 @@ from countersign.runtime import outbox
 from countersign.runtime.http import Problem, Route, body, parse_id, query_id, to_id
 from services.exports import contacts, store
 from services.exports.decide import reason_of_end, shown
-from services.exports.files import CONTENT_TYPES
+from services.exports.files import CONTENT_TYPES, content_disposition, file_name
 from services.exports.model import Format
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Routes:
             body=content,
             headers={
                 "Content-Type": CONTENT_TYPES[export.format],
-                "Content-Disposition": f'attachment; filename="contacts-{export.export_id}.{export.format}"',
+                "Content-Disposition": content_disposition(file_name(export.list_name, export.asked_at, export.format)),
                 "Cache-Control": "no-store",
                 "X-Content-Type-Options": "nosniff",
             },

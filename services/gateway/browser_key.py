@@ -40,6 +40,10 @@ class BrowserKey:
         """Return the secret of the signed-in session that a pending one becomes."""
         return base64url(self._derived("signed_in", pending))
 
+    def remark_key(self, secret: str) -> bytes:
+        """Return the key that seals what the next page of the browser with this secret tells."""
+        return self._derived("remark", secret)
+
     def device_of(self, cookie: str, email: str, now: datetime) -> bytes | None:
         """Return the nonce of the mark in a device cookie that was given for this address, None if there is none."""
         for mark in _marks(cookie):

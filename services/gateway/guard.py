@@ -12,6 +12,7 @@ from countersign.runtime.errors import Kind, kind_of
 from countersign.typed import visible
 from services.gateway import words
 from services.gateway.hosts import is_same_host, is_same_origin, origin_of
+from services.gateway.remark import RemarkCookie
 from services.gateway.render import see_other
 from services.gateway.visitor import (
     LOOKS_AGAIN,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+UNAVAILABLE = "/unavailable"
 FORM_BYTES_MAX = 16 * 1024  # chosen: the longest form has an e-mail address and a password of 1,024 characters
 FORM_SECONDS_MAX = 10.0  # chosen: 16 KiB over a bad line; whoever sends slower holds a task of ours for nothing
 _TARGET = re.compile(r"^/(?!/)[!-~]*\Z")
@@ -61,17 +63,19 @@ class Unfit(Exception):  # noqa: N818 - a finding about a form
 class Stale(Unfit):
     """A form whose token does not fit the browser's cookie: open for too long, or a browser without cookies.
 
-    Nothing may be done for it. `form_id` is its hidden id, so that a form sent twice is led where its first sending is.
+    Nothing may be done for it. `form_id` is its hidden id, so that a form sent twice is led where its first sending is;
+    `email` what was typed.
     """
 
-    def __init__(self, form_id: str) -> None:
+    def __init__(self, form: Mapping[str, str]) -> None:
         super().__init__(403, "forbidden")
-        self.form_id = form_id
+        self.form_id = form.get("once", "")
+        self.email = visible(form.get("email", ""))
 
 
 def middlewares(gate: Gate) -> list[Any]:
     """Return them, the outermost first."""
-    return [_counted(gate), _problems(gate), _visitors(gate)]
+    return [_counted(gate), _problems(gate), _visitors(gate), _remarks(gate)]
 
 
 def headers(gate: Gate) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
@@ -106,29 +110,42 @@ def _problems(gate: Gate) -> Any:
         try:
             return await handler(request)
         except Unfit as unfit:
-            return _problem(gate, request, unfit.status, unfit.kind)
+            return problem_page(gate, request, unfit.status, unfit.kind)
         except web.HTTPException as error:
             if error.status < 400:  # noqa: PLR2004 - a redirect is an answer
                 raise
             kind = {413: "too_large", 404: "not_found"}.get(error.status, "bad")
-            return _problem(gate, request, error.status, kind, dict(error.headers))
+            return problem_page(gate, request, error.status, kind, dict(error.headers))
         except Exception as error:
             if kind_of(error) is Kind.INFRASTRUCTURE:
-                # What a client says of a service that is away names addresses and no secrets; other errors might.
-                said = str(error)[:200] if isinstance(error, ConnectionError) else None
-                gate.log.warning("page_server_away", error=type(error).__name__, reason=said)
-                return _problem(gate, request, 503, "away", {"Retry-After": "2"})
+                if request.method == "POST":
+                    return _led_away(gate, request, error)
+                _log_away(gate, error)
+                return problem_page(gate, request, 503, "away", {"Retry-After": "2"})
             gate.log.exception("page_bug", error=type(error).__name__)
-            return _problem(gate, request, 500, "broken")
+            return problem_page(gate, request, 500, "broken")
 
     return middleware
 
 
-def _problem(
+def _led_away(gate: Gate, request: web.Request, error: Exception) -> web.Response:
+    """Lead a form that met an outage to the page that knows when the service is back."""
+    _log_away(gate, error)
+    return see_other(f"{UNAVAILABLE}?to={_page_of(gate, request)}")
+
+
+def _log_away(gate: Gate, error: Exception) -> None:
+    # What a client says of a service that is away names addresses and no secrets; other errors might.
+    said = str(error)[:200] if isinstance(error, ConnectionError) else None
+    gate.log.warning("page_server_away", error=type(error).__name__, reason=said)
+
+
+def problem_page(
     gate: Gate, request: web.Request, status: int, kind: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     if VISITOR not in request:
         request[VISITOR] = Visitor(new_secret(), None, None, _words(gate, request))
+    """Return a page that comes instead of another; of one that is away, it looks again until that other comes."""
     there = _is_page(request)
     again = _target(request) if kind in {"away", "broken"} and there else gate.front
     waits = {"state": "away", "poll": 3, "refresh": 5} if kind == "away" and there else {}
@@ -173,6 +190,7 @@ def _visitors(gate: Gate) -> Any:
         visitor = Visitor(held or new_secret(), None, address_of(request, gate.settings), _words(gate, request), device)
         request[VISITOR] = visitor
         if held is not None:
+            visitor.known = True
             visitor.session = await session_for(gate.pool, gate.site, held, looks_again=LOOKS_AGAIN in request.headers)
         response = await handler(request)
         if visitor.secret != held:
@@ -182,6 +200,45 @@ def _visitors(gate: Gate) -> Any:
         return response
 
     return middleware
+
+
+def _remarks(gate: Gate) -> Any:
+    remarks = RemarkCookie.of(gate.site, gate.browser_key, secure=origin_of(gate.url).startswith("https:"))
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Hand the page what the form before left for it, and its own remark to the browser."""
+        if VISITOR not in request:  # a static file
+            return await handler(request)
+        visitor = request[VISITOR]
+        before = visitor.secret
+        # A page that looks again by itself shows parts of the answer, so it leaves the remark where it is.
+        if visitor.known and request.method == "GET" and LOOKS_AGAIN not in request.headers:
+            visitor.remark = remarks.read(request, visitor.secret)
+        try:
+            response = await handler(request)
+        except Stale:
+            if not visitor.known:  # the next page could tell nothing to a browser that keeps no cookies
+                raise
+            visitor.leave(visitor.words("problem.stale"), problem=True)
+            response = see_other(_page_of(gate, request))
+        except Exception as error:
+            if request.method != "POST" or kind_of(error) is not Kind.INFRASTRUCTURE:
+                raise
+            visitor.secret = before  # what the new one was for did not come about
+            response = _led_away(gate, request, error)
+        if visitor.leaves is not None:
+            remarks.write(response, visitor.secret, visitor.leaves)
+        elif visitor.remark_told:
+            remarks.forget(response)
+        return response
+
+    return middleware
+
+
+def _page_of(gate: Gate, request: web.Request) -> str:
+    """Return the page that a form stands on, as far as its address has one."""
+    return request.path if _is_page(request) and _TARGET.match(request.path) else gate.front
 
 
 async def form_of(request: web.Request, origin: str) -> dict[str, str]:
@@ -210,6 +267,6 @@ async def form_of(request: web.Request, origin: str) -> dict[str, str]:
     if not is_secret(token):
         raise Unfit(403, "forbidden")
     if not request[VISITOR].csrf_fits(token):
-        raise Stale(form.get("once", ""))
+        raise Stale(form)
     # A password may hold anything; nothing else does, and PostgreSQL takes no U+0000.
     return {name: value if name == "password" else visible(value) for name, value in form.items()}

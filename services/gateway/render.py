@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from services.gateway.model import Site
 
+INTERRUPTS = "problem.html"  # a page that comes instead of another tells no remark that is meant for that one
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _ADDRESS = re.compile(r"^(https?://[!-.0-~]+)?/(?!/)[!-~]*\Z")
 _FOLDER = files("services.gateway")
@@ -47,7 +48,11 @@ class Pages:
     def page(self, request: web.Request, template: str, status: int = 200, **context: object) -> web.Response:
         """Return a page in the visitor's language."""
         visitor = request[VISITOR]
-        blank = {"problem": None, "state": None, "poll": None, "refresh": None, "here": None, "note": None}
+        blank: dict[str, object] = dict.fromkeys(("problem", "done", "state", "poll", "refresh", "here", "slow"))
+        remark = None if template == INTERRUPTS else visitor.remark
+        if remark is not None:
+            visitor.remark_told = True
+            blank["problem" if remark.problem else "done"] = remark.text
         text = self._environment.get_template(template).render(
             {
                 **blank,
@@ -58,7 +63,8 @@ class Pages:
                 "signed_in": visitor.signed_in is not None,
                 "csrf_token": visitor.csrf_token(),
                 "once": new_secret(),
-                **context,
+                "placed": False,
+                **{name: value for name, value in context.items() if value is not None or name not in blank},
             }
         )
         response = web.Response(text=text, status=status, content_type="text/html")

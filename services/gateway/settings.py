@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import Annotated, Self
 
 from pydantic import Field, HttpUrl, SecretStr, model_validator
@@ -39,9 +40,11 @@ class LocalSettings(Part):
     Whoever reaches the pages then reads everybody's codes, so every address has to be loopback. In containers the
     services find each other by name and listen to the outside of their container, which
     `shows_codes_to_anybody_who_can_connect` permits; `public_url` and `console_url` are loopback even then.
+    `seed_file` holds the demonstration's people: the page shows whose phones these are, and how they log in.
     """
 
     sns_url: HttpUrl
+    seed_file: Path | None = None
     shows_codes_to_anybody_who_can_connect: bool = False
     computers: tuple[str, ...] = ("203.0.113.7", "203.0.113.8", "198.51.100.23", "2001:db8:17::5")
 

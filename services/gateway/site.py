@@ -8,7 +8,7 @@ from aiohttp import web
 
 from services.gateway.console.acting import ActPages
 from services.gateway.console.finding import FindingPages
-from services.gateway.guard import FORM_BYTES_MAX, headers, middlewares
+from services.gateway.guard import FORM_BYTES_MAX, UNAVAILABLE, headers, middlewares
 from services.gateway.model import Site
 from services.gateway.pages.account import AccountPages
 from services.gateway.pages.contacts import ContactPages
@@ -16,6 +16,7 @@ from services.gateway.pages.exports import ExportPages
 from services.gateway.pages.login import LoginPages
 from services.gateway.pages.login_code import LoginCodePages
 from services.gateway.pages.phone import PhonePages
+from services.gateway.pages.unavailable import UnavailablePage
 from services.gateway.settings_pages.number import NumberPages
 from services.gateway.settings_pages.overview import OverviewPages
 from services.gateway.settings_pages.password import PasswordPages
@@ -39,6 +40,7 @@ def application(gate: Gate) -> web.Application:
             web.post("/logout", login.log_out),
             web.get("/login/code", code.show),
             web.post("/login/code", code.submit),
+            web.get(UNAVAILABLE, UnavailablePage(gate).show),
             web.get("/static/{name}", gate.pages.static),
         ]
     )

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
-_FILE_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=2)
+ANSWERED_SECONDS = 4.0
+_TIMEOUT = aiohttp.ClientTimeout(total=ANSWERED_SECONDS, sock_connect=2)
+_FILE_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=2, sock_read=ANSWERED_SECONDS)
 _BODY_BYTES_MAX = 1024 * 1024
 PAGE_ROWS = 25  # chosen: at 20 pages an hour a user can look through 500 contacts
 
@@ -72,6 +73,7 @@ class Export(_Part):
     list_name: str
     format: str
     rows: int
+    asked_at: AwareDatetime
     state: Literal["waiting", "ready", "denied", "expired"]
     reason: str | None = None
     retry_at: AwareDatetime | None = None

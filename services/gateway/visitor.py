@@ -20,6 +20,7 @@ from services.gateway import store
 from services.gateway.browser_key import DEVICE_LIFE, DEVICE_NONCE_BYTES
 from services.gateway.decide import alive, needs_touch
 from services.gateway.model import Session, Site, Stage
+from services.gateway.remark import Remark
 
 if TYPE_CHECKING:
     from countersign.runtime.postgres import Pool
@@ -43,6 +44,13 @@ class Visitor:
     words: Words
     device: str = field(default="", repr=False)
     """What the device cookie holds. Give it another value and the browser gets that with the answer."""
+    known: bool = False
+    """The browser brought a secret of ours, so it keeps cookies."""
+    remark: Remark | None = field(default=None, repr=False)
+    """What the form before led to; for this page to tell."""
+    remark_told: bool = False
+    leaves: Remark | None = field(default=None, repr=False)
+    """What the next page is to tell."""
 
     @property
     def session_id(self) -> bytes:
@@ -64,6 +72,10 @@ class Visitor:
     def pending(self) -> Session | None:
         """The session, if the password was right and the rest is to come."""
         return self.session if self.session is not None and self.session.stage is Stage.PENDING else None
+
+    def leave(self, text: str, *, problem: bool = False, email: str = "") -> None:
+        """Let the browser's next page tell what this form led to."""
+        self.leaves = Remark(text=text, problem=problem, email=email)
 
     def csrf_token(self) -> str:
         """Return what our own forms carry; it follows from the secret, which no other page can read."""

@@ -22,7 +22,7 @@ from services.gateway.seed import seed
 from services.gateway.settings import GatewaySettings
 from services.gateway.settings_pages import decide as settings_pages
 from services.gateway.site import application
-from services.gateway.upstream import Exports
+from services.gateway.upstream import ANSWERED_SECONDS, Exports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from countersign.runtime.frame import Frame
 
 SWEPT_EVERY_SECONDS = 300.0  # chosen: a session that is over opens nothing meanwhile
-SUBMIT_SECONDS = 5.0  # chosen: somebody looks at an empty page meanwhile
+# Chosen: somebody looks at an empty page meanwhile, and sees one after 5 s at most, whatever is away: a log-in submits,
+# waits for 2 s, and is sent on to a page that asks once more.
+SUBMIT_SECONDS = 2.0
+DECIDED_GRACE_SECONDS = 1.25
+
+_PAGE_IN_TIME = "chosen: whoever waits sees a page after 5 s at most"
 
 
 @asynccontextmanager
@@ -42,8 +47,8 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     kafka = ProducerSettings(bootstrap_servers=settings.kafka.bootstrap_servers, submit_seconds=SUBMIT_SECONDS)
     async with AsyncExitStack() as stack:
         requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
-        decisions = await stack.enter_async_context(Decisions(verifier, token))
-        challenges = await stack.enter_async_context(Challenges(verifier, token))
+        decisions = await stack.enter_async_context(Decisions(verifier, token, grace_seconds=DECIDED_GRACE_SECONDS))
+        challenges = await stack.enter_async_context(Challenges(verifier, token, answered_in_seconds=ANSWERED_SECONDS))
         grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
         await stack.enter_async_context(grants)
         exports = Exports(str(settings.services.exports_url), token)
@@ -116,6 +121,9 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         Limit(
             "passwords.characters_max", str(decide.PASSWORD_CHARACTERS_MAX), "NIST SP 800-63B-4, 3.1.1.2: 64 or more"
         ),
+        Limit("kafka.submit_max", f"{SUBMIT_SECONDS:g} s", _PAGE_IN_TIME),
+        Limit("verifier.decided_grace", f"{DECIDED_GRACE_SECONDS:g} s", _PAGE_IN_TIME),
+        Limit("upstream.answered_max", f"{ANSWERED_SECONDS:g} s", _PAGE_IN_TIME),
         Limit("forms.seconds_max", f"{FORM_SECONDS_MAX:.0f} s", "chosen: a form over a bad line, and no longer"),
         Limit("forms.bytes_max", str(FORM_BYTES_MAX), "chosen: the longest form has two fields of text"),
         Limit(

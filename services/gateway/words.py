@@ -6,6 +6,7 @@ import math
 import re
 import tomllib
 from importlib.resources import files
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 DEFAULT = "en"
+_SECONDS_ON_THE_CLOCK = 300
 _SECONDS_AS_SECONDS_MAX = 90
 _MINUTES_AS_MINUTES_MAX = 90
 _HEADER_CHARACTERS_MAX = 1_000  # chosen: far more languages than anybody reads
@@ -40,10 +42,22 @@ class Words:
             text = self._flat[f"{key}.{'one' if fill['n'] == 1 else 'other'}"]
         return text.format_map(fill)
 
+    def pieces(self, key: str) -> list[tuple[str, str | None]]:
+        """Return the words of a key in pieces, each with the name of the blank that follows it, for markup in these."""
+        return [(words, blank) for words, blank, _, _ in Formatter().parse(self._flat[key])]
+
     def around(self, key: str, blank: str) -> tuple[str, str]:
         """Return the words before and after a blank, for markup in its place."""
         before, _, after = self._flat[key].partition(f"{{{blank}}}")
         return before, after
+
+    def clock(self, length: timedelta) -> str:
+        """Return how long is left on a clock that runs: below five minutes "4:59 min", else as a duration."""
+        seconds = max(0, math.ceil(length.total_seconds()))
+        if seconds >= _SECONDS_ON_THE_CLOCK:
+            return self.duration(length)
+        minutes, rest = divmod(seconds, 60)
+        return self("time.clock", minutes=minutes, seconds=f"{rest:02}")
 
     def duration(self, length: timedelta) -> str:
         """Return how long something takes, rounded up and never nothing: "25 seconds", "5 minutes", "2 hours"."""

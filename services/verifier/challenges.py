@@ -12,7 +12,7 @@ from services.verifier import store_challenges, store_decisions
 from services.verifier.codes import draw
 from services.verifier.decide_assessment import may_use_reserve
 from services.verifier.issue import Text
-from services.verifier.judge import GOOD_SENDS, give_up, judge, plan_resend, resend_after, told, weigh
+from services.verifier.judge import GOOD_SENDS, give_up, is_older, judge, plan_resend, resend_after, told, weigh
 from services.verifier.model import SendAgain, SendLater, SendNever, Wait
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Answered:
     verdict: Literal["accepted", "wrong", "over"]
     tries_left: int
     grant: str | None = field(default=None, repr=False)
+    older: bool = False
+    """A wrong code that is the code of an earlier text of this challenge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,9 @@ class Challenges:
             await self._checkpoint("answer_locked")
             seen = await store_challenges.see(work.db, locked, GOOD_SENDS, answer_id)
             if seen.reply is not None:
-                verdict: Literal["accepted", "wrong"] = "accepted" if seen.reply.accepted else "wrong"
-                return Answered(verdict, seen.reply.tries_left, seen.grant if seen.reply.accepted else None)
+                if seen.reply.accepted:
+                    return Answered("accepted", seen.reply.tries_left, seen.grant)
+                return Answered("wrong", seen.reply.tries_left, older=self._is_older(locked, seen, code))
             return await self._judge(work, locked, seen, code, answer_id)
 
     async def _judge(self, work: _Work, locked: Locked, seen: Seen, code: str, answer_id: UUID) -> AnswerReply:
@@ -133,7 +136,11 @@ class Challenges:
         word = told(verdict)
         if word == "wait":
             return _waiting(judged.wait, now)
-        return Answered(word, judged.tries_left if word != "over" else 0, grant)
+        older = word == "wrong" and self._is_older(locked, seen, code)
+        return Answered(word, judged.tries_left if word != "over" else 0, grant, older)
+
+    def _is_older(self, locked: Locked, seen: Seen, code: str) -> bool:
+        return is_older(locked.challenge, code, seen.circumstances, self._desk.issuer.pepper)
 
     async def resend(self, challenge_id: UUID) -> SendReply:
         """Issue a further text with a code of its own; tries and life go on."""

@@ -112,7 +112,14 @@ class Routes:
             raise _unknown()
         if isinstance(reply, Waiting):
             raise _not_now(reply)
-        response = _json({"verdict": reply.verdict, "grant": reply.grant, "tries_left": reply.tries_left})
+        response = _json(
+            {
+                "verdict": reply.verdict,
+                "grant": reply.grant,
+                "tries_left": reply.tries_left,
+                "older": reply.older,
+            }
+        )
         await response.prepare(request)
         await response.write_eof()
         await self._checkpoint("answer_replied")
@@ -204,6 +211,8 @@ def _challenge_state(challenge: ChallengeState) -> dict[str, Any]:
         "resend_after": _time(challenge.resend_after),
         "tries_left": challenge.tries_left,
         "text": challenge.text,
+        "send": challenge.send,
+        "sent_at": _time(challenge.sent_at),
     }
 
 

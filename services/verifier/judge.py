@@ -21,6 +21,7 @@ from services.verifier.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from services.verifier.model import Challenge, Circumstances, Decision, Resend
@@ -43,10 +44,19 @@ def judge(challenge: Challenge, answer: str, seen: Circumstances, pepper: bytes)
         return Verdict.REPLACED
     if wait_of(seen.counter, _unlocked_at(seen), seen.now) is not None:
         return Verdict.WAITING
+    return Verdict.ACCEPTED if _is_one_of(seen.digests, challenge, answer, pepper) else Verdict.MISMATCHED
+
+
+def is_older(challenge: Challenge, answer: str, seen: Circumstances, pepper: bytes) -> bool:
+    """Tell whether a wrong answer is the code of an earlier text, which opens nothing any more, so it may be said."""
+    return _is_one_of(seen.older, challenge, answer, pepper)
+
+
+def _is_one_of(digests: Sequence[tuple[int, bytes]], challenge: Challenge, answer: str, pepper: bytes) -> bool:
     matched = [
-        compare_digest(kept, digest_code(pepper, challenge.challenge_id, send, answer)) for send, kept in seen.digests
+        compare_digest(kept, digest_code(pepper, challenge.challenge_id, send, answer)) for send, kept in digests
     ]
-    return Verdict.ACCEPTED if any(matched) else Verdict.MISMATCHED
+    return any(matched)
 
 
 def still_theirs(challenge: Challenge, seen: Circumstances) -> bool:

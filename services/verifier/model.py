@@ -187,7 +187,8 @@ class Challenge:
 class Circumstances:
     """What is read, with the time, after challenge and counter are locked.
 
-    `number` is where the code went, as enrolment has it now; `digests` are the good codes by send, the latest two.
+    `number` is where the code went, as enrolment has it now; `digests` are the good codes by send, the latest two,
+    and `older` those of the texts before.
     """
 
     now: datetime
@@ -195,6 +196,7 @@ class Circumstances:
     protection: Protection | None
     number: Number | None
     digests: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
+    older: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
 
 
 class Verdict(Enum):

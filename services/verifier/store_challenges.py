@@ -128,9 +128,10 @@ async def see(db: Connection, locked: Locked, good_sends: int, answer_id: UUID |
     number = None
     if row["sent_state"] is not None and asked.number_id is not None:
         number = Number(asked.number_id, row["sent_user_id"], row["sent_state"], row["sent_hint"])
-    digests = tuple(zip(row["sends"], row["digests"], strict=True))[:good_sends]
+    digests = tuple(zip(row["sends"], row["digests"], strict=True))
+    good, older = digests[:good_sends], digests[good_sends:]
     return Seen(
-        Circumstances(row["now"], locked.counter, protection_of(row), number, digests),
+        Circumstances(row["now"], locked.counter, protection_of(row), number, good, older),
         len(row["sends"]),
         row["last_at"],
         None if row["accepted"] is None else Reply(row["accepted"], row["tries_left"]),

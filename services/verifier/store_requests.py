@@ -31,7 +31,7 @@ SELECT r.request_id, d.outcome, d.reason, d.retry_at, d.grant_jws,
 
 @dataclass(frozen=True, slots=True)
 class ChallengeState:
-    """A challenge as its claimant may see it; `text` is the latest text's."""
+    """A challenge as its claimant may see it; `text`, `send` and `sent_at` are the latest text's."""
 
     challenge_id: UUID
     number_hint: str
@@ -39,6 +39,8 @@ class ChallengeState:
     resend_after: datetime | None
     tries_left: int
     text: TextState
+    send: int
+    sent_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +80,6 @@ def _challenge(row: asyncpg.Record) -> ChallengeState:
         None if over else resend_after(row["send"], row["issued_at"], row["expires_at"]),
         0 if over else max(0, row["attempts_max"] - row["attempts"]),
         row["state"],
+        row["send"],
+        row["issued_at"],
     )

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from tests.browser.person import Computer
+from tests.support.chromium import started_chromium
 from tests.support.whole_stack import Household, WholeStack, new_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from tests.support.stack import RunningStack
-
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# As root there is no sandbox to be had; the rest keeps Chromium from calling its maker.
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 expect.set_options(timeout=15_000)  # a text in doubt takes the notifier its 5 s, and machines of tests are busy
 
@@ -42,13 +30,8 @@ async def whole(stack: RunningStack) -> WholeStack:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """Start one Chromium for all tests; each computer is a context of its own."""
-    path = next(filter(None, map(shutil.which, _CHROMIUM)), None)
-    if path is None:
-        pytest.fail("no Chromium: apt-get install chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+    async with started_chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -58,7 +58,7 @@ async def test_log_in_pages(computer: Computers, household: Household, look: dic
             await me.reads(f"You have {left} tr")
         await fit(me.page, "wrong code")
         await me.give_code("000000" if code != "000000" else "111111")
-        await me.reads("This code can no longer be used")
+        await me.reads("entered wrong too many times")
         await fit(me.page, "over")
 
 
@@ -69,11 +69,21 @@ async def test_signed_in_pages(computer: Computers, household: Household, look: 
         for path in ("/", "/account", "/contacts", f"/contacts?list={household.list_id}", "/phone", "/nowhere"):
             await me.open(path)
             await fit(me.page, path)
+        await me.open("/")
+        await me.page.hover(".menu .who")
+        await fit(me.page, "the menu")
         await me.ask_export(household)
         await fit(me.page, "export's code box")
         await me.give_code(await me.read_code(household.owner, nth=2))
         await me.reads("Your file is ready")
         await fit(me.page, "ready")
+        await me.open("/")
+        await me.reads("ready for another")
+        await fit(me.page, "start page with exports")
+        await me.ask_export(household)
+        await me.page.click("button[value=cancel]")
+        await me.reads("You cancelled the export")
+        await fit(me.page, "cancelled")
 
 
 async def test_console_pages(computer: Computers, look: dict[str, Any]) -> None:

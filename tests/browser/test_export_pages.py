@@ -124,6 +124,7 @@ async def test_cancelled_and_other_peoples_exports(computer: Computers, househol
             await colleague.page.goto(export + path)
             await colleague.reads("There is no such page")
         await me.page.click("button[value=cancel]")
+        await me.reads(f"You cancelled the export of “{household.list_name}”")
         await me.page.goto(export)
-        await me.reads("This code can no longer be used")
+        await me.reads("This code was cancelled")
         await me.not_asked_for_code()

@@ -134,14 +134,14 @@ async def test_a_code_opens_once(computer: Computers, household: Household) -> N
 
 
 async def test_five_guesses_and_it_is_over(computer: Computers, household: Household) -> None:
-    """M7: after five wrong codes the right one opens nothing, in words that do not say which limit it was."""
+    """M7: after five wrong codes the right one opens nothing, and the page says why."""
     async with computer() as me:
         await me.give_password(household.owner)
         await me.asked_for_code()
         code = await me.read_code(household.owner)
         for _ in range(5):
             await me.give_code("000000" if code != "000000" else "111111")
-        await me.reads("This code can no longer be used")
+        await me.reads("The code was entered wrong too many times")
         await me.not_asked_for_code()
         assert not await me.is_let_in()
 
@@ -157,6 +157,7 @@ async def test_another_text_and_cancel(computer: Computers, household: Household
             await me.page.click("button[value=resend]")
             await me.reads("It is too early for another text")
         await me.page.click("button[value=cancel]")
+        await me.reads("You cancelled the log-in")
         assert me.page.url.endswith("/login")
         await me.open("/login/code")
         await me.not_asked_for_code()
@@ -179,6 +180,8 @@ async def test_log_out(computer: Computers, household: Household) -> None:
     """M1: logged out means out, also for a browser that goes back."""
     async with computer() as me:
         await me.log_in(household.owner)
+        await me.page.hover(".menu .who")
         await me.page.click("form[action='/logout'] button")
+        await me.reads("You are logged out")
         assert me.page.url.endswith("/login")
         assert not await me.is_let_in()

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.frozen import frozen
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.support.whole_stack import Household, WholeStack
 
     Computers = Callable[..., Any]
 
 pytestmark = [pytest.mark.servers, pytest.mark.browser]
-
-
-@contextmanager
-def frozen(whole: WholeStack, name: str) -> Iterator[None]:
-    """Freeze a process of the stack."""
-    pid = int(whole[f"PID_{name}"])
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def test_one_moment(computer: Computers, whole: WholeStack, household: Household) -> None:
@@ -49,7 +37,8 @@ async def test_verifier_away(computer: Computers, whole: WholeStack, household: 
         code = await me.read_code(household.owner)
         with frozen(whole, "VERIFIER"):
             await me.give_code(code)
-            await me.reads("A part of our service does not answer")
+            await me.reads("Not available at this moment")
+        await me.reads("You can go on")
         await me.page.click("main a.button")
         await me.asked_for_code()
         await me.give_code(code)
@@ -77,7 +66,7 @@ async def test_locked(computer: Computers, household: Household) -> None:
             wrong = "999999" if await me.read_code(household.managed[0], nth) != "999999" else "111111"
             for _ in range(5):
                 await me.give_code(wrong)
-            await me.reads("can no longer be used")
+            await me.reads("entered wrong too many times")
         await me.give_password(household.managed[0])
         await me.reads("Too many wrong codes")
         await me.reads("Try again in")

@@ -18,6 +18,7 @@ from tests.support.drive import other_than
 from tests.support.events import an_access_requested, outgoing
 from tests.support.kafka import publish_raw, read_topic
 from tests.support.needles import Needles, all_processes, all_tables, all_topics, secrets_in
+from tests.support.remarks import problem_of
 from tests.support.rest import come_to_rest
 from tests.support.sns_stand_in import Reply
 from tests.support.stage import a_stage
@@ -92,10 +93,10 @@ async def _log_in_and_export(watched: Watched) -> None:
         first = await computer.read_text(person, 1)
         page = await computer.type_code(page, other_than(first))
         page = await computer.type_code(page, other_than(other_than(first)))
-        assert page.status == 422
+        assert problem_of(page.body.decode()) == "wrong"
         page = await computer.type_code(page, "12ab")
         page = await computer.press(page, "resend")
-        assert page.status == 429
+        assert problem_of(page.body.decode()) == "resend_wait"
         await watched.stage.db.execute(AGE_TEXTS)
         page = await computer.press(await computer.get("/login/code"), "resend")
         page = await computer.type_code(page, await computer.read_text(person, 2))
@@ -139,8 +140,10 @@ async def _is_not_let_in(watched: Watched) -> None:
     watched.needles.add("password", "not-the-one-5T")
     async with watched.computer("10.64.0.1") as computer:
         for password in ("73519264", "not-the-one-5T"):
-            assert (await computer.give_password(person, password)).status == 422
-        assert (await computer.give_password(person, "right-one-3Z", "nobody@example.com")).status == 422
+            page = await computer.give_password(person, password)
+            assert problem_of(page.body.decode()) == "wrong"
+        page = await computer.give_password(person, "right-one-3Z", "nobody@example.com")
+        assert problem_of(page.body.decode()) == "wrong"
 
 
 async def _confirm(watched: Watched) -> None:

@@ -34,6 +34,7 @@ _WORDS = {
     "exports": "http://exports:8083",
     "exports port": "8083",
     "sns": "http://sns:5000",
+    "seed": "/data/seed.json",
 }
 
 

@@ -119,16 +119,17 @@ class WholeStack:
         await until(arrived, "a text")
         return code_of(found[nth - 1])
 
-    async def household(self, *, two_factor: bool = True, contacts: int = 30) -> Household:
-        """Make an account through each service's own seed, as the demonstration's is."""
+    async def household(self, *, two_factor: bool = True, contacts: int = 30, for_show: bool = False) -> Household:
+        """Make an account through each service's own seed; `for_show`: with the names of people and of a list."""
         mark, account_id, list_id = secrets.token_hex(4), uuid4(), uuid4()
         roles = (("owner", "Olga"), ("managed", "Max"), ("managed", "Mia"))
+        surname, list_name = ("Berg", "Newsletter") if for_show else (mark, f"List {mark}")
         people = [
             Person(
                 user_id=uuid4(),
                 account_id=account_id,
                 role=role,
-                name=f"{name} {mark}",
+                name=f"{name} {surname}",
                 email=f"{name.lower()}.{mark}@example.com",
                 password=secrets.token_urlsafe(12),
                 number=new_number(),
@@ -145,11 +146,11 @@ class WholeStack:
             "staff_account_id": str(uuid4()),
             "two_factor": two_factor,
             "people": [{name: _plain(value) for name, value in vars(person).items()} for person in people],
-            "lists": [{"list_id": str(list_id), "name": f"List {mark}", "contacts": members}],
+            "lists": [{"list_id": str(list_id), "name": list_name, "contacts": members}],
         }
         await self._sow(content)
         emails = tuple(one["email"] for one in members)
-        return Household(account_id, people[0], tuple(people[1:]), list_id, f"List {mark}", emails)
+        return Household(account_id, people[0], tuple(people[1:]), list_id, list_name, emails)
 
     async def manager(self) -> Person:
         """Make an account manager of the staff account: one may act only so often an hour, so each test has its own."""

@@ -194,11 +194,10 @@ class ActPages:
         gate = self._gate
         if found.challenge is None:
             return
-        box = code.box_of(found.challenge, draft.now)
         if form.get("do") == "resend":
-            step = await code.resend(gate, visitor, found.challenge, box)
+            step = await code.resend(gate, visitor, found.challenge)
         else:
-            step = await code.answer(gate, visitor, form, found.challenge, box)
+            step = await code.answer(gate, visitor, form, found.challenge)
         if step.grant is not None:
             await self._carry_out(visitor, session, draft, step.grant)
         elif step.problem is not None:

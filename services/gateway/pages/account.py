@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.gateway import store
+from services.gateway.pages.asked_exports import UNDER_WAY, shown_exports
 from services.gateway.render import see_other
+from services.gateway.upstream import ExportOwner
 from services.gateway.visitor import VISITOR
 
 if TYPE_CHECKING:
@@ -28,5 +29,7 @@ class AccountPages:
         session = visitor.signed_in
         if session is None:
             return see_other("/login")
-        exports = await store.exports_of(self._gate.pool, visitor.session_id)
-        return self._gate.pages.page(request, "home.html", exports=exports, here="home")
+        owner = ExportOwner(session.account_id, session.user_id, visitor.session_id)
+        exports = await shown_exports(self._gate, session, owner)
+        poll = 3 if any(export.state in UNDER_WAY for export in exports) else None
+        return self._gate.pages.page(request, "home.html", exports=exports, here="home", state="home", poll=poll)

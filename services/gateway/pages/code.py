@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 CODE_CHARACTERS_MAX = 100  # chosen: eight digits with whatever a phone's clipboard puts around them
 NOTHING = timedelta(0)
+USUAL = timedelta(seconds=15)  # chosen: a text leaves within two; who waits longer is told so
 
-# The three ways for a code to be over look alike on purpose, and so does giving it up.
+# To whoever answers, the ways for a code to be over look alike (the verifier's `told`); to the page that holds the
+# request its end is certain.
 SAID: Mapping[str, str] = {
-    "code.expired": "over",
-    "code.exhausted": "over",
-    "cancelled": "over",
+    "code.expired": "expired",
+    "code.exhausted": "exhausted",
+    "cancelled": "cancelled",
     "request.stale": "stale",
     "request.future": "clock",
     "member.unknown": "member",
@@ -37,24 +39,32 @@ SAID: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeBox:
-    """What the page with the code box shows. `resend_in` is None where no further text can be asked for."""
+    """What the page with the code box shows. `resend_in` is None where no further text can be asked for.
+
+    `text` is the latest text's state, or `slow` if it has been on its way for longer than usual; `newest_at` is when
+    that text was sent, if it was not the first.
+    """
 
     number_hint: str
     text: str
     tries_left: int
     ends_in: timedelta
     resend_in: timedelta | None
+    newest_at: datetime | None = None
 
 
 def box_of(challenge: ChallengeState, now: datetime) -> CodeBox:
     """Return what to show of an open challenge at `now`."""
-    resend_after = challenge.resend_after
+    resend_after, sent_at = challenge.resend_after, challenge.sent_at or now
+    slow = challenge.text == "sending" and now - sent_at > USUAL
     return CodeBox(
         number_hint=challenge.number_hint,
-        text=challenge.text,
+        text="slow" if slow else challenge.text,
         tries_left=challenge.tries_left,
-        ends_in=max(challenge.expires_at - now, NOTHING),
+        # `now` was read before the challenge: never more than it had when its text was issued.
+        ends_in=max(min(challenge.expires_at - now, challenge.expires_at - sent_at), NOTHING),
         resend_in=None if resend_after is None else max(resend_after - now, NOTHING),
+        newest_at=sent_at if challenge.send > 1 else None,
     )
 
 
@@ -65,17 +75,13 @@ def retry_in(retry_at: datetime | None, now: datetime) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a button led to: the grant, or a problem to show in the box with a status, or neither: look again."""
+    """What a button led to: the grant, or a problem to show in the box, or neither: look again."""
 
     grant: str | None = None
-    box: CodeBox | None = None
     problem: str | None = None
-    status: int = 200
 
 
-async def answer(
-    gate: Gate, visitor: Visitor, form: Mapping[str, str], challenge: ChallengeState, box: CodeBox
-) -> Step:
+async def answer(gate: Gate, visitor: Visitor, form: Mapping[str, str], challenge: ChallengeState) -> Step:
     """Give the code that was typed to the verifier."""
     code = form.get("code", "")[:CODE_CHARACTERS_MAX]
     # The same form with the same code is the same answer, however often a browser sends it; and what the verifier
@@ -88,21 +94,20 @@ async def answer(
             return Step(grant=verdict.grant)
         case "wrong":
             left = verdict.tries_left or 0
-            if left == 0:
-                return Step()
-            return Step(box=replace(box, tries_left=left), problem=t("code.error.wrong", n=left), status=422)
+            kind = "older" if verdict.older else "wrong"
+            return Step(problem=t(f"code.error.{kind}", n=left)) if left > 0 else Step()
         case "off_form":
-            return Step(box=box, problem=t("code.error.off_form"), status=422)
+            return Step(problem=t("code.error.off_form"))
         case "wait":
             wait = t.duration(timedelta(seconds=verdict.retry_after or 1))
-            return Step(box=box, problem=t("code.error.wait", wait=wait), status=429)
+            return Step(problem=t("code.error.wait", wait=wait))
         case "over" | "unknown":
             return Step()
         case _:
             assert_never(verdict.verdict)
 
 
-async def resend(gate: Gate, visitor: Visitor, challenge: ChallengeState, box: CodeBox) -> Step:
+async def resend(gate: Gate, visitor: Visitor, challenge: ChallengeState) -> Step:
     """Ask for another text."""
     resent = await gate.challenges.resend(challenge.challenge_id)
     t = visitor.words
@@ -110,10 +115,9 @@ async def resend(gate: Gate, visitor: Visitor, challenge: ChallengeState, box: C
         case "sent" | "unknown":
             return Step()
         case "wait":
-            wait = timedelta(seconds=resent.retry_after or 1)
-            problem = t("code.error.resend_wait", wait=t.duration(wait))
-            return Step(box=replace(box, resend_in=wait), problem=problem, status=429)
+            wait = t.duration(timedelta(seconds=resent.retry_after or 1))
+            return Step(problem=t("code.error.resend_wait", wait=wait))
         case "over":
-            return Step(box=replace(box, resend_in=None), problem=t("code.error.resend_over"), status=409)
+            return Step(problem=t("code.error.resend_over"))
         case _:
             assert_never(resent.outcome)

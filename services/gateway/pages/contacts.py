@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 from uuid import UUID
 
 from aiohttp import web
@@ -54,6 +54,9 @@ class ContactPages:
         if "list" not in request.query:
             return self._page(request, lists, None)
         chosen = _chosen(lists, id_in(request.query["list"]))
+        remark = request[VISITOR].remark
+        if remark is not None and remark.problem:  # with the export's problem alone: a page of contacts is counted
+            return self._page(request, lists, chosen, ContactPage(contacts=[]))
         after = id_in(request.query["after"]) if request.query.get("after") else None
         found = await self._gate.exports.contacts(session.account_id, session.user_id, chosen.list_id, after)
         if found is None:
@@ -73,16 +76,10 @@ class ContactPages:
             raise Unfit(422, "bad")
         # The same form sent twice is one export.
         export_id = visitor.id_of("export", form.get("once", ""), str(chosen.list_id), form["format"])
-        return await self._asked(request, session, chosen, lists, export_id, form["format"])
+        return await self._asked(request, session, chosen, export_id, form["format"])
 
     async def _asked(
-        self,
-        request: web.Request,
-        session: Session,
-        chosen: ContactList,
-        lists: list[ContactList],
-        export_id: UUID,
-        file_format: str,
+        self, request: web.Request, session: Session, chosen: ContactList, export_id: UUID, file_format: str
     ) -> web.Response:
         visitor = request[VISITOR]
         t = visitor.words
@@ -96,12 +93,13 @@ class ContactPages:
             case "no_list":
                 raise web.HTTPNotFound
             case "too_many":
-                wait = t.duration(timedelta(seconds=asked.retry_after))
-                problem = t("contacts.too_many", wait=wait)
-                return self._page(request, lists, chosen, ContactPage(contacts=[]), problem=problem, status=429)
+                problem = t("contacts.too_many", wait=t.duration(timedelta(seconds=asked.retry_after)))
             case "too_large":
                 problem = t("contacts.too_large")
-                return self._page(request, lists, chosen, ContactPage(contacts=[]), problem=problem, status=422)
+            case _:
+                assert_never(asked.outcome)
+        visitor.leave(problem, problem=True)
+        return see_other(f"/contacts?list={chosen.list_id}")
 
     def _page(
         self,
@@ -110,10 +108,8 @@ class ContactPages:
         chosen: ContactList | None,
         found: ContactPage | PagesUsed | None = None,
         after: UUID | None = None,
-        *,
-        problem: str | None = None,
-        status: int = 200,
     ) -> web.Response:
+        status = 200
         shown: dict[str, Any] = {"contacts": [], "next": None, "limited": None}
         if isinstance(found, PagesUsed):
             shown["limited"] = timedelta(seconds=found.retry_after)
@@ -127,7 +123,6 @@ class ContactPages:
             lists=lists,
             chosen=chosen,
             after=after,
-            problem=problem,
             here="contacts",
             **shown,
         )

@@ -61,16 +61,16 @@ class ExportPages:
         if found.state != "challenged" or found.challenge is None:
             return see_other(f"/exports/{export.export_id}")
         if form.get("do") == "cancel":
-            await self._gate.challenges.cancel(found.challenge.challenge_id)
+            if await self._gate.challenges.cancel(found.challenge.challenge_id):
+                visitor.leave(visitor.words("export.cancelled", list=export.list_name))
             return see_other("/contacts")
-        box = code.box_of(found.challenge, session.now)
         if form.get("do") == "resend":
-            step = await code.resend(self._gate, visitor, found.challenge, box)
+            step = await code.resend(self._gate, visitor, found.challenge)
         else:
-            step = await code.answer(self._gate, visitor, form, found.challenge, box)
-        if step.problem is None:
-            return see_other(f"/exports/{export.export_id}")
-        return self._box(request, export, step.box or box, step.problem, step.status)
+            step = await code.answer(self._gate, visitor, form, found.challenge)
+        if step.problem is not None:
+            visitor.leave(step.problem, problem=True)
+        return see_other(f"/exports/{export.export_id}")
 
     async def file(self, request: web.Request) -> web.Response:
         """Hand the file out while it is offered."""
@@ -102,9 +102,13 @@ class ExportPages:
                 kind = code.SAID[found.reason] if found.reason is not None else "over"
                 return self._denied(request, export, kind, code.retry_in(found.retry_at, session.now))
             case "granted":
-                return self._page(request, export, "file", "moment.title", poll=1, refresh=LOOK_AGAIN_SECONDS)
+                return self._moment(request, session, export, "file")
             case _:
-                return self._page(request, export, "moment", "moment.title", poll=1, refresh=LOOK_AGAIN_SECONDS)
+                return self._moment(request, session, export, "moment")
+
+    def _moment(self, request: web.Request, session: Session, export: Export, state: str) -> web.Response:
+        slow = state == "moment" and session.now - export.asked_at > code.USUAL
+        return self._page(request, export, state, "moment.title", slow=slow, poll=1, refresh=LOOK_AGAIN_SECONDS)
 
     def _ended(self, request: web.Request, session: Session, export: Export) -> web.Response:
         if export.state == "ready" and export.expires_at is not None:
@@ -120,19 +124,14 @@ class ExportPages:
     def _denied(self, request: web.Request, export: Export, kind: str, retry_in: object) -> web.Response:
         return self._page(request, export, "denied", f"denied.{kind}.title", kind=kind, retry_in=retry_in)
 
-    def _box(
-        self, request: web.Request, export: Export, box: code.CodeBox, problem: str | None = None, status: int = 200
-    ) -> web.Response:
+    def _box(self, request: web.Request, export: Export, box: code.CodeBox) -> web.Response:
         poll = 1 if box.text == "sending" else 3
-        return self._page(request, export, "code", "code.title", status=status, box=box, problem=problem, poll=poll)
+        return self._page(request, export, "code", "code.title", box=box, poll=poll)
 
-    def _page(
-        self, request: web.Request, export: Export, state: str, title: str, *, status: int = 200, **context: Any
-    ) -> web.Response:
+    def _page(self, request: web.Request, export: Export, state: str, title: str, **context: Any) -> web.Response:
         return self._gate.pages.page(
             request,
             "export.html",
-            status,
             state=state,
             title=request[VISITOR].words(title),
             path=f"/exports/{export.export_id}",

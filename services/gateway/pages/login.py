@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from countersign.client import Client, login_authorised
@@ -52,40 +53,48 @@ class LoginPages:
         try:
             form = await form_of(request, self._origin)
         except Stale as stale:
-            if _led_here(visitor.session, stale.form_id):
-                return see_other("/login/code" if visitor.signed_in is None else self._gate.front)
-            return self._form(request, 403, t("login.error.stale"))
+            return self._stale(request, stale)
         email, password = form.get("email", ""), form.get("password", "")
         if not email.strip() or not password:
-            return self._form(request, 422, t("login.error.empty"), email)
+            return _again(visitor, t("login.error.empty"), email)
         try:
             person = await person_of(self._gate, visitor, email, password)
         except (store.Refused, Busy) as reason:
-            return self._not_judged(request, email, reason)
+            wait = t.duration(reason.wait) if isinstance(reason, store.Refused) else ""
+            kind = "limited" if wait else "busy"
+            return _again(visitor, t(f"login.error.{kind}", wait=wait), email)
         if person is None:
-            return self._form(request, 422, t("login.error.wrong"), email)
-        return await self._led_on(request, person, form, email)
+            return _again(visitor, t("login.error.wrong"), email)
+        try:
+            return await self._led_on(visitor, person, form, email)
+        except OSError:  # away: the form will hold what was typed when the service is back
+            visitor.leave("", email=email[:EMAIL_CHARACTERS_MAX])
+            raise
 
-    async def _led_on(self, request: web.Request, person: Person, form: Mapping[str, str], email: str) -> web.Response:
+    async def _led_on(self, visitor: Visitor, person: Person, form: Mapping[str, str], email: str) -> web.Response:
         """Lead whoever gave the right password to the decision, or after a reset to entering a number."""
-        visitor = request[VISITOR]
         reset = await setup.open_reset(self._gate.pool, person.user_id, visitor.seen_from)
         way = way_after_password(reset)
         if way == "set_up":
             return await enter(self._gate, visitor, person, form.get("once", ""))
         if way == "refuse":
-            return self._form(request, 403, visitor.words("setup.elsewhere"), email)
+            return _again(visitor, visitor.words("setup.elsewhere"), email)
         if not await self._still_open(visitor, person):
             await self._ask(visitor, person, form.get("once", ""))
         return see_other("/login/code")
 
-    def _not_judged(self, request: web.Request, email: str, reason: store.Refused | Busy) -> web.Response:
-        t = request[VISITOR].words
-        if isinstance(reason, store.Refused):
-            return self._form(request, 429, t("login.error.limited", wait=t.duration(reason.wait)), email)
-        response = self._form(request, 503, t("login.error.busy"), email)
-        response.headers["Retry-After"] = "3"
-        return response
+    def _stale(self, request: web.Request, stale: Stale) -> web.Response:
+        """Go on to where the session is, if the browser has one by now; else show the form with what was typed."""
+        visitor = request[VISITOR]
+        if visitor.session is not None:
+            if not _led_here(visitor.session, stale.form_id):
+                visitor.leave(visitor.words("login.elsewhere"))
+            return see_other("/login/code" if visitor.signed_in is None else self._gate.front)
+        problem = visitor.words("login.error.stale")
+        if visitor.known:
+            return _again(visitor, problem, stale.email)
+        # A browser that keeps no cookies would find nothing at the end of a redirect.
+        return self._form(request, 403, problem=problem, email=stale.email[:EMAIL_CHARACTERS_MAX])
 
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session, and the browser's secret with it."""
@@ -99,22 +108,14 @@ class LoginPages:
             return see_other("/login")
         await store.end(self._gate.pool, visitor.session_id)
         visitor.secret = new_secret()
+        visitor.leave(visitor.words("login.logged_out"))
         return see_other("/login")
 
-    def _form(
-        self, request: web.Request, status: int = 200, problem: str | None = None, email: str = ""
-    ) -> web.Response:
-        pending = request[VISITOR].pending is not None and problem is None
-        confirmed = request.query.get("number") == "confirmed" and problem is None
-        return self._gate.pages.page(
-            request,
-            "login.html",
-            status,
-            problem=problem,
-            email=email[:EMAIL_CHARACTERS_MAX],
-            pending=pending,
-            note=request[VISITOR].words("setup.done") if confirmed else None,
-        )
+    def _form(self, request: web.Request, status: int = 200, **context: str) -> web.Response:
+        visitor = request[VISITOR]
+        email = visitor.remark.email if visitor.remark is not None else ""
+        pending = visitor.pending is not None and visitor.remark is None
+        return self._gate.pages.page(request, "login.html", status, **{"email": email, "pending": pending, **context})
 
     async def _still_open(self, visitor: Visitor, person: Person) -> bool:
         """Tell whether this browser already waits with a request of this person: then there is no new one.
@@ -171,9 +172,18 @@ class LoginPages:
         await gate.requests.submit(built, now)
         gate.log.info("login_requested", request_id=str(request_id), user_id=str(person.user_id))
         try:
-            await gate.decisions.wait(request_id, WAIT_IN_POST_SECONDS)
-        except ConnectionError:
+            async with asyncio.timeout(
+                WAIT_IN_POST_SECONDS + 0.3
+            ):  # the page after this one waits for the verifier too
+                await gate.decisions.wait(request_id, WAIT_IN_POST_SECONDS)
+        except OSError:  # away, or a time-out
             gate.log.warning("verifier_away", request_id=str(request_id))
+
+
+def _again(visitor: Visitor, problem: str, email: str) -> web.Response:
+    """Lead back to the form, which tells the problem and holds what was typed."""
+    visitor.leave(problem, problem=True, email=email[:EMAIL_CHARACTERS_MAX])
+    return see_other("/login")
 
 
 def _led_here(session: Session | None, form: str) -> bool:

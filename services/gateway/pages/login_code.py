@@ -45,7 +45,7 @@ class LoginCodePages:
             return see_other(self._gate.front)
         found = await self._gate.decisions.wait(pending.request_id, 0)
         if found.state == "granted" and found.grant is not None:
-            return await self._finish(request, pending, found.grant)
+            return await self._finish(request, pending, found.grant) or self._unfit(request)
         return self._page(request, pending, found)
 
     async def submit(self, request: web.Request) -> web.Response:
@@ -68,7 +68,7 @@ class LoginCodePages:
         if form.get("do") == "cancel":
             return await self._give_up(visitor, found)
         if found.state == "granted" and found.grant is not None:  # another sending of this form was judged first
-            return await self._finish(request, pending, found.grant)
+            return await self._finish(request, pending, found.grant) or see_other("/login/code")
         if found.state != "challenged" or found.challenge is None:
             return see_other("/login/code")
         return await self._stepped(request, pending, form, found.challenge)
@@ -76,35 +76,33 @@ class LoginCodePages:
     async def _stepped(
         self, request: web.Request, pending: Session, form: Mapping[str, str], challenge: ChallengeState
     ) -> web.Response:
-        visitor, box = request[VISITOR], code.box_of(challenge, pending.now)
+        visitor = request[VISITOR]
         if form.get("do") == "resend":
-            step = await code.resend(self._gate, visitor, challenge, box)
+            step = await code.resend(self._gate, visitor, challenge)
         else:
-            step = await code.answer(self._gate, visitor, form, challenge, box)
+            step = await code.answer(self._gate, visitor, form, challenge)
         if step.grant is not None:
-            return await self._finish(request, pending, step.grant)
-        if step.problem is None:
-            return see_other("/login/code")
-        return self._box(request, step.box or box, step.problem, step.status)
+            return await self._finish(request, pending, step.grant) or see_other("/login/code")
+        if step.problem is not None:
+            visitor.leave(step.problem, problem=True)
+        return see_other("/login/code")
 
     def _page(self, request: web.Request, pending: Session, found: RequestState) -> web.Response:
         if found.state == "challenged" and found.challenge is not None:
             return self._box(request, code.box_of(found.challenge, pending.now))
         t = request[VISITOR].words
         if found.state == "undecided" and not given_up(pending):
-            return self._plain(request, "moment", t("moment.title"), poll=1, refresh=LOOK_AGAIN_SECONDS)
+            slow = pending.age > code.USUAL
+            return self._plain(request, "moment", t("moment.title"), slow=slow, poll=1, refresh=LOOK_AGAIN_SECONDS)
         if found.state == "undecided":
             return self._plain(request, "given_up", t("moment.given_up_title"), status=503)
         kind = code.SAID[found.reason] if found.reason is not None else "unfit"
         retry_in = code.retry_in(found.retry_at, pending.now)
         return self._plain(request, "denied", t(f"denied.{kind}.title"), kind=kind, retry_in=retry_in)
 
-    def _box(
-        self, request: web.Request, box: code.CodeBox, problem: str | None = None, status: int = 200
-    ) -> web.Response:
+    def _box(self, request: web.Request, box: code.CodeBox) -> web.Response:
         poll = 1 if box.text == "sending" else 3
-        title = request[VISITOR].words("code.title")
-        return self._plain(request, "code", title, status=status, box=box, problem=problem, poll=poll)
+        return self._plain(request, "code", request[VISITOR].words("code.title"), box=box, poll=poll)
 
     def _plain(
         self, request: web.Request, state: str, title: str, *, status: int = 200, **context: Any
@@ -115,6 +113,7 @@ class LoginCodePages:
         """Lead on a browser whose pending session is over; the answer that said so may have been lost."""
         if form.get("do") == "cancel":
             await give_up(self._gate, visitor)
+            visitor.leave(visitor.words("login.cancelled"))
         else:
             await resume(self._gate, visitor)
         return see_other(self._gate.front)
@@ -124,10 +123,11 @@ class LoginCodePages:
             await self._gate.challenges.cancel(found.challenge.challenge_id)
         await store.end(self._gate.pool, visitor.session_id)
         visitor.secret = new_secret()
+        visitor.leave(visitor.words("login.cancelled"))
         return see_other("/login")
 
-    async def _finish(self, request: web.Request, pending: Session, grant: str) -> web.Response:
-        """Turn a grant that fits this very browser into a signed-in session, once."""
+    async def _finish(self, request: web.Request, pending: Session, grant: str) -> web.Response | None:
+        """Turn a grant that fits this very browser into a signed-in session, once; None: it does not fit."""
         gate, visitor = self._gate, request[VISITOR]
         expected = Expected(
             action="login",
@@ -141,11 +141,11 @@ class LoginCodePages:
             checked = await gate.grants.check(grant, expected, pending.now)
         except GrantRefused as refused:
             gate.log.warning("grant_refused", what=refused.what, request_id=str(pending.request_id))
-            return self._unfit(request)
+            return None
         if pending.staff and checked.method != "sms":
             # The verifier asks every account manager for a code; a grant without one is not acted on here either.
             gate.log.warning("grant_refused", what="amr", request_id=str(pending.request_id))
-            return self._unfit(request)
+            return None
         reset = await setup.open_reset(gate.pool, pending.user_id, visitor.seen_from)
         if way_after_password(reset) != "log_in":
             # The number was reset since this log-in began: its right password leads elsewhere now.

@@ -1,8 +1,10 @@
-"""Only on the local stack: the phones that its SNS sends to, and "act as another computer"."""
+"""Only on the local stack: the phones that its SNS sends to, the demonstration's log-ins, "act as another computer"."""
 
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from services.gateway.upstream import UpstreamAway
 from services.gateway.visitor import COMPUTER, VISITOR
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aiohttp import web
 
     from services.gateway.gate import Gate
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5, sock_connect=2)
 _TEXTS_A_PHONE_MAX = 20
+_LOOKED_LATELY = timedelta(seconds=6)  # the page looks every 2 s while it is open; SNS does not tell times
 _BENCHMARKS = IPv4Network("198.18.0.0/15")
 
 
@@ -35,8 +40,45 @@ def _new_computer() -> str:
 class _Text(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
+    message_id: str
     phone_number: str
     message: str
+
+
+class DemoPerson(BaseModel):
+    """One of the demonstration's people, as the seed file has them."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    role: str
+    email: str
+    password: str = Field(repr=False)
+    number: str = Field(repr=False)
+
+
+class _Seed(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    people: tuple[DemoPerson, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A text on a phone: it came at `at`, or, where nobody had looked for a while, at some time before it."""
+
+    message: str
+    at: datetime
+    exact: bool
+
+
+@dataclass(slots=True)
+class Phone:
+    """A phone, whose it is if that is known, and its texts, newest first."""
+
+    number: str
+    name: str | None
+    texts: list[Shown] = field(default_factory=list)
 
 
 class _Sns(BaseModel):
@@ -58,11 +100,27 @@ class PhonePages:
         self._gate = gate
         self._url = f"{str(local.sns_url).rstrip('/')}/moto-api/data.json"
         self._computers = local.computers
+        self._people = _Seed.model_validate_json(local.seed_file.read_bytes()).people if local.seed_file else ()
+        self._came: dict[str, Shown] = {}
+        self._looked_at: datetime | None = None
         self._origin = origin_of(gate.url)
 
     async def show(self, request: web.Request) -> web.Response:
-        """Show the texts of every phone, newest first."""
-        return await self._page(request)
+        """Show every phone, the demonstration's in its own order, and who can log in."""
+        played = unmapped(request.cookies.get(COMPUTER))
+        return self._gate.pages.page(
+            request,
+            "phone.html",
+            phones=await self._phones(),
+            people=self._people,
+            console=str(self._gate.settings.console_url).rstrip("/"),
+            computers=self._computers,
+            computer=str(played) if played is not None else None,
+            ip=request[VISITOR].ip,
+            state="phones",
+            poll=2,
+            refresh=5,
+        )
 
     async def act_as(self, request: web.Request) -> web.Response:
         """Let this browser seem to come from another address, or from its own again."""
@@ -70,7 +128,8 @@ class PhonePages:
         asked = _new_computer() if form.get("do") == "new" else form.get("computer", "").strip()
         address = unmapped(asked)
         if asked and address is None:
-            return await self._page(request, request[VISITOR].words("phone.bad_address"), 422)
+            request[VISITOR].leave(request[VISITOR].words("phone.bad_address"), problem=True)
+            return see_other("/phone")
         response = see_other("/phone")
         if address is None:
             response.del_cookie(COMPUTER, path="/")
@@ -79,29 +138,23 @@ class PhonePages:
             response.set_cookie(COMPUTER, str(address), path="/", secure=secure, httponly=True, samesite="Lax")
         return response
 
-    async def _page(self, request: web.Request, problem: str | None = None, status: int = 200) -> web.Response:
-        played = unmapped(request.cookies.get(COMPUTER))
-        return self._gate.pages.page(
-            request,
-            "phone.html",
-            status,
-            phones=await self._phones(),
-            computers=self._computers,
-            computer=str(played) if played is not None else None,
-            ip=request[VISITOR].ip,
-            problem=problem,
-            state="phones",
-            poll=2,
-            refresh=5,
-        )
+    async def _phones(self) -> list[Phone]:
+        texts = await self._texts()
+        now: datetime = await self._gate.pool.fetchval("SELECT now()")
+        exact = self._looked_at is not None and now - self._looked_at < _LOOKED_LATELY
+        self._looked_at = now
+        self._came = {
+            text.message_id: self._came.get(text.message_id) or Shown(text.message, now, exact) for text in texts
+        }
+        phones = {person.number: Phone(person.number, person.name) for person in self._people}
+        for text in texts:
+            phone = phones.setdefault(text.phone_number, Phone(text.phone_number, None))
+            phone.texts = [self._came[text.message_id], *phone.texts][:_TEXTS_A_PHONE_MAX]
+        return list(phones.values())
 
-    async def _phones(self) -> list[dict[str, object]]:
+    async def _texts(self) -> list[_Text]:
         try:
             async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, session.get(self._url) as answer:
-                seen = _Seen.model_validate_json(await answer.read())
+                return _Seen.model_validate_json(await answer.read()).sns.sms
         except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
             raise UpstreamAway(f"{self._url}: {type(error).__name__}") from error
-        texts: dict[str, list[str]] = {}
-        for text in reversed(seen.sns.sms):
-            texts.setdefault(text.phone_number, []).append(text.message)
-        return [{"number": number, "texts": found[:_TEXTS_A_PHONE_MAX]} for number, found in texts.items()]

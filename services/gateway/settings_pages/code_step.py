@@ -80,11 +80,10 @@ async def press(gate: Gate, visitor: Visitor, form: Mapping[str, str], draft: Dr
         return Pressed(grant=found.grant)
     if found.state != "challenged" or found.challenge is None:
         return Pressed()
-    box = code.box_of(found.challenge, draft.now)
     if form.get("do") == "resend":
-        step = await code.resend(gate, visitor, found.challenge, box)
+        step = await code.resend(gate, visitor, found.challenge)
     else:
-        step = await code.answer(gate, visitor, form, found.challenge, box)
+        step = await code.answer(gate, visitor, form, found.challenge)
     return Pressed(grant=step.grant, problem=step.problem)
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from services.gateway.model import Session
     from services.gateway.visitor import Visitor
 
-CONFIRMED = "/login?number=confirmed"
 _IN_FORCE_SECONDS = 3.0  # chosen: enrolment reads the grant from the topic in a fraction of a second
 _LOOK_SECONDS = 0.1
 
@@ -120,4 +119,6 @@ class SetupPages:
         """End the session: the number is in force, or the time to enter one is over."""
         await sessions.end(self._gate.pool, visitor.session_id)
         visitor.secret = new_secret()
-        return see_other(CONFIRMED if confirmed else "/login")
+        if confirmed:
+            visitor.leave(visitor.words("setup.done"))
+        return see_other("/login")

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
+from tests.support.remarks import alert_of, problem_of
 from tests.support.whole_stack import Household, WholeStack, new_address
 
 if TYPE_CHECKING:
@@ -46,10 +47,14 @@ class Answer:
         assert found is not None, f"no field {name} in a page of status {self.status}"
         return found.group(1)
 
+    @property
+    def problem(self) -> str:
+        """Which problem the page tells: `wrong` of login.error.wrong."""
+        return problem_of(self.text)
+
     def alert(self) -> str:
         """Return what the page complains of."""
-        found = re.search(r'role="alert">([^<]+)<', self.text)
-        return found.group(1) if found else ""
+        return alert_of(self.text)
 
 
 class Client:
@@ -74,7 +79,15 @@ class Client:
     async def post(self, path: str, form: dict[str, str], *, page: str | None = None, **options: Any) -> Answer:
         """Send a form with the token of the page it stands on."""
         token = (await self.get(page or path)).hidden("csrf")
-        return await self.ask("POST", path, data={"csrf": token, **form}, **options)
+        return await self.send(path, {"csrf": token, **form}, **options)
+
+    async def send(self, path: str, form: dict[str, str], **options: Any) -> Answer:
+        """Send a form; if that leads back with a problem, return the page that tells it."""
+        answer = await self.ask("POST", path, data=form, **options)
+        if answer.status == 303 and re.match(r'remark=[^"]', answer.headers.get("Set-Cookie", "")):
+            page = await self.get(answer.goes_to)
+            return page if page.problem else answer
+        return answer
 
     async def give_password(self, person: Person, password: str | None = None, **options: Any) -> Answer:
         """Send the log-in form."""
@@ -91,7 +104,7 @@ class Client:
         """Send the code box's form."""
         page = await self.get(path)
         form = {"csrf": page.hidden("csrf"), "once": page.hidden("once"), "code": code, "do": "answer"}
-        return await self.ask("POST", path, data=form)
+        return await self.send(path, form)
 
     async def asked(self, path: str = "/login/code") -> Answer:
         """Wait for the code box."""

@@ -19,6 +19,7 @@ from services.gateway.decide import EMAIL_RATE
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import SERVICE
 from tests.support.frame import running
+from tests.support.remarks import problem_of
 from tests.support.whole_stack import new_address
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers
 
 PUBLIC = "https://login.example.com"
+LED_ON = "/login/code"  # where a right password leads
 ADD = """
 INSERT INTO gateway.person (user_id, account_id, email, name, password, staff) VALUES ($1, $2, $3, 'Ada', $4, false)
 """
@@ -68,8 +70,8 @@ class Alone:
         ):
             return answer.status, answer.headers.get("Location", ""), await answer.text()
 
-    async def give_password(self, email: str, password: str, address: str, host: str = "login.example.com") -> int:
-        """Open the form and send it as a new browser; return the status."""
+    async def give_password(self, email: str, password: str, address: str, host: str = "login.example.com") -> str:
+        """Open the form and send it as a new browser; return which problem it led to, or where else."""
         seen = {"Host": host, "X-Forwarded-For": address}
         async with aiohttp.ClientSession() as http:
             async with http.get(f"{self.url}/login", headers=seen) as page:
@@ -78,7 +80,12 @@ class Alone:
             headers = {**seen, "Cookie": f"__Host-session={secret}", "Origin": f"https://{host}"}
             form = {**hidden, "email": email, "password": password}
             async with http.post(f"{self.url}/login", data=form, headers=headers, allow_redirects=False) as answer:
-                return answer.status
+                leads, remark = answer.headers["Location"], answer.cookies.get("__Host-remark")
+            if leads != "/login" or remark is None:
+                return leads
+            headers = {**seen, "Cookie": f"__Host-session={secret}; __Host-remark={remark.value}"}
+            async with http.get(f"{self.url}/login", headers=headers) as page:
+                return problem_of(await page.text())
 
 
 @asynccontextmanager
@@ -110,14 +117,14 @@ async def test_a_flood_of_wrong_passwords_keeps_nobody_out(servers: Servers) -> 
         await gateway.execute(KNOW, account_id, f"{home}/32", user_id)
 
         async def guess(n: int) -> None:
-            if await gateway.give_password(f"{n}.{email}", "wrong", new_address()) == 503:
+            if await gateway.give_password(f"{n}.{email}", "wrong", new_address()) == "busy":
                 full.set()
 
         async with asyncio.TaskGroup() as group:
             for n in range(20):
                 group.create_task(guess(n))
             await full.wait()
-            assert await gateway.give_password(email, "right", home) == 303
+            assert await gateway.give_password(email, "right", home) == LED_ON
 
 
 async def test_a_try_that_was_not_judged_is_not_counted(servers: Servers) -> None:
@@ -126,10 +133,10 @@ async def test_a_try_that_was_not_judged_is_not_counted(servers: Servers) -> Non
         email = f"{uuid4().hex}@example.com"
         tried = [gateway.give_password(email, "wrong", new_address()) for _ in range(40)]
         at_once = await asyncio.gather(*tried)
-        assert set(at_once) == {422, 503}
-        left = EMAIL_RATE.burst - at_once.count(422)
+        assert set(at_once) == {"wrong", "busy"}
+        left = EMAIL_RATE.burst - at_once.count("wrong")
         one_by_one = [await gateway.give_password(email, "wrong", new_address()) for _ in range(left + 1)]
-        assert one_by_one == [422] * left + [429]
+        assert one_by_one == ["wrong"] * left + ["limited"]
 
 
 async def test_a_password_is_the_same_in_every_normal_form(servers: Servers) -> None:
@@ -138,10 +145,10 @@ async def test_a_password_is_the_same_in_every_normal_form(servers: Servers) -> 
     async with _alone(servers) as gateway:
         for typed, other in ((composed, decomposed), (decomposed, composed)):
             _, _, email = await gateway.add(typed)
-            assert await gateway.give_password(email, f"{typed} ", new_address()) == 422
+            assert await gateway.give_password(email, f"{typed} ", new_address()) == "wrong"
             for password in (typed, other, typed, "cafe\u0301 fine"):
-                assert await gateway.give_password(email, password, new_address()) == 303, ascii(password)
-            assert await gateway.give_password(email, "cafe fine", new_address()) == 422
+                assert await gateway.give_password(email, password, new_address()) == LED_ON, ascii(password)
+            assert await gateway.give_password(email, "cafe fine", new_address()) == "wrong"
             assert await gateway.execute("SELECT password_nfkc FROM gateway.person WHERE email = $1", email)
 
 
@@ -151,7 +158,7 @@ async def test_our_host_however_it_is_written(servers: Servers) -> None:
         for host in ("login.example.com", "login.example.com:443", "LOGIN.Example.COM", "login.example.com."):
             status, leads, _ = await gateway.ask("GET", "/login", headers={"Host": host})
             assert (status, leads) == (200, ""), host
-            assert await gateway.give_password("nobody@example.com", "wrong", new_address(), host) == 422
+            assert await gateway.give_password("nobody@example.com", "wrong", new_address(), host) == "wrong"
         for host in ("evil.example", "login.example.com:8443", "login.example.com.evil.example"):
             await _is_led_to_ours(gateway, host)
 

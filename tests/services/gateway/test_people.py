@@ -37,7 +37,7 @@ async def test_a_second_seed_changes_nothing(visit: Visit, whole: WholeStack, ho
     }
     await whole.sow_gateway(content)
     async with visit() as me:
-        assert (await me.give_password(owner, "another")).status == 422
+        assert (await me.give_password(owner, "another")).problem == "wrong"
         await me.log_in(owner)
         assert owner.name in (await me.get("/")).text
 
@@ -67,13 +67,13 @@ async def test_both_codes_of_two_texts_open(visit: Visit, whole: WholeStack, hou
         await me.give_password(household.owner)
         page = await me.asked()
         first = await me.code(household.owner)
-        early = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
-        assert early.status == 429
+        early = await me.send("/login/code", {"csrf": page.hidden("csrf"), "do": "resend"})
+        assert early.problem == "resend_wait"
         assert "too early for another text" in early.alert()
         async with whole.database() as db:
             await db.execute(LET_WAIT, household.owner.user_id, timedelta(seconds=15))
-            still = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
-            assert still.status == 429
+            still = await me.send("/login/code", {"csrf": page.hidden("csrf"), "do": "resend"})
+            assert still.problem == "resend_wait"
             await db.execute(LET_WAIT, household.owner.user_id, timedelta(seconds=15))
         sent = await me.ask("POST", "/login/code", data={"csrf": page.hidden("csrf"), "do": "resend"})
         assert sent.goes_to == "/login/code"

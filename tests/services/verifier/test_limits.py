@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -88,16 +89,22 @@ async def test_a_new_challenge_brings_no_new_failures_to_spare(verifier: Verifie
 
 
 async def test_the_codes_of_the_latest_two_texts_are_good(verifier: VerifierUnderTest) -> None:
-    """Of three texts the first one's code is just wrong, the second one's is accepted."""
-    _, challenge_id = await verifier.challenged(await verifier.member())
+    """Of three texts the first one's code is wrong, uses a try and is told as older; the second one's is accepted."""
+    event, challenge_id = await verifier.challenged(await verifier.member())
     assert (await verifier.resend(challenge_id))["status"] == 429
     for send in (2, 3):
         await _age_texts(verifier, challenge_id, 61)
         sent = await verifier.resend(challenge_id)
         assert (sent["status"], sent["send"]) == (202, send)
+        assert (await verifier.state(event.request_id))["challenge"]["send"] == send
     codes = [await verifier.code(challenge_id, send) for send in (1, 2, 3)]
-    if codes[0] not in codes[1:]:
-        assert (await verifier.answer(challenge_id, codes[0]))["verdict"] == "wrong"
+    assert len(set(codes)) == 3, "two of three codes are the same, once in 300,000 runs"
+    for answer_id in (first := uuid4(), first, uuid4()):  # the first one twice is one answer
+        told = await verifier.answer(challenge_id, codes[0], answer_id)
+        assert (told["verdict"], told["older"]) == ("wrong", True)
+    assert told["tries_left"] == 3
+    told = await verifier.answer(challenge_id, _wrong(codes[0]))
+    assert (told["verdict"], told["older"], told["tries_left"]) == ("wrong", False, 2)
     assert (await verifier.answer(challenge_id, codes[1]))["verdict"] == "accepted"
 
 

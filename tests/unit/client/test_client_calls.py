@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -139,6 +140,7 @@ def too_early() -> web.Response:
     [
         ((200, {"verdict": "accepted", "grant": "a.b.c", "tries_left": 4}), ("accepted", "a.b.c", 4, None)),
         ((200, {"verdict": "wrong", "grant": None, "tries_left": 3}), ("wrong", None, 3, None)),
+        ((200, {"verdict": "wrong", "grant": None, "tries_left": 3, "older": True}), ("wrong", None, 3, None)),
         ((200, {"verdict": "over", "grant": None, "tries_left": 0}), ("over", None, 0, None)),
         ((422, {}), ("off_form", None, None, None)),
         (too_early, ("wait", None, None, 17.0)),
@@ -151,6 +153,7 @@ async def test_every_answer_of_the_verifier_is_a_verdict(answer: Any, verdict: t
     async with verifier(script) as url, Challenges(url, BEARER) as challenges:
         found = await challenges.answer(CHALLENGE, "123 456", answer_id)
     assert (found.verdict, found.grant, found.tries_left, found.retry_after) == verdict
+    assert found.older == (isinstance(answer, tuple) and "older" in answer[1])
     body = {"code": "123 456", "answer_id": str(answer_id)}
     assert script.asked == [("POST", f"/v1/challenges/{CHALLENGE}/answers", {}, body)]
     assert "a.b.c" not in repr(found)
@@ -218,3 +221,20 @@ async def test_a_body_in_pieces_is_read_whole_and_one_without_end_is_not() -> No
         pieces[:] = [b"x" * 100_000] * 4
         with pytest.raises(VerifierAway, match="ClientPayloadError"):
             await challenges.answer(CHALLENGE, "123456")
+
+
+async def test_a_verifier_that_hangs_is_away_after_the_time_that_the_caller_allows() -> None:
+    """As a frozen process is: its system takes the connection and nobody answers."""
+    async with asyncio.timeout(4), hanging() as url:
+        async with Decisions(url, BEARER, grace_seconds=0.2) as decisions:
+            with pytest.raises(VerifierAway, match="cannot be reached"):
+                await decisions.wait(REQUEST, 0)
+        async with Challenges(url, BEARER, answered_in_seconds=0.2) as challenges:
+            with pytest.raises(VerifierAway, match="cannot be reached"):
+                await challenges.answer(CHALLENGE, "123456")
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # the connections wait in its backlog
+        yield "http://{}:{}".format(*listening.getsockname())

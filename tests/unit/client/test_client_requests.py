@@ -177,5 +177,7 @@ async def test_without_kafka_submitting_fails_in_words() -> None:
     async with AccessRequests("gateway", settings) as away:
         with pytest.raises(KafkaAway, match=r"Kafka at 127\.0\.0\.1:9 did not take the access request within 3 s"):
             await away.submit(built)
+        with pytest.raises(KafkaAway, match=r"Kafka at 127\.0\.0\.1:9 does not answer"):
+            await away.reach()
     with pytest.raises(RuntimeError, match="without producer settings"):
         await requests().submit(built)

@@ -10,6 +10,7 @@ import pytest
 
 from countersign.contract import DenialReason
 from services.gateway import words
+from services.gateway.pages.asked_exports import UNDER_WAY
 from services.gateway.pages.code import SAID
 
 LANGUAGES = words.load()
@@ -38,9 +39,35 @@ def test_every_reason_is_said() -> None:
             assert language(f"denied.{kind}.body")
 
 
-def test_the_ways_to_be_over_sound_alike() -> None:
-    """Expired, exhausted, cancelled: nobody learns which."""
-    assert {SAID[reason] for reason in ("code.expired", "code.exhausted", "cancelled")} == {"over"}
+def test_each_end_of_a_code_has_a_sentence_of_its_own() -> None:
+    """Expired, exhausted, cancelled: whoever holds the request learns which, and what to do."""
+    ends = [SAID[reason] for reason in ("code.expired", "code.exhausted", "cancelled")]
+    for language in LANGUAGES.values():
+        assert len({language(f"denied.{kind}.title") for kind in ends}) == 3
+        assert len({language(f"denied.{kind}.body") for kind in ends}) == 3
+
+
+def test_every_state_of_an_export_has_words() -> None:
+    """On the start page: whatever the verifier denies with, and what exports says."""
+    for language in LANGUAGES.values():
+        for state in {*SAID.values(), *UNDER_WAY, "over", "ready", "gone", "failed"}:
+            assert language(f"home.export.{state}", wait="1:00 min")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-1, "0:00 min"),
+        (0, "0:00 min"),
+        (59.1, "1:00 min"),
+        (298.2, "4:59 min"),
+        (299.5, "5 minutes"),
+        (300, "5 minutes"),
+    ],
+)
+def test_a_clock_runs_in_minutes_and_seconds(seconds: float, said: str) -> None:
+    """Below five minutes; a whole limit of five minutes is five minutes."""
+    assert LANGUAGES["en"].clock(timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(
