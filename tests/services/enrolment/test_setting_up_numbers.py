@@ -40,7 +40,7 @@ async def test_the_first_number_is_in_force_once_its_code_is_entered(home: Home)
     [
         ("", "empty"),
         ("hello", "unreadable"),
-        ("+61 2 5550 1234", "not_mobile"),
+        ("+61 2 5550 1234", "landline"),
         ("+7 912 345 67 89", "country_unserved"),
     ],
 )

@@ -279,13 +279,10 @@ async def test_another_host_is_led_here(visit: Visit, whole: WholeStack) -> None
 async def test_the_phone_page_takes_only_addresses(visit: Visit) -> None:
     """Acting as another computer is an address or nothing."""
     async with visit() as me:
-        for computer, told in (
-            ("203.0.113.9", ""),
-            ("2001:db8::1", ""),
-            ("here", "bad_address"),
-            ("1.2.3.4; x", "bad_address"),
-        ):
-            assert (await me.post("/phone", {"computer": computer})).problem == told
+        for computer in ("203.0.113.9", "2001:db8::1"):
+            assert (await me.post("/phone", {"computer": computer})).problem == ""
+        for computer in ("here", "1.2.3.4; x"):
+            assert (await me.post("/phone", {"computer": computer})).problem == "bad_address"
         assert "203.0.113.9" not in (await me.get("/phone")).headers.get("Set-Cookie", "")
 
 
