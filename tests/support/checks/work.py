@@ -9,6 +9,7 @@ from countersign.contract import (
     AccessGranted,
     MemberRemoved,
     MemberSet,
+    NumberReplaced,
     NumberReset,
     PlacesForgotten,
 )
@@ -137,6 +138,30 @@ def _ended(view: View) -> Callable[[Any], bool]:
     return has
 
 
+_TOLD_LOGINS = frozenset({"ip.new", "ip.absent"})
+
+
+def _decision_told(view: View) -> Callable[[Any], bool]:
+    """Tell whether a log-in from a new computer, or wrong codes to the last try, led to a notice where a code was sent."""
+    notices = view.rows("notifier.notice", "event_id")
+    sent = view.rows("notifier.dispatch", "challenge_id", "number_id")
+
+    def has(event: Any) -> bool:
+        if isinstance(event, AccessGranted):
+            told = event.action == "login" and event.method == "sms" and not _TOLD_LOGINS.isdisjoint(event.reasons)
+        else:
+            told = event.reason == "code.exhausted"
+        return not told or (event.challenge_id, event.number_id) not in sent or event.event_id() in notices
+
+    return has
+
+
+def _replacement_told(view: View) -> Callable[[Any], bool]:
+    """Tell whether the number that was replaced is told so. Whom a changed setting concerns is another test's matter."""
+    notices = view.rows("notifier.notice", "event_id", "number_id")
+    return lambda event: not isinstance(event, NumberReplaced) or (event.event_id(), event.old_number_id) in notices
+
+
 EFFECTS: dict[tuple[str, str], Callable[[View], Callable[[Any], bool]]] = {
     ("risk_evaluator", "access.requests.v1"): _assessed,
     ("risk_evaluator", "access.decisions.v1"): _taught,
@@ -144,6 +169,8 @@ EFFECTS: dict[tuple[str, str], Callable[[View], Callable[[Any], bool]]] = {
     ("verifier", "access.assessments.v1"): _taken_in,
     ("verifier", "sms.deliveries.v1"): _delivered,
     ("notifier", "access.challenges.v1"): _dispatched,
+    ("notifier", "access.decisions.v1"): _decision_told,
+    ("notifier", "account.settings.v1"): _replacement_told,
     ("enrolment", "account.members.v1"): _enrolled,
     ("enrolment", "access.decisions.v1"): _confirmed,
     ("exports", "access.decisions.v1"): _obeyed,
