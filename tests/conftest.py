@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from tests.support.servers import Servers, origin
 from tests.support.servers import servers as started_servers
@@ -28,8 +29,19 @@ _WORDS = {
 _PARALLEL = ("unit", "services", "test_architecture.py")
 
 
+def _print_plain_tracebacks() -> None:
+    """Let services under test log exceptions as they do in production, without the values of local variables.
+
+    With rich installed, structlog's default prints those: a second for each record that fails.
+    """
+    *before, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, plain])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse several workers on servers that the environment names: they would read each other's records."""
+    _print_plain_tracebacks()
     if getattr(config.option, "numprocesses", None) and origin() == "environment":
         raise pytest.UsageError("the environment names one set of servers, so the tests cannot have several workers")
 

@@ -13,6 +13,8 @@ from countersign.runtime.record import Record, headers_from_text, headers_to_tex
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncpg import Record as Row
+
     from countersign.runtime.errors import OffContract
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Headers
@@ -114,22 +116,20 @@ def _within(headers: Headers) -> Headers:
 async def take(db: Connection, limit: int, topics: Sequence[str]) -> list[Redrive]:
     """Take letters of these topics that are to be folded again."""
     rows = await db.fetch(TAKE, limit, RETRY_EVERY, topics)
-    return [
-        Redrive(
-            Record(
-                row["topic"],
-                row["partition"],
-                row["offset"],
-                row["record_key"],
-                row["value"],
-                headers_from_text(row["headers"]),
-                row["appended_at"],
-            ),
-            row["kind"],
-            row["waited"],
-        )
-        for row in rows
-    ]
+    return [Redrive(record_of(row), row["kind"], row["waited"]) for row in rows]
+
+
+def record_of(row: Row) -> Record:
+    """Return the record that a letter keeps; one that was cut is a byte too long to be folded."""
+    return Record(
+        row["topic"],
+        row["partition"],
+        row["offset"],
+        row["record_key"],
+        row["value"],
+        headers_from_text(row["headers"]),
+        row["appended_at"],
+    )
 
 
 async def settle(db: Connection, redrives: Sequence[Redrive], failed: Sequence[DeadLetter]) -> None:

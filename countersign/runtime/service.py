@@ -8,8 +8,9 @@ import json
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import uvloop
 from pydantic import ValidationError
@@ -27,6 +28,7 @@ from countersign.runtime.listening import listening
 from countersign.runtime.machine import Machine
 from countersign.runtime.metrics import Metrics
 from countersign.runtime.publisher import Publisher
+from countersign.runtime.recheck import recheck
 from countersign.runtime.settings import SecretsReadableError, ServiceSettings, refuse_open_secrets
 
 if TYPE_CHECKING:
@@ -113,6 +115,29 @@ async def _seed(service: Service[S], settings: S, seed: Mapping[str, Any]) -> No
         await pool.close()
 
 
+async def _check_letters(
+    service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, out: TextIO
+) -> int:
+    """Print what today's code makes of each new dead letter, a JSON object a line; return how many would fail."""
+    dsn = settings.postgres.dsn.get_secret_value()
+    pool, link = await postgres.open_pool(dsn, service.name), postgres.Link(dsn, service.name)
+    health, metrics = Health(), Metrics()
+    publisher = Publisher(
+        settings.kafka.bootstrap_servers, link=link, health=health, metrics=metrics, checkpoint=nothing, log=log
+    )
+    failing = 0
+    try:
+        frame = Frame(settings, pool, publisher, health, metrics, log, nothing)
+        async with service.wire(frame) as parts, link.use() as db:
+            async for checked in recheck(db, {fold.topic: fold for fold in parts.folds}):
+                failing += checked.cause is not None
+                out.write(json.dumps({"letter": asdict(checked)}) + "\n")
+    finally:
+        await link.close()
+        await pool.close()
+    return failing
+
+
 def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
     """Run the command line of a service; return the exit status."""
     asked = _parser(service).parse_args(arguments)
@@ -136,6 +161,8 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
             reason = uvloop.run(postgres.reachable(dsn, service.name))
             print(reason or f"{service.name}: the settings are right and the database answers")  # noqa: T201
             return 1 if reason else 0
+        case "check-letters":
+            return 1 if uvloop.run(_check_letters(service, settings, log, sys.stdout)) else 0
         case "limits":
             for limit in (*service.limits(settings), *runtime_limits(settings)):
                 print(f"{service.name}\t{limit.name}\t{limit.value}\t{limit.source}")  # noqa: T201
@@ -160,5 +187,6 @@ def _parser(service: Service[Any]) -> argparse.ArgumentParser:
     seed = commands.add_parser("seed", help="put the demonstration's data in, once")
     seed.add_argument("file", type=Path, help="the JSON file with the demonstration's people and lists")
     commands.add_parser("check", help="say whether settings and database are right")
+    commands.add_parser("check-letters", help="say what this code makes of each new dead letter; nothing is changed")
     commands.add_parser("limits", help="print every limit of the configuration with its source")
     return parser

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from deploy.local import kafka, postgres, sns
+from deploy.local import kafka, postgres, sns, stack_env
 from deploy.local.checkout import CHECKOUT
 from deploy.local.layout import HOST, Layout, closed_folder
 from deploy.local.process import Program
@@ -107,6 +107,14 @@ def environment(name: str, layout: Layout) -> dict[str, str]:
         **settings_of(name, words),
     }
     return {f"COUNTERSIGN_{key}": value for key, value in settings.items()}
+
+
+def write_environments(layout: Layout) -> None:
+    """Write each service's environment, one NAME=value a line, for programs that act as the service."""
+    folder = layout.data / "env"
+    closed_folder(folder)
+    for name in SERVICES:
+        stack_env.write(folder / f"{name}.env", environment(name, layout))
 
 
 def settings_of(name: str, words: Mapping[str, str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ class Stack:
         if await programs.sow(self._layout):
             self._say(f"The demonstration's account, people and contacts are in ({time.monotonic() - began:.1f} s)")
         began = time.monotonic()
+        programs.write_environments(self._layout)
         await together(self._supervisor.start(name, programs.service(name, self._layout)) for name in SERVICES)
         self._serving = True
         self._say(f"All six services are ready ({time.monotonic() - began:.1f} s)")
@@ -127,7 +128,7 @@ def forget(layout: Layout) -> bool:
     if layout.postgres.parent != layout.data:  # it was moved: see `reachable`
         with suppress(OSError):  # its database was never made
             layout.postgres.parent.rmdir()
-    for name in ("kafka", "logs", "secrets"):
+    for name in ("env", "kafka", "logs", "secrets"):
         shutil.rmtree(layout.data / name, ignore_errors=True)
     for name in ("seed.json", "seeded", "stack.env"):
         (layout.data / name).unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def of_services(layout: Layout, secrets: secret_files.Secrets, seed: Mapping[str
 
 def write(path: Path, content: Mapping[str, str]) -> None:
     """Write the file by rename, for its owner alone: it holds passwords."""
-    new = path.with_name(".stack.env.new")
+    new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
     new.write_text("".join(f"{name}={value}\n" for name, value in content.items()))

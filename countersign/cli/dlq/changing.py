@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import asyncpg  # noqa: TC002 - typer looks at the annotations of this module
 import typer
 
-from countersign.cli.dlq.asking import ask, require_service
+from countersign.cli.database import ask
 from countersign.cli.dlq.options import BeginsWith, Dsn, Execute, Kind, OneService, Reason, Source, Topic, Who
+from countersign.cli.dlq.services import require_service
 from countersign.cli.surroundings import Failed
 from countersign.operations import journal
 from countersign.operations.letters import TRIES_MAX, Choice, Desk, Letters

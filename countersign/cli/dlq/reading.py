@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import asyncpg  # noqa: TC002 - typer looks at the annotations of this module
 import typer
 
-from countersign.cli.dlq.asking import ask, letters_of
-from countersign.cli.dlq.options import AsJson, BeginsWith, Dsn, Kind, Most, Service, Source, State, Topic
+from countersign.cli.database import ask
+from countersign.cli.dlq.options import AsJson, BeginsWith, Dsn, Kind, Most, OneService, Service, Source, State, Topic
+from countersign.cli.dlq.running import checked_by
+from countersign.cli.dlq.services import letters_of, require_service
 from countersign.operations.letters import Choice, Letters
 from countersign.operations.masking import masked
 
@@ -104,6 +107,25 @@ def held(service: Service = None, as_json: AsJson = False, dsn: Dsn = None) -> i
     brakes = ask(dsn, rows)
     _print(brakes, ("service", "topic", "partition", "since", "reason"), as_json)
     return 1 if brakes else 0
+
+
+@app.command(epilog="\b\ntry:\n  countersign dlq check verifier")
+def check(service: OneService, as_json: AsJson = False) -> int:
+    """Fold a service's new dead letters with today's code and roll it back: how many would pass, how many fail, why.
+
+    It runs as the service, with its settings: COUNTERSIGN_SECRETS_FILE and the others, or those of the local stack.
+    Exit code 1 if some would fail.
+    """
+    require_service(service)
+    letters = checked_by(service)
+    causes = Counter(letter["cause"] for letter in letters if letter["cause"] is not None)
+    if as_json:
+        sys.stdout.writelines(json.dumps(letter) + "\n" for letter in letters)
+        return 1 if causes else 0
+    failing = causes.total()
+    sys.stdout.write(f"{len(letters) - failing} of {service}'s new dead letters would pass, {failing} would fail.\n")
+    sys.stdout.writelines(f"  {count}  {cause}\n" for cause, count in causes.most_common())
+    return 1 if causes else 0
 
 
 def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool) -> int:

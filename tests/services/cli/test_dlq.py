@@ -15,6 +15,7 @@ from countersign import cli
 from countersign.operations.letters import TRIES_MAX
 from countersign.runtime.dead_letter import DeadLetter, keep
 from countersign.runtime.record import Record
+from deploy.local.checkout import CHECKOUT
 from deploy.local.postgres import OPERATOR
 from tests.support.evaluator import evaluating
 from tests.support.events import a_client, a_record, a_summary, an_access_requested
@@ -22,6 +23,7 @@ from tests.support.kafka import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.support.servers import Servers
 
@@ -182,3 +184,35 @@ async def test_the_operators_role_has_just_the_rights_it_needs(servers: Servers,
         assert refused.value.sqlstate in {"42501", "3F000"}
     finally:
         await operator.close()
+
+
+async def test_todays_code_is_held_against_the_letters(
+    servers: Servers,
+    db: asyncpg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """How many would pass, how many fail and why; nothing is changed and nothing published."""
+    await letters(db, 3)
+    good = a_record(an_access_requested())
+    unfit = [Record(TOPIC, 3, uuid4().int >> 66, good.key, b'{"action": "fly"}', good.headers, good.appended_at)] * 2
+    await keep(db, [DeadLetter(record, "bug", "a bug of ours: KeyError") for record in unfit[:1]])
+    secrets = tmp_path / "risk_evaluator.json"
+    secrets.touch(mode=0o600)
+    secrets.write_text(json.dumps(servers.secrets[SERVICE]))
+    for name, value in {
+        "SECRETS_FILE": str(secrets),
+        "KAFKA__BOOTSTRAP_SERVERS": servers.kafka,
+        "POLICY_FILE": str(CHECKOUT / "deploy/policy/local.yaml"),
+        "JWKS_URL": "http://127.0.0.1:9/jwks.json",
+    }.items():
+        monkeypatch.setenv(f"COUNTERSIGN_{name}", value)
+    before = await db.fetch("SELECT * FROM dead_letter ORDER BY 1, 2, 3")
+    assert await countersign("dlq", "check", SERVICE) == 1
+    printed = capsys.readouterr().out
+    assert "3 of risk_evaluator's new dead letters would pass, 1 would fail." in printed
+    assert "  1  " in printed
+    assert "fly" not in printed
+    assert await db.fetch("SELECT * FROM dead_letter ORDER BY 1, 2, 3") == before
+    assert await db.fetchval("SELECT count(*) FROM outbox") == 0

@@ -8,26 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 import asyncpg
 
 from countersign.cli.surroundings import Failed, Surroundings
-from countersign.operations.letters import SERVICES, Letters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 _SECONDS = 10
-
-
-def require_service(service: str) -> None:
-    """Raise Failed for a name that is no service of ours."""
-    if service not in SERVICES:
-        raise Failed(f"no such service: {service}; there are {', '.join(SERVICES)}")
-
-
-def letters_of(db: asyncpg.Connection, service: str | None) -> Letters:
-    """Return the letters of one service, or of all."""
-    if service is not None:
-        require_service(service)
-    return Letters(db, SERVICES if service is None else [service])
 
 
 def ask(dsn: str | None, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
