@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -158,18 +159,19 @@ class ManagerRoutes:
 
     async def _done(self, db: Connection, act: Act) -> Kept:
         """Carry the act out."""
-        number_id = None
+        change = _change(act, _DONE_AS[act.kind])
         match act.kind:
             case "two_factor.off":
                 await store.turn_off(db, act, self._tools.hold)
             case "exports.release":
                 await store.release(db, act.account_id)
             case "number.reset" if act.user_id is not None:
-                number_id = await store.reset(db, act)
+                in_force, given = await store.reset(db, act)
+                change = replace(change, old_number_id=in_force, number_id=given)
                 await tables.hold_exports(db, [act.user_id], self._tools.hold, act.at)
             case _:
                 await store.unlock(db, act)
-        return await changes.keep(db, [_change(act, _DONE_AS[act.kind], number_id)], act.at)
+        return await changes.keep(db, [change], act.at)
 
     def _problem_of(self, error: ActRefusedError, grant: str) -> Problem:
         status, detail = _WORDS[error.kind]
@@ -197,7 +199,7 @@ def _answer(outcome: ActOutcome) -> web.Response:
     return web.json_response({"done": True}, headers=headers)
 
 
-def _change(act: Act, kind: ChangeKind, number_id: UUID | None = None) -> Change:
+def _change(act: Act, kind: ChangeKind) -> Change:
     return Change(
         kind=kind,
         account_id=act.account_id,
@@ -205,7 +207,6 @@ def _change(act: Act, kind: ChangeKind, number_id: UUID | None = None) -> Change
         user_id=act.user_id,
         reason=act.reason,
         ticket=act.ticket,
-        number_id=number_id,
         ip=act.ip,
     )
 

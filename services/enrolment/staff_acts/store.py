@@ -116,12 +116,12 @@ async def release(db: Connection, account_id: UUID) -> None:
     await db.execute(RELEASE_MEMBERS, account_id)
 
 
-async def reset(db: Connection, act: Act) -> UUID | None:
-    """End the user's numbers and let them enter another; return the one that was in force, or else was given."""
+async def reset(db: Connection, act: Act) -> tuple[UUID | None, UUID | None]:
+    """End the user's numbers and let them enter another; return the one in force and the given one, as they were."""
     rows = await db.fetch(END_NUMBERS, act.user_id, act.at)
     await db.execute(OPEN_RESET, act.user_id, act.at, RESET_LASTS, act.anywhere)
-    ended = sorted(rows, key=lambda row: row["confirmed_at"] is None)
-    return ended[0]["number_id"] if ended else None
+    in_force = next((row["number_id"] for row in rows if row["confirmed_at"] is not None), None)
+    return in_force, next((row["number_id"] for row in rows if row["confirmed_at"] is None), None)
 
 
 async def unlock(db: Connection, act: Act) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from services.enrolment import changes
 from tests.services.enrolment.office import CLIENT, Office, an_office
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from countersign.client import ManagerActKind
     from tests.services.enrolment.conftest import Calls
     from tests.support.enrolment import Desk
@@ -51,7 +50,8 @@ async def test_turning_off(office: Office, servers: Servers) -> None:
 
 async def test_resetting_a_managed_users_number(office: Office, servers: Servers) -> None:
     """Both numbers end, exports are held, and for a day the user may enter another; once confirmed that is over."""
-    await office.desk.add_number(office.user_id, "provided")
+    given = await office.desk.add_number(office.user_id, "provided")
+    in_force = UUID((await office.member(office.user_id))["number"]["number_id"])
     act = office.act("number.reset", office.user_id, anywhere=True)
     assert await office.call(act) == (200, {"done": True})
     member = await office.member(office.user_id)
@@ -62,6 +62,8 @@ async def test_resetting_a_managed_users_number(office: Office, servers: Servers
     assert opened is not None
     assert opened["until"] - opened["at"] == timedelta(hours=24)
     assert (await office.told(servers))[-1] == "countersign.number.reset.v1"
+    change = (await changes.links_of(office.desk.db, office.account_id))[-1].change
+    assert (change.user_id, change.old_number_id, change.number_id) == (office.user_id, in_force, given)
     await office.desk.add_number(office.user_id, "confirmed")
     assert (await office.member(office.user_id))["reset"] is None
     assert await office.desk.db.fetchval("SELECT count(*) FROM open_reset WHERE user_id = $1", office.user_id) == 0
@@ -116,13 +118,16 @@ async def test_an_owner_is_reset_by_two(office: Office, servers: Servers) -> Non
 
 
 async def test_the_eleventh_act_of_an_hour(office: Office) -> None:
-    """Ten are carried out; the next waits, the alarm is counted, and another manager goes on."""
+    """Ten are carried out; the next waits, the log raises the alarm, and another manager goes on."""
     for _ in range(10):
         assert (await office.call(office.act("user.unlock", office.user_id)))[0] == 200
     act = office.act("user.unlock", office.user_id)
     grant = office.grant_of(act)
-    status, problem = await office.call(act, grant)
+    with capture_logs() as logs:
+        status, problem = await office.call(act, grant)
     assert (status, problem["type"]) == (429, "urn:countersign:problem:too_many_acts")
+    alarms = [(one["log_level"], one["manager_id"]) for one in logs if one["event"] == "manager_acts_exceeded"]
+    assert alarms == [("error", str(office.manager_id))]
     other = office.act("user.unlock", office.user_id)
     assert (await office.call(other, office.grant_of(other, office.second_id)))[0] == 200
     await office.age_acts(timedelta(hours=1))
