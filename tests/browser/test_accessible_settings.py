@@ -82,7 +82,7 @@ async def test_numbers_and_help(
         await me.page.fill("#number", number)
         await press(me, "Send code")
         await me.asked_for_code()
-        await me.page.locator("details summary").click()
+        await me.page.locator("main details summary").click()
         await fit(me.page, "step 1")
         await me.give_code("letters")
         await fit(me.page, "off form")
