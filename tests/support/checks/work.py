@@ -142,7 +142,7 @@ _TOLD_LOGINS = frozenset({"ip.new", "ip.absent"})
 
 
 def _decision_told(view: View) -> Callable[[Any], bool]:
-    """Tell whether a log-in from a new computer, or wrong codes to the last try, led to a notice where a code was sent."""
+    """Tell whether a log-in from a new computer, or wrong codes to the last try, led to a notice."""
     notices = view.rows("notifier.notice", "event_id")
     sent = view.rows("notifier.dispatch", "challenge_id", "number_id")
 
@@ -157,7 +157,7 @@ def _decision_told(view: View) -> Callable[[Any], bool]:
 
 
 def _replacement_told(view: View) -> Callable[[Any], bool]:
-    """Tell whether the number that was replaced is told so. Whom a changed setting concerns is another test's matter."""
+    """Tell whether the number that was replaced is told so."""
     notices = view.rows("notifier.notice", "event_id", "number_id")
     return lambda event: not isinstance(event, NumberReplaced) or (event.event_id(), event.old_number_id) in notices
 
