@@ -29,9 +29,11 @@ def new_number() -> str:
     return f"+4670174{nth:04}"
 
 
-async def household_off(whole: WholeStack, *, missing: Iterable[int] = (), given: Iterable[int] = ()) -> Household:
+async def household_off(
+    whole: WholeStack, *, missing: Iterable[int] = (), given: Iterable[int] = (), for_show: bool = False
+) -> Household:
     """Make an account with two-factor off; of its people (0 is the owner) some have no number, some a given one."""
-    made = await whole.household(two_factor=False)
+    made = await whole.household(two_factor=False, for_show=for_show)
     people = (made.owner, *made.managed)
     async with whole.database() as db:
         await db.execute(TAKE_AWAY, [people[nth].user_id for nth in missing])

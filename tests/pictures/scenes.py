@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import expect
 
+from tests.pictures.settings_scenes import numbers, turning_on
 from tests.support.frozen import frozen
 
 if TYPE_CHECKING:
@@ -168,5 +169,7 @@ SCENES: tuple[Callable[[Walk], Awaitable[None]], ...] = (
     ends_of_a_code,
     exports,
     slow_and_away,
+    turning_on,
+    numbers,
     others,
 )

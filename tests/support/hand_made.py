@@ -135,6 +135,7 @@ class HandMade:
             challenge_id=challenge_id,
             send=send,
             account_id=self.account_id,
+            number_id=self.number_id,
             state="accepted",
             number_fingerprint=FINGERPRINT,
             counted_at=self.at,
@@ -201,7 +202,10 @@ def a_story() -> Story:
     challenge_id = made.challenge(by_code)
     made.answer(challenge_id, accepted=False)
     made.answer(challenge_id, accepted=True)
-    made.grant(by_code, "sms")
+    of_code = {"challenge_id": challenge_id, "number_id": made.number_id}
+    granted = made.grant(by_code, "sms", reasons=["ip.new"], **of_code)
+    notice_id = UUID((granted.header("ce_id") or b"").decode())
+    made.add("notifier.notice", event_id=notice_id, number_id=made.number_id, state="accepted")
     made.add("risk_evaluator.place", account_id=made.account_id, place=PLACE)
     known = made.request()
     made.assess(known, outcome="allow", reasons=["ip.known"], place_known=True)

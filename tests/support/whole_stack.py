@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _AREAS = (202, 205, 206, 207, 208, 209, 210, 212, 213, 214)
 _NUMBERS = itertools.count(secrets.randbelow(1000))
 _CODE = re.compile(r"^@\S+ #(\d+)$", re.MULTILINE)  # the origin-bound last line of a text
-MANAGERS_NUMBER = "+61491570158"  # kept free for fiction by Australia's regulator
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class WholeStack:
             name=f"Dora {mark}",
             email=f"dora.{mark}@platform.example",
             password=secrets.token_urlsafe(12),
-            number=MANAGERS_NUMBER,
+            number=new_number(),
             number_id=uuid4(),
         )
         content = {

@@ -59,10 +59,11 @@ async def shown(gate: Gate, visitor: Visitor, draft: Draft) -> dict[str, Any]:
         box = code.box_of(found.challenge, draft.now)
         return {**context, "code_box": box, "poll": 1 if box.text == "sending" else 3}
     if state == "denied":
-        kind = code.SAID[found.reason] if found.reason is not None else "over"
+        kind = code.SAID[found.reason] if found.reason is not None else "unfit"
         return {**context, "kind": kind, "retry_in": code.retry_in(found.retry_at, draft.now)}
     if state == "moment":
-        return {**context, "poll": 1, "refresh": LOOK_AGAIN_SECONDS}
+        slow = draft.now - draft.begun_at > code.USUAL
+        return {**context, "slow": slow, "poll": 1, "refresh": LOOK_AGAIN_SECONDS}
     return context
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PAGE = "/account"
 FORGOTTEN_SECONDS = 3.0  # chosen: the place is out of the list before the page is shown again
 _LOOK_SECONDS = 0.1
-_OWN_WORDS = frozenset({"granted", "challenged", "code.expired", "code.exhausted", "cancelled"})
+_OWN_WORDS = frozenset({"granted", "challenged"})
 
 
 class OverviewPages:
@@ -161,5 +161,5 @@ def _is_meant(one: Activity, form: Mapping[str, str]) -> bool:
 
 
 def _outcome(one: Activity) -> str:
-    """Return how the pages call what became of a request. It is the user's own, so its end is told."""
-    return one.outcome.removeprefix("code.") if one.outcome in _OWN_WORDS else SAID.get(one.outcome, "over")
+    """Return how the pages call what became of a request."""
+    return one.outcome if one.outcome in _OWN_WORDS else SAID.get(one.outcome, "over")

@@ -38,7 +38,7 @@ async def at_the_console(me: Client, manager: Person) -> Client:
     me.base = me.whole.console
     assert (await me.give_password(manager)).goes_to == "/login/code"
     await me.asked()
-    answer = await me.give_code(await me.whole.code(manager.number, me.address))
+    answer = await me.give_code(await me.code(manager))
     assert answer.goes_to == "/manager", answer.status
     return me
 
@@ -60,9 +60,9 @@ async def enter(me: Client, code: str) -> tuple[Answer, dict[str, str]]:
 
 async def carry_out(me: Client, manager: Person, path: str) -> Answer:
     """Act, with the newest code."""
-    before = len(await me.whole.texts(manager.number, me.address))
+    before = len(await me.whole.texts(manager.number))
     await ask(me, path)
-    await enter(me, await me.whole.code(manager.number, me.address, before + 1))
+    await enter(me, await me.whole.code(manager.number, nth=before + 1))
     return await me.get("/manager/act")
 
 
@@ -74,14 +74,14 @@ async def test_a_form_sent_twice_is_one_act(visit: Visit, whole: WholeStack, hou
         answer, sent = await ask(me, path)
         assert answer.goes_to == "/manager/act"
         assert (await me.ask("POST", path, data=sent)).goes_to == "/manager/act"
-        code = await whole.code(manager.number, me.address, 2)
+        code = await whole.code(manager.number, nth=2)
         _, answered = await enter(me, code)
         assert (await me.ask("POST", "/manager/act", data=answered)).goes_to == "/manager/act"
         assert (await me.get("/manager/act")).state == "done"
         # The first form once more: the act is done, and nothing is asked for again.
         assert (await me.ask("POST", path, data=sent)).goes_to == "/manager/act"
         assert (await me.get("/manager/act")).state == "done"
-        assert len(await whole.texts(manager.number, me.address)) == 2
+        assert len(await whole.texts(manager.number)) == 2
     async with whole.database() as db:
         acts = await db.fetch("SELECT * FROM enrolment.manager_act WHERE account_id = $1", household.account_id)
     assert [(act["kind"], act["outcome"], act["manager_id"]) for act in acts] == [
@@ -99,7 +99,7 @@ async def test_an_act_ends_log_ins_that_wait_for_a_code(
     async with visit() as thief, visit() as me:
         await thief.give_password(person)
         await thief.asked()
-        code = await whole.code(person.number, thief.address)
+        code = await thief.code(person)
         async with whole.database() as db:
             challenged = await db.fetchrow(CHALLENGED, person.user_id)
         await at_the_console(me, manager)
@@ -136,7 +136,7 @@ async def test_the_grant_of_a_copy_is_not_acted_on(visit: Visit, whole: WholeSta
             await db.execute(
                 "UPDATE gateway.manager_draft SET req = $2 WHERE account_id = $1", household.account_id, "A" * 43
             )
-        await enter(me, await whole.code(manager.number, me.address, 2))
+        await enter(me, await whole.code(manager.number, nth=2))
         page = await me.get("/manager/act")
         assert page.state == "refused"
         assert "not entered for exactly this" in page.text

@@ -66,6 +66,7 @@ PLANTED: tuple[tuple[int, Callable[[Story], object]], ...] = (
             "risk_evaluator.forgotten",
             "verifier.request",
             "notifier.dispatch",
+            "notifier.notice",
             "enrolment.member",
             "gateway.ending",
         )
