@@ -6,7 +6,7 @@ import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten, TwoFactorDisabled
+from countersign.contract import MemberRemoved, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled
 from countersign.typed import email_of
 from services.gateway.model import Ending, Rate, Session, Site, Stage, Try
 
@@ -89,7 +89,8 @@ def ending_of(event: Event, made_at: datetime, now: datetime) -> Ending | None:
     """Return which sessions an event ends.
 
     A removed member's, all of them. After a reset of the number, that user's: the phone is in doubt, so is who sits
-    there. After two-factor was turned off, the whole account's: a log-in that was asked for a code ends as well. Of
+    there. After a number was replaced, the user's but the one in which that was done: whoever sits at another has seen
+    no code. After two-factor was turned off, the whole account's: a log-in that was asked for a code ends as well. Of
     forgotten places those that began there. Other changes leave sessions alone: they bind from the next login on. An
     event older than any session can be ends none.
     """
@@ -97,10 +98,10 @@ def ending_of(event: Event, made_at: datetime, now: datetime) -> Ending | None:
         return None
     key = f"{event.ce_type}:{event.natural_key()}"
     match event:
-        case MemberRemoved():
+        case MemberRemoved() | NumberReset() if event.user_id is not None:
             return Ending(key, event.account_id, event.user_id, None)
-        case NumberReset() if event.user_id is not None:
-            return Ending(key, event.account_id, event.user_id, None)
+        case NumberReplaced() if event.user_id is not None:
+            return Ending(key, event.account_id, event.user_id, None, but_of_number=event.number_id)
         case TwoFactorDisabled():
             return Ending(key, event.account_id, None, None)
         case PlacesForgotten():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from countersign.contract import MemberRemoved, NumberReset, PlacesForgotten, TwoFactorDisabled, reader
+from countersign.contract import MemberRemoved, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled, reader
 from countersign.runtime.cloudevents import Event
 from countersign.runtime.fold import never
 from countersign.runtime.outbox import NOTHING
@@ -31,10 +31,12 @@ END = """
 WITH gone AS (
     SELECT s.id
       FROM session s JOIN person p USING (user_id)
-     WHERE EXISTS (SELECT FROM unnest($1::uuid[], $2::uuid[], $3::cidr[]) AS e (account_id, user_id, place)
+     WHERE EXISTS (SELECT FROM unnest($1::uuid[], $2::uuid[], $3::cidr[], $4::uuid[])
+                            AS e (account_id, user_id, place, but_of_number)
                     WHERE e.account_id = p.account_id
                       AND (e.user_id IS NULL OR e.user_id = s.user_id)
-                      AND (e.place IS NULL OR s.ip <<= e.place))
+                      AND (e.place IS NULL OR s.ip <<= e.place)
+                      AND (e.but_of_number IS NULL OR s.changes_to IS DISTINCT FROM e.but_of_number))
      ORDER BY s.id FOR UPDATE OF s)
 DELETE FROM session WHERE id IN (SELECT id FROM gone)
 """
@@ -78,6 +80,7 @@ class EndSessions(Generic[E]):
             [ending.account_id for ending in new],
             [ending.user_id for ending in new],
             [ending.place for ending in new],
+            [ending.but_of_number for ending in new],
         )
         return NOTHING
 
@@ -90,6 +93,6 @@ def members() -> EndSessions[MemberRemoved]:
     return EndSessions(MemberRemoved.topic, MemberRemoved)
 
 
-def settings() -> EndSessions[NumberReset | PlacesForgotten | TwoFactorDisabled]:
+def settings() -> EndSessions[NumberReplaced | NumberReset | PlacesForgotten | TwoFactorDisabled]:
     """Return the fold of account.settings."""
-    return EndSessions(NumberReset.topic, NumberReset, PlacesForgotten, TwoFactorDisabled)
+    return EndSessions(NumberReset.topic, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled)

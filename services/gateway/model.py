@@ -98,12 +98,16 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Whose sessions an event ends: of `user_id` or else of the whole account; begun at `place` or else anywhere."""
+    """Whose sessions an event ends: of `user_id` or else of the whole account; begun at `place` or else anywhere.
+
+    `but_of_number`: the session in which this number was entered and confirmed stays.
+    """
 
     event_key: str
     account_id: UUID
     user_id: UUID | None
     place: str | None
+    but_of_number: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,8 @@ async def ask_change(me: Computer, number: str) -> None:
 async def test_a_number_is_changed_with_two_codes(computer: Computers, whole: WholeStack, household: Household) -> None:
     """M12: the phone of before first, then the new one; the old number stays in force until then."""
     owner, number = household.owner, new_number()
-    async with computer() as me:
+    async with computer() as me, computer() as elsewhere:
+        await elsewhere.log_in(owner)
         await me.log_in(owner)
         seen = await texts_to(me, owner.number)
         await ask_change(me, number)
@@ -62,6 +63,12 @@ async def test_a_number_is_changed_with_two_codes(computer: Computers, whole: Wh
         await me.reads("is confirmed. Codes go to it from now on.")
         assert await hint_in_force(whole, owner) == number[-2:]
         assert number[3:-2] not in (await me.page.content()).replace(" ", "")
+
+        async def logged_out() -> bool:
+            return not await elsewhere.is_let_in()
+
+        await until(logged_out, "the end of the other session")
+        assert await me.is_let_in()
     async with computer() as later:
         await later.give_password(owner)
         await later.asked_for_code()

@@ -25,6 +25,8 @@ SELECT s.id, $2, $3, $4, $5, $6, $7, $8, $9::cidr[], now() FROM session s WHERE 
            forget = excluded.forget, begun_at = excluded.begun_at
      WHERE settings_draft.request_id <> excluded.request_id
 """
+# Before its code is sent: the event that the number was replaced finds it, however soon it is read.
+CHANGES_TO = "UPDATE session SET changes_to = $2 WHERE id = $1"
 DRAFT = """
 SELECT page, user_id, request_id, needs, number_id, number_hint, steps, forget::text[] AS forget, begun_at, now() AS now
   FROM settings_draft WHERE session = $1 AND page = $2
@@ -61,18 +63,21 @@ DELETE FROM session WHERE id IN (SELECT id FROM gone) RETURNING id
 
 async def keep_draft(pool: Pool, session: bytes, draft: Draft) -> None:
     """Keep what was begun; `begun_at` and `now` are the database's. The same request again changes nothing."""
-    await pool.execute(
-        KEEP_DRAFT,
-        session,
-        draft.page,
-        draft.user_id,
-        draft.request_id,
-        draft.needs,
-        draft.number_id,
-        draft.number_hint,
-        draft.steps,
-        list(draft.forget),
-    )
+    async with pool.acquire() as db, db.transaction():
+        await db.execute(
+            KEEP_DRAFT,
+            session,
+            draft.page,
+            draft.user_id,
+            draft.request_id,
+            draft.needs,
+            draft.number_id,
+            draft.number_hint,
+            draft.steps,
+            list(draft.forget),
+        )
+        if draft.needs == "confirm_number":
+            await db.execute(CHANGES_TO, session, draft.number_id)
 
 
 async def draft_of(pool: Pool, session: bytes, page: DraftPage) -> Draft | None:

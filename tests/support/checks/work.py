@@ -12,6 +12,7 @@ from countersign.contract import (
     NumberReplaced,
     NumberReset,
     PlacesForgotten,
+    TwoFactorDisabled,
 )
 from tests.support.world import READ_BY
 
@@ -127,11 +128,14 @@ def _obeyed(view: View) -> Callable[[Any], bool]:
     return has
 
 
+_ENDING = (MemberRemoved, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled)
+
+
 def _ended(view: View) -> Callable[[Any], bool]:
     known = {row["event_key"] for row in view.world.table("gateway.ending")}
 
     def has(event: Any) -> bool:
-        if isinstance(event, MemberSet) or not isinstance(event, MemberRemoved | NumberReset | PlacesForgotten):
+        if isinstance(event, MemberSet) or not isinstance(event, _ENDING):
             return True
         return f"{event.ce_type}:{event.natural_key()}" in known
 

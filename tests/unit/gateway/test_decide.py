@@ -39,7 +39,7 @@ from services.gateway.model import Ending, Session, Site, Stage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
-ACCOUNT, USER = uuid4(), uuid4()
+ACCOUNT, USER, NUMBER = uuid4(), uuid4(), uuid4()
 DIGEST = "A" * 43
 
 
@@ -163,7 +163,14 @@ def test_whose_sessions_an_event_ends(event: MemberRemoved, user_id: UUID | None
     assert ending_of(event, NOON, NOON) == Ending(key, ACCOUNT, user_id, place)
 
 
-@pytest.mark.parametrize("kind", [NumberConfirmed, NumberReplaced, TwoFactorEnabled, UserUnlocked])
+def test_a_replaced_number_ends_all_sessions_but_the_one_it_was_done_in() -> None:
+    """Who sits at another computer has seen no code."""
+    ending = ending_of(NumberReplaced(**CHANGE, user_id=USER, number_id=NUMBER), NOON, NOON)
+    assert ending is not None
+    assert (ending.user_id, ending.place, ending.but_of_number) == (USER, None, NUMBER)
+
+
+@pytest.mark.parametrize("kind", [NumberConfirmed, TwoFactorEnabled, UserUnlocked])
 def test_other_changes_leave_sessions_alone(kind: type[NumberReset]) -> None:
     """They bind from the next login on."""
     assert ending_of(kind(**CHANGE, user_id=USER), NOON, NOON) is None
