@@ -33,7 +33,7 @@ SELECT number_id, user_id, 'confirmed', hint, country, sealed, $6, fingerprint, 
  ORDER BY number_id
 """
 
-TURN_ON = "UPDATE account SET two_factor = true WHERE account_id = $1"
+TURN_ON = "UPDATE account SET two_factor = true, switched_at = now() WHERE account_id = $1"
 
 
 class Person(BaseModel):

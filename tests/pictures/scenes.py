@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import expect
 
+from tests.pictures.console_scenes import after_a_reset, manager_acts
 from tests.pictures.settings_scenes import numbers, turning_on
 from tests.support.frozen import frozen
 
@@ -171,5 +172,7 @@ SCENES: tuple[Callable[[Walk], Awaitable[None]], ...] = (
     slow_and_away,
     turning_on,
     numbers,
+    manager_acts,
+    after_a_reset,
     others,
 )

@@ -56,7 +56,16 @@ async def test_the_story_of_a_request_over_all_services(
     await answered(stack, request_id, code_entered)
     code, printed = await trace(stack, capsys, "--challenge", str(challenge.challenge_id))
     assert printed.startswith("Granted with a code at try 2")
-    for step in ("requested", "assessed", "challenged", "text.issued", "answered", "granted"):
+    for step in (
+        "requested",
+        "assessed",
+        "challenged",
+        "text.issued",
+        "text.claimed",
+        "text.accepted",
+        "answered",
+        "granted",
+    ):
         assert f"  {step} " in printed or f"  {step}\n" in printed, step
     assert "export.always" in printed
     assert owner.number not in printed

@@ -15,6 +15,7 @@ from services.gateway.hosts import origin_of
 from services.gateway.pages.contacts import id_in
 from services.gateway.render import see_other
 from services.gateway.settings_pages.arrival import heard, refuse
+from services.gateway.settings_pages.decide import people_page
 from services.gateway.settings_pages.model import Said
 from services.gateway.visitor import VISITOR
 
@@ -68,11 +69,13 @@ class FindingPages:
             return see_other("/login")
         account = await known_account(self._gate, request)
         refused = await store.refused_at(self._gate.pool, account.account_id)
+        people = people_page(account.members, session.user_id, request.query.get("people", ""))
         return self._gate.pages.page(
             request,
             "console/account.html",
             account=account,
-            emails=await store.people(self._gate.pool, [member.user_id for member in account.members]),
+            people=people,
+            emails=await store.people(self._gate.pool, [member.user_id for member in people.people]),
             numbers={member.user_id: number_state(member) for member in account.members},
             locked=locked_of(account.members, refused),
             held=held_until(account, session.now),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,16 +94,38 @@ def warned_of(account: Account, me: UUID) -> list[Member]:
     return [member for member in unconfirmed if member.user_id != me and member.user_id not in blocking]
 
 
+class Listed(Protocol):
+    """Somebody in a list of members."""
+
+    @property
+    def user_id(self) -> UUID:
+        """The user."""
+        ...
+
+    @property
+    def number(self) -> object | None:
+        """The number in force."""
+        ...
+
+    @property
+    def given_number(self) -> object | None:
+        """The number that waits for its first code."""
+        ...
+
+
+L = TypeVar("L", bound=Listed)
+
+
 @dataclass(frozen=True, slots=True)
-class PeoplePage:
+class PeoplePage(Generic[L]):
     """One page of the members, those first whose number is missing or not confirmed."""
 
-    people: list[Member]
+    people: list[L]
     number: int
     last: int
 
 
-def people_page(members: Sequence[Member], me: UUID, asked: str) -> PeoplePage:
+def people_page(members: Sequence[L], me: UUID, asked: str) -> PeoplePage[L]:
     """Return the page asked for, or the nearest that there is. The one who looks comes first."""
     ordered = sorted(members, key=lambda member: (member.user_id != me, _settled(member)))
     last = max(1, -(-len(ordered) // PEOPLE_A_PAGE))
@@ -112,7 +134,7 @@ def people_page(members: Sequence[Member], me: UUID, asked: str) -> PeoplePage:
     return PeoplePage(ordered[(number - 1) * PEOPLE_A_PAGE : number * PEOPLE_A_PAGE], number, last)
 
 
-def _settled(member: Member) -> int:
+def _settled(member: Listed) -> int:
     if member.number is not None:
         return 2
     return 0 if member.given_number is None else 1
