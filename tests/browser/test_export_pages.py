@@ -53,7 +53,7 @@ async def test_from_waiting_to_the_file(computer: Computers, household: Househol
         await me.log_in(household.owner)
         await me.ask_export(household)
         await me.reads(f"To export “{household.list_name}”")
-        await me.reads("••06")
+        await me.reads(f"••{household.owner.number[-2:]}")
         await me.give_code(await me.read_code(household.owner, nth=2))
         await me.reads("Your file is ready")
         rows = list(csv.DictReader(io.StringIO(await _download(me))))
