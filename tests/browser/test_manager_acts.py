@@ -101,7 +101,7 @@ async def test_a_stolen_console_cookie_does_nothing(
         right = await whole.code(manager.number, nth=2)
         for _ in range(5):
             await thief.give_code("000000" if right != "000000" else "111111")
-        await thief.reads("This code can no longer be used")
+        await thief.reads("That was the last try")
     async with computer() as me:
         await me.give_password(household.owner)
         await me.asked_for_code()

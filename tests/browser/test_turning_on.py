@@ -105,7 +105,7 @@ async def test_five_wrong_codes_and_again(computer: Computers, whole: WholeStack
     ("typed", "said"),
     [
         ("", "Enter a mobile number."),
-        ("+61 2 5550 0100", "not a mobile number"),
+        ("+61 2 5550 0100", "a landline number"),
         ("+44 7700 90", "too few digits"),
         ("my phone", "does not look like a phone number"),
     ],
