@@ -227,14 +227,14 @@ class Fleet:
         )
 
     def _environment(self, service: str, instance: str) -> dict[str, str]:
-        words = {"policy": str(self._policy), "staff account": self._staff_account_id, "sns": self._sns_url}
+        words = {"policy": str(self._policy), "staff account": self._staff_account_id, "sns": self._sns_url, "seed": ""}
         for site in SITES:  # a second process has routes of its own, and calls the first of the others
             own = instance if site in {service, "console"} and service in SITES else "0"
             words |= {site: self.url(site), f"{site} port": str(self._port(site, own))}
         if self.front.port:  # others find the verifier's keys there, whichever of its processes is awake
             words["verifier"] = f"http://127.0.0.1:{self.front.port}"
         settings = {
-            **programs.settings_of(service, words),
+            **_without_seed(programs.settings_of(service, words)),
             "KAFKA__BOOTSTRAP_SERVERS": self.servers.kafka,
             "KAFKA__SESSION_TIMEOUT_MS": str(SESSION_MS),
             "HEALTH__PORT": str(self._port(f"{service} health", instance)),
@@ -264,3 +264,8 @@ async def fleet_of(fleet: Fleet) -> AsyncIterator[Fleet]:
     finally:
         await fleet.end_all()
         await fleet.front.close()
+
+
+def _without_seed(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings of a stack that has nobody of the demonstration."""
+    return {name: value for name, value in settings.items() if name != "LOCAL__SEED_FILE"}
