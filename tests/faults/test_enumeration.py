@@ -131,7 +131,7 @@ async def _try(gateway: GatewaySettings, email: str, password: str, address: str
         form = {"csrf": token[1], "email": email, "password": password}
         async with http.post(url, data=form, allow_redirects=False) as answer:
             took = Spent((perf_counter() - began) * 1000, (process_time() - cpu) * 1000)
-        assert await answer.text() == ""
+            assert await answer.text() == ""
         async with http.get(url) as page:  # where it leads: the form again, with the problem
             words = await page.text()
         return Told(answer.status, problem_of(words), _CHANGING.sub("", words), _headers(answer.headers)), took

@@ -54,6 +54,14 @@ class Summed(Added):
     ce_type: ClassVar[str] = "countersign.toy.summed.v1"
 
 
+# The runtime's migrations give rights to the command line's role, which a server of a test's own does not have.
+OPERATOR = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'operator') THEN CREATE ROLE operator LOGIN; END IF;
+END $$
+"""
+
+
 @dataclass
 class Adding:
     """Adds amounts by account, once by id."""
@@ -172,6 +180,7 @@ async def a_toy(servers: Servers, partitions: int = 4) -> Toy:
         await admin.close()
     connection = await asyncpg.connect(servers.postgres_dsn)
     try:
+        await connection.execute(OPERATOR)
         await connection.execute(f"CREATE SCHEMA {name}; SET search_path = {name}")
         for file, sql in migrations_of("toy_without_a_folder"):
             assert file.startswith("runtime/")
