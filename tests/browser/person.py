@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import expect
 
 if TYPE_CHECKING:
@@ -23,8 +24,15 @@ class Computer:
     texts_before: dict[str, int] = field(default_factory=dict)
 
     async def open(self, path: str) -> None:
-        """Open a page of the gateway."""
-        await self.page.goto(f"{self.whole.gateway}{path}")
+        """Open a page of the gateway; once more if the page before went somewhere by itself at that very moment."""
+        for last in (False, True):
+            try:
+                await self.page.goto(f"{self.whole.gateway}{path}")
+            except PlaywrightError as error:
+                if last or "ERR_ABORTED" not in error.message:
+                    raise
+            else:
+                return
 
     async def give_password(self, person: Person, password: str | None = None) -> None:
         """Fill in the log-in form and send it."""

@@ -10,15 +10,12 @@ import aiohttp
 from countersign.client import AccessRequests, Challenges, Client, Decisions, ProducerSettings
 from tests.support.events import a_member_set, outgoing
 from tests.support.kafka import publish_raw
-from tests.support.whole_stack import WholeStack, new_address, until
+from tests.support.whole_stack import WholeStack, new_address, new_number, until
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from tests.support.stack import RunningStack
-
-# Kept free for fiction by Sweden's regulator.
-OWNERS, MANAGED = "+46701740633", "+46701740634"
 
 
 class Platform:
@@ -28,6 +25,7 @@ class Platform:
         self.whole = whole
         self.http = http
         self.account_id, self.owner_id, self.managed_id = uuid4(), uuid4(), uuid4()
+        self.owners, self.manageds = new_number(), new_number()
 
     async def tell(self, user_id: UUID, role: str, name: str) -> None:
         """Publish a member."""
@@ -73,17 +71,17 @@ async def test_an_account_made_by_its_events_reaches_on_over_http_alone(stack: R
         owner, managed = platform.owner_id, platform.managed_id
         switch = f"/v1/accounts/{platform.account_id}/two-factor"
         assert (await platform.call("PUT", switch, owner, enabled=True))[0] == 409
-        assert (await platform.call("PUT", f"/v1/users/{managed}/number", owner, number=MANAGED))[0] == 202
+        assert (await platform.call("PUT", f"/v1/users/{managed}/number", owner, number=platform.manageds))[0] == 202
         status, asked = await platform.call(
-            "PUT", f"/v1/users/{owner}/number", owner, number="070-174 06 33", region="SE"
+            "PUT", f"/v1/users/{owner}/number", owner, number=_as_dialled_at_home(platform.owners), region="US"
         )
         assert (status, asked["needs"]) == (202, "confirm_number")
-        grant = await platform.enter_code(asked["request_id"], OWNERS)
+        grant = await platform.enter_code(asked["request_id"], platform.owners)
         assert (await platform.call("PUT", switch, owner, enabled=True, grant=grant))[0] == 200
         assert (await platform.account())["two_factor"]
 
         login = await _log_in(platform, managed)
-        await platform.enter_code(login, MANAGED)
+        await platform.enter_code(login, platform.manageds)
 
         async def confirmed() -> bool:
             return all(member["number"] is not None for member in (await platform.account())["members"])
@@ -98,3 +96,9 @@ async def _log_in(platform: Platform, user_id: UUID) -> UUID:
         built = requests.build("login", platform.account_id, user_id, client, {"session": str(uuid4())})
         await requests.submit(built)
     return built.request_id
+
+
+def _as_dialled_at_home(number: str) -> str:
+    """Return a North American number as people write it there: `(202) 555-0123`."""
+    area, exchange, line = number[2:5], number[5:8], number[8:]
+    return f"({area}) {exchange}-{line}"

@@ -56,7 +56,7 @@ async def test_a_snippet_logs_somebody_in_with_a_code(stack: RunningStack, tmp_p
     assert program.stdout is not None
     try:
         with suppress(asyncio.IncompleteReadError):  # it ended before it asked: what it says then tells why
-            await asyncio.wait_for(program.stdout.readuntil(b"The code sent to +61 "), 60)
+            await asyncio.wait_for(program.stdout.readuntil(b"The code sent to +1 "), 60)
         code = "" if program.stdout.at_eof() else await whole.code(household.owner.number, "", nth=seen + 1)
         out, err = await asyncio.wait_for(program.communicate(f"{code}\n".encode()), 60)
     finally:

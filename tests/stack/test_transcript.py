@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 _PEOPLE = ("OWNER", "MANAGED", "MANAGED2", "MANAGER", "MANAGER2")
 _NAMES = {
-    *("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "SNS_URL", "GATEWAY_URL", "CONSOLE_URL", "VERIFIER_URL"),
+    *(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "POSTGRES_DSN",
+        "OPERATOR_DSN",
+        "SNS_URL",
+        "GATEWAY_URL",
+        "CONSOLE_URL",
+        "VERIFIER_URL",
+    ),
     *("ENROLMENT_URL", "EXPORTS_URL", "SERVICE_TOKEN", "DEMO_ACCOUNT_ID", "DEMO_LIST_ID", "SECRETS_DIR"),
     *(f"DEMO_{person}_{what}" for person in _PEOPLE for what in ("ID", "EMAIL", "PASSWORD", "NUMBER")),
     *(f"PID_{name}" for name in ("GATEWAY", "VERIFIER", "ENROLMENT", "EXPORTS", "RISK_EVALUATOR", "NOTIFIER")),
