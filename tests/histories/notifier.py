@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from services.notifier.sending import Doubts, Texts
 from services.notifier.wiring import SERVICE
 from tests.support.enrolment import fold_batch
 from tests.support.events import incoming
@@ -56,7 +57,7 @@ class Notifier:
     @property
     def texts(self) -> Any:
         """The due work that sends."""
-        return self.parts.dues[0]
+        return next(due for due in self.parts.dues if isinstance(due, Texts))
 
     async def fold(self, ground: Ground, *challenges: Challenge) -> list[str]:
         """Fold challenges off their topic; return the causes of dead letters."""
@@ -81,7 +82,7 @@ class Notifier:
 
     async def doubt(self) -> None:
         """Settle claims of whoever did not come back."""
-        doubts = self.parts.dues[1]
+        doubts: Any = next(due for due in self.parts.dues if isinstance(due, Doubts))
         async with self.pool.acquire() as db, db.transaction():
             done = [await doubts.act(item) for item in await doubts.take(db, 100)]
             await doubts.settle(db, done)
