@@ -1,4 +1,4 @@
-"""Takes a picture of a page in every look and keeps it small: a palette of at most 256 colours, no lost sharpness."""
+"""Takes a picture of a page in every look and keeps it small: a palette of at most 32 colours, no lost sharpness."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTHS = {"desktop": 1100, "phone": 320}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 BYTES_MAX = 4 * 1024 * 1024  # chosen: what a checkout should carry for looking at
 _HEIGHT = 640
-# Chromium itself reads the picture: it returns width, height, palette (RGB) and an index a pixel. Of more than 256
+# Chromium itself reads the picture: it returns width, height, palette (RGB) and an index a pixel. Of more than 32
 # colours the rarest are replaced by the nearest that is kept.
 _INDEXED = """
 async (picture) => {
@@ -29,7 +29,7 @@ async (picture) => {
   const counts = new Map();
   for (const colour of pixels) counts.set(colour, (counts.get(colour) || 0) + 1);
   const rgb = (c) => [c & 0xff, (c >> 8) & 0xff, (c >> 16) & 0xff];
-  const kept = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 256).map(([c]) => rgb(c));
+  const kept = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 32).map(([c]) => rgb(c));
   const apart = (a, b) => (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2;
   const index = new Map();
   for (const c of counts.keys()) {

@@ -165,6 +165,7 @@ def _other_than(code: str) -> str:
 
 
 SCENES: tuple[Callable[[Walk], Awaitable[None]], ...] = (
+    others,  # first: the page of phones then holds the demonstration's alone
     log_in,
     another_text,
     ends_of_a_code,
@@ -174,5 +175,4 @@ SCENES: tuple[Callable[[Walk], Awaitable[None]], ...] = (
     numbers,
     manager_acts,
     after_a_reset,
-    others,
 )
