@@ -24,7 +24,7 @@ import typer
 from countersign.cli.database import ask
 from countersign.cli.surroundings import Failed
 from countersign.client.clock import system_clock
-from countersign.operations.trace import Story, Traces, told
+from countersign.operations.trace import Story, Traces, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def command(  # noqa: PLR0913 - one argument for each option
     for id_, story in found:
         sys.stdout.writelines(_documents(story) if as_json else _lines(id_, story))
     if not found:
-        sys.stderr.write(f"{told(_NOTHING, system_clock())}\n")
+        sys.stderr.write(f"{outcome_of(_NOTHING, system_clock())}\n")
     return 0 if found else 1
 
 
@@ -88,7 +88,7 @@ class Wanted:
 def _lines(id_: UUID, story: Story) -> Sequence[str]:
     first = story.steps[0]
     lines = [
-        f"{told(story, system_clock())}\n",
+        f"{outcome_of(story, system_clock())}\n",
         f"  {id_}  user {first.user_id}  account {first.account_id}\n",
     ]
     for step, gap in zip(story.steps, story.gaps(), strict=True):

@@ -37,14 +37,12 @@ class Lag:
     """How far a group is behind on a topic at one moment.
 
     `oldest` is when the broker appended the oldest record that the group has not committed; None: it has read all.
-    Offsets are committed once a second, so that many records may have been read already. `position` is the sum of the
-    committed offsets: how much it grows between two looks is what the group reads. `reaches_back` False: the oldest
-    unread record was deleted before it was read.
+    Offsets are committed once a second, so that many records may have been read already. `reaches_back` False: the
+    oldest unread record was deleted before it was read.
     """
 
     reading: Reading
     records: int
-    position: int
     oldest: datetime | None
     members: int
     at: datetime
@@ -163,7 +161,6 @@ class _Seen:
         return Lag(
             reading=reading,
             records=sum(max(0, self.ends[partition] - first) for partition, first in firsts.items()),
-            position=sum(offsets.values()),
             oldest=min(times, default=None),
             members=self.members.get(reading.group, 0),
             at=self.at,

@@ -85,7 +85,7 @@ class Story:
         return [None, *(later.at - step.at for step, later in zip(self.steps, self.steps[1:], strict=False))]
 
 
-def told(story: Story, now: datetime) -> str:
+def outcome_of(story: Story, now: datetime) -> str:
     """Return in a sentence what became of the request and why."""
     if not story.steps:
         return "No service knows it. It may be a dead letter (countersign why), or it was never published."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from countersign.contract import MemberRemoved, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled
 from countersign.typed import email_of
@@ -13,12 +13,14 @@ from services.gateway.model import Ending, Rate, Session, Site, Stage, Try
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from countersign.client import RequestState
     from countersign.runtime.cloudevents import Event
 
 IDLE_MAX = timedelta(minutes=30)  # NIST SP 800-63B-3, 4.2.3: again after 30 minutes without activity,
 LIFE_MAX = timedelta(hours=12)  # and after 12 hours in all
 TOUCH_EVERY = timedelta(minutes=1)  # chosen: a row is written at most once a minute for being looked at
 DECIDED_WITHIN = timedelta(seconds=150)  # chosen: a request older than 2 minutes is denied anyway
+Progress = Literal["moment", "code", "right", "denied", "given_up"]
 EMAIL_CHARACTERS_MAX = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
 PASSWORD_CHARACTERS_MAX = 1_024  # chosen: NIST SP 800-63B-4, 3.1.1.2 wants at least 64 taken
 
@@ -59,6 +61,19 @@ def may_use(*, staff: bool, site: Site) -> bool:
 def given_up(session: Session) -> bool:
     """Tell whether a login has waited for its decision as long as anybody should."""
     return session.stage is Stage.PENDING and session.age >= DECIDED_WITHIN
+
+
+def progress_of(found: RequestState, waited: timedelta) -> Progress:
+    """Return how far a request has come that was made `waited` ago. `right`: its code was accepted."""
+    match found.state:
+        case "challenged" if found.challenge is not None:
+            return "code"
+        case "granted":
+            return "right"
+        case "denied":
+            return "denied"
+        case _:
+            return "given_up" if waited >= DECIDED_WITHIN else "moment"
 
 
 def folded(email: str) -> str:

@@ -180,8 +180,9 @@ def free_at(times: Sequence[datetime], window: timedelta, texts_max: int) -> dat
     return times[texts_max - 1] + window if len(times) >= texts_max else _EVER
 
 
-# What the answers of a provider make of a text. Only one that certainly did not leave becomes due again.
-_STATES = {
+# What the answers of a provider make of a text, with a code or without. Only one that certainly did not leave becomes
+# due again.
+STATE_AFTER = {
     Answer.ACCEPTED: State.ACCEPTED,
     Answer.REFUSED: State.REFUSED,
     Answer.NOT_SENT: State.DUE,
@@ -190,16 +191,21 @@ _STATES = {
 }
 
 
+def segments_left(state: State, segments: int) -> int:
+    """Return how many segments left, or may have."""
+    return segments if state in {State.ACCEPTED, State.UNKNOWN} else 0
+
+
 def attempted(candidate: Candidate, receipt: Receipt, segments: int) -> Settlement:
     """Return what an attempt came to. `candidate` is as it was before the claim."""
-    claims, state = candidate.claims + 1, _STATES[receipt.answer]
+    claims, state = candidate.claims + 1, STATE_AFTER[receipt.answer]
     return Settlement(
         candidate.key,
         State.CLAIMED,
         claims,
         state,
         receipt.reason,
-        segments=segments if state in {State.ACCEPTED, State.UNKNOWN} else 0,
+        segments=segments_left(state, segments),
         message_id=receipt.message_id,
         pause_seconds=pause_of(claims) if state is State.DUE else 0.0,
     )

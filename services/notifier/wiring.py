@@ -100,9 +100,9 @@ def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
         Limit(
             "notices.per_second",
             str(rate_of(settings.sns.per_second)),
-            f"issue 11: one in {SHARE} of sns.per_second, by all processes together; none while codes wait",
+            f"chosen: one in {SHARE} of sns.per_second, by all processes together; none while codes wait",
         ),
-        Limit("notices.life", f"{LIFE.total_seconds():.0f} s", "issue 11: what is older is no news any more"),
+        Limit("notices.life", f"{LIFE.total_seconds():.0f} s", "chosen: what is older is no news any more"),
         Limit("notices.kept", f"{notice_store.KEPT_DAYS} days", "chosen: as long as texts with codes"),
         Limit("sns.per_second", str(settings.sns.per_second), "AWS, Amazon SNS quotas: texts a second of an account"),
         Limit("dispatch.kept", f"{store.KEPT_DAYS} days", "chosen: longer than any topic could bring a challenge back"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import asyncpg  # noqa: TC002 - typer looks at the annotations of this module
 import typer
 
 from countersign.cli.database import ask
@@ -18,6 +17,7 @@ from countersign.operations.letters import TRIES_MAX, Choice, Desk, Letters
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import asyncpg
 app = typer.Typer()
 
 

@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import asyncpg  # noqa: TC002 - typer looks at the annotations of this module
 import typer
 
 from countersign.cli.database import ask
@@ -20,6 +19,8 @@ from countersign.operations.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import asyncpg
 
     from countersign.operations.letters import Content
 

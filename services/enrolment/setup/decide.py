@@ -46,6 +46,13 @@ def owns(actor: Member | None, account_id: UUID) -> bool:
     return actor.profile.role == "owner"
 
 
+def manages(actor: Member | None, account_id: UUID) -> bool:
+    """Return True if the actor is an account manager of the account: then it is the staff account."""
+    if actor is None or actor.profile is None or actor.account_id != account_id:
+        return False
+    return actor.profile.role == "account_manager"
+
+
 def plan(standing: Standing, fingerprint: bytes) -> Plan:
     """Return what follows from a number that somebody entered. Raises SetupRefusedError.
 

@@ -174,7 +174,7 @@ class NumberRoutes:
             raise refused("it is for the number of nobody here")
         plan = decide.redeemed(standing, request)
         if not await tables.spend(db, {request.request_id: f"number.{request.action}"}, now):
-            return await self._repeated(db, standing, asked, new, plan, now)
+            return await self._repeated(db, standing, asked, new, plan)
         number_id, due = await self._given(db, target, new, asked, now)
         if plan.needs is None:
             return _Done(number_id, new.hint, None, None, due)
@@ -183,10 +183,9 @@ class NumberRoutes:
         return _Done(number_id, new.hint, plan.needs, opening.request_id, due)
 
     async def _repeated(
-        self, db: Connection, standing: Standing, asked: NumberBody, new: SealedNumber, plan: Plan, now: datetime
+        self, db: Connection, standing: Standing, asked: NumberBody, new: SealedNumber, plan: Plan
     ) -> _Done:
         """Answer a grant that was spent: the same form again gets the same answer, anything else is refused."""
-        del now
         before = None if asked.request_id is None else await store.opened(db, asked.request_id)
         given = standing.given
         if plan.needs is None and given is not None and given.number_id == new.number_id:

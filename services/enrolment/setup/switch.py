@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
+    from services.enrolment.model import Member
+    from services.enrolment.setup.model import SealedNumber
     from services.enrolment.setup.tools import Tools
 
 
@@ -51,7 +53,7 @@ class SwitchRoutes:
         if asked.grant is not None:
             await tools.grants.prepare([asked.grant])
         async with tools.pool.acquire() as db, db.transaction():
-            await self._owner(db, account_id, asked.actor)
+            await self._require_owner(db, account_id, asked.actor)
             now = await tables.now_of(db)
             done = await self._confirm_own(db, asked, now) if asked.grant is not None else []
             done += await self._turned_on(db, account_id, asked, now)
@@ -60,15 +62,27 @@ class SwitchRoutes:
         tools.publisher.hand(due)
         return web.json_response({"two_factor": two_factor, "version": version}, headers={"Cache-Control": "no-store"})
 
-    async def _owner(self, db: Connection, account_id: UUID, actor_id: UUID) -> bool:
-        """Lock the account and return whether it is protected. Raises Problem for an actor who is no owner of it."""
+    async def _actor(self, db: Connection, account_id: UUID, actor_id: UUID) -> tuple[Member | None, bool]:
+        """Lock the account; return the actor, and whether the account is protected. Raises Problem 404."""
         locked = await tables.lock_accounts(db, [account_id], make=False)
         if account_id not in locked:
             raise Problem(404, "account_unknown", "No such account is known here.")
-        actor = (await tables.members(db, [actor_id])).get(actor_id)
+        return (await tables.members(db, [actor_id])).get(actor_id), locked[account_id]
+
+    async def _require_owner(self, db: Connection, account_id: UUID, actor_id: UUID) -> None:
+        """Lock the account. Raises Problem for an actor who is no owner of it."""
+        actor, _ = await self._actor(db, account_id, actor_id)
         if not decide.owns(actor, account_id):
             raise Problem(403, "actor_not_allowed", "actor: not an owner of this account.")
-        return locked[account_id]
+
+    async def _needs_approval(self, db: Connection, account_id: UUID, actor_id: UUID) -> bool:
+        """Lock the account and return whether its members need a code. Raises Problem for who may approve none."""
+        actor, two_factor = await self._actor(db, account_id, actor_id)
+        if decide.manages(actor, account_id):
+            return True
+        if not decide.owns(actor, account_id):
+            raise Problem(403, "actor_not_allowed", "actor: approves no members of this account.")
+        return two_factor
 
     async def _confirm_own(self, db: Connection, asked: SwitchBody, now: datetime) -> list[Change]:
         """Confirm the actor's number by the grant of its code, unless reading the decision did so before."""
@@ -115,12 +129,15 @@ class SwitchRoutes:
         ]
 
     async def _approve(self, request: web.Request) -> web.Response:
-        """Ask the owner for a code to a member who is about to be set. Without two-factor none is needed."""
+        """Ask the owner for a code to a member who is about to be set, and in the staff account an account manager.
+
+        In an account of customers without two-factor none is needed.
+        """
         account_id, asked = parse_id(request), await body(request, MemberBody)
         tools = self._tools
         number = None if asked.number is None else tools.parse(asked.number, asked.region)
         async with tools.pool.acquire() as db, db.transaction():
-            if not await self._owner(db, account_id, asked.actor):
+            if not await self._needs_approval(db, account_id, asked.actor):
                 return _requested(None, 200)
             known = (await tables.members(db, [asked.user_id])).get(asked.user_id)
             if known is not None and known.account_id != account_id:
@@ -137,7 +154,7 @@ class SwitchRoutes:
         return _requested(request_id, 202)
 
     async def _asked(
-        self, db: Connection, account_id: UUID, asked: MemberBody, new: Any, now: datetime
+        self, db: Connection, account_id: UUID, asked: MemberBody, new: SealedNumber | None, now: datetime
     ) -> tuple[UUID, Kept]:
         before = None if asked.request_id is None else await store.opened(db, asked.request_id)
         if before is not None and asked.request_id is not None:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from services.enrolment.model import Member
     from services.enrolment.staff_acts.model import ActOutcome, Facts
 
-ACTS_HOURLY_MAX = 10  # the issue: more than 10 acts an hour by one manager stops and raises an alarm
+ACTS_HOURLY_MAX = 10  # chosen: a phished account manager does little harm before the alarm
 ACTS_COUNTED_FOR = timedelta(hours=1)
-SECOND_WITHIN = timedelta(hours=24)  # the issue: the second act that resets an owner comes within 24 hours
-RESET_LASTS = timedelta(hours=24)  # design, section 6: the next right password within 24 hours
+SECOND_WITHIN = timedelta(hours=24)  # chosen: both managers know of the same call
+RESET_LASTS = timedelta(hours=24)  # chosen: a day to get to a phone; then a manager resets again
 
 ActRefusal = Literal[
     "actor_not_allowed",

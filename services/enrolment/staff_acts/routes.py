@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from services.enrolment.setup.tools import Tools
     from services.enrolment.staff_acts.model import ActOutcome
 
-ACTS_LISTED_MAX = 50  # the contract with the console
+ACTS_LISTED_MAX = 50  # chosen: what the console shows on one page
 
 _WORDS: dict[str, tuple[int, str]] = {
     "actor_not_allowed": (403, "The grant's user is not an account manager of the staff account."),

@@ -194,10 +194,7 @@ class ActPages:
         gate = self._gate
         if found.challenge is None:
             return
-        if form.get("do") == "resend":
-            step = await code.resend(gate, visitor, found.challenge)
-        else:
-            step = await code.answer(gate, visitor, form, found.challenge)
+        step = await code.press(gate, visitor, form, found.challenge)
         if step.grant is not None:
             await self._carry_out(visitor, session, draft, step.grant)
         elif step.problem is not None:
@@ -229,12 +226,13 @@ class ActPages:
         context: dict[str, Any] = await heard(self._gate, request, ACT)
         if state == "code" and found is not None and found.challenge is not None:
             box = code.box_of(found.challenge, draft.now)
-            context |= {"code_box": box, "poll": 1 if box.text == "sending" else 3}
+            context |= {"code_box": box, "poll": box.poll}
         elif state == "denied" and found is not None:
-            kind = code.SAID[found.reason] if found.reason is not None else "over"
+            kind = code.SAID[found.reason] if found.reason is not None else "unfit"
             context |= {"kind": kind, "retry_in": code.retry_in(found.retry_at, draft.now)}
         elif state == "moment":
-            context |= {"poll": 1, "refresh": LOOK_AGAIN_SECONDS}
+            slow = draft.now - draft.begun_at > code.USUAL
+            context |= {"slow": slow, "poll": 1, "refresh": LOOK_AGAIN_SECONDS}
         elif state == "refused":
             key = f"console.refused.{draft.outcome}"
             context |= {"refusal": key if key in visitor.words.names() else "console.refused.other"}

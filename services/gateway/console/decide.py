@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from services.gateway.console.model import ActForm, Problem
+from services.gateway.decide import Progress, progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
 REASON_CHARACTERS_MAX = 500  # the contract of account.settings.v1
 TICKET_CHARACTERS_MAX = 100  # the same
-GIVEN_UP_AFTER = timedelta(seconds=150)  # design, section 8: whoever waits for a decision gives up after this
 
 # The last part of an act's address on the console.
 ON_ACCOUNT: Mapping[str, ManagerActKind] = {"off": "two_factor.off", "release": "exports.release"}
 ON_USER: Mapping[str, ManagerActKind] = {"reset": "number.reset", "unlock": "user.unlock"}
 
-Shown = Literal["moment", "code", "right", "denied", "given_up", "done", "recorded", "refused"]
+Shown = Progress | Literal["done", "recorded", "refused"]
 NumberState = Literal["confirmed", "given", "reset", "none"]
 
 
@@ -52,15 +51,7 @@ def shown_of(draft: ActDraft, found: RequestState | None) -> Shown:
     """Return what the page of an act shows. `right`: the code was accepted, and the act is not carried out yet."""
     if draft.outcome is not None or found is None:
         return _settled(draft.outcome)
-    match found.state:
-        case "challenged" if found.challenge is not None:
-            return "code"
-        case "granted":
-            return "right"
-        case "denied":
-            return "denied"
-        case _:
-            return "given_up" if draft.now - draft.begun_at >= GIVEN_UP_AFTER else "moment"
+    return progress_of(found, draft.now - draft.begun_at)
 
 
 def _settled(outcome: str | None) -> Shown:

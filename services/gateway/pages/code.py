@@ -52,6 +52,11 @@ class CodeBox:
     resend_in: timedelta | None
     newest_at: datetime | None = None
 
+    @property
+    def poll(self) -> int:
+        """After how many seconds the page looks again: soon while the text is on its way."""
+        return 1 if self.text == "sending" else 3
+
 
 def box_of(challenge: ChallengeState, now: datetime) -> CodeBox:
     """Return what to show of an open challenge at `now`."""
@@ -79,6 +84,13 @@ class Step:
 
     grant: str | None = None
     problem: str | None = None
+
+
+async def press(gate: Gate, visitor: Visitor, form: Mapping[str, str], challenge: ChallengeState) -> Step:
+    """Do what the pressed button says: ask for another text, or give the code that was typed."""
+    if form.get("do") == "resend":
+        return await resend(gate, visitor, challenge)
+    return await answer(gate, visitor, form, challenge)
 
 
 async def answer(gate: Gate, visitor: Visitor, form: Mapping[str, str], challenge: ChallengeState) -> Step:

@@ -64,10 +64,7 @@ class ExportPages:
             if await self._gate.challenges.cancel(found.challenge.challenge_id):
                 visitor.leave(visitor.words("export.cancelled", list=export.list_name))
             return see_other("/contacts")
-        if form.get("do") == "resend":
-            step = await code.resend(self._gate, visitor, found.challenge)
-        else:
-            step = await code.answer(self._gate, visitor, form, found.challenge)
+        step = await code.press(self._gate, visitor, form, found.challenge)
         if step.problem is not None:
             visitor.leave(step.problem, problem=True)
         return see_other(f"/exports/{export.export_id}")
@@ -125,8 +122,7 @@ class ExportPages:
         return self._page(request, export, "denied", f"denied.{kind}.title", kind=kind, retry_in=retry_in)
 
     def _box(self, request: web.Request, export: Export, box: code.CodeBox) -> web.Response:
-        poll = 1 if box.text == "sending" else 3
-        return self._page(request, export, "code", "code.title", box=box, poll=poll)
+        return self._page(request, export, "code", "code.title", box=box, poll=box.poll)
 
     def _page(self, request: web.Request, export: Export, state: str, title: str, **context: Any) -> web.Response:
         return self._gate.pages.page(

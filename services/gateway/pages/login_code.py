@@ -77,10 +77,7 @@ class LoginCodePages:
         self, request: web.Request, pending: Session, form: Mapping[str, str], challenge: ChallengeState
     ) -> web.Response:
         visitor = request[VISITOR]
-        if form.get("do") == "resend":
-            step = await code.resend(self._gate, visitor, challenge)
-        else:
-            step = await code.answer(self._gate, visitor, form, challenge)
+        step = await code.press(self._gate, visitor, form, challenge)
         if step.grant is not None:
             return await self._finish(request, pending, step.grant) or see_other("/login/code")
         if step.problem is not None:
@@ -101,8 +98,7 @@ class LoginCodePages:
         return self._plain(request, "denied", t(f"denied.{kind}.title"), kind=kind, retry_in=retry_in)
 
     def _box(self, request: web.Request, box: code.CodeBox) -> web.Response:
-        poll = 1 if box.text == "sending" else 3
-        return self._plain(request, "code", request[VISITOR].words("code.title"), box=box, poll=poll)
+        return self._plain(request, "code", request[VISITOR].words("code.title"), box=box, poll=box.poll)
 
     def _plain(
         self, request: web.Request, state: str, title: str, *, status: int = 200, **context: Any

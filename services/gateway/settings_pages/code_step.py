@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from services.gateway.decide import progress_of
 from services.gateway.pages import code
 from services.gateway.settings_pages import store
-from services.gateway.settings_pages.decide import coded, is_current, step_of
+from services.gateway.settings_pages.decide import is_current, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,8 @@ async def begin(gate: Gate, visitor: Visitor, draft: Draft) -> None:
 async def shown(gate: Gate, visitor: Visitor, draft: Draft) -> dict[str, Any]:
     """Return what a template needs to show of a change."""
     found = await gate.decisions.wait(draft.request_id, 0)
-    state = coded(draft, found)
+    waited = draft.now - draft.begun_at
+    state = progress_of(found, waited)
     context: dict[str, Any] = {
         "state": state,
         "draft": draft,
@@ -57,13 +59,12 @@ async def shown(gate: Gate, visitor: Visitor, draft: Draft) -> dict[str, Any]:
     }
     if state == "code" and found.challenge is not None:
         box = code.box_of(found.challenge, draft.now)
-        return {**context, "code_box": box, "poll": 1 if box.text == "sending" else 3}
+        return {**context, "code_box": box, "poll": box.poll}
     if state == "denied":
         kind = code.SAID[found.reason] if found.reason is not None else "unfit"
         return {**context, "kind": kind, "retry_in": code.retry_in(found.retry_at, draft.now)}
     if state == "moment":
-        slow = draft.now - draft.begun_at > code.USUAL
-        return {**context, "slow": slow, "poll": 1, "refresh": LOOK_AGAIN_SECONDS}
+        return {**context, "slow": waited > code.USUAL, "poll": 1, "refresh": LOOK_AGAIN_SECONDS}
     return context
 
 
@@ -81,10 +82,7 @@ async def press(gate: Gate, visitor: Visitor, form: Mapping[str, str], draft: Dr
         return Pressed(grant=found.grant)
     if found.state != "challenged" or found.challenge is None:
         return Pressed()
-    if form.get("do") == "resend":
-        step = await code.resend(gate, visitor, found.challenge)
-    else:
-        step = await code.answer(gate, visitor, form, found.challenge)
+    step = await code.press(gate, visitor, form, found.challenge)
     return Pressed(grant=step.grant, problem=step.problem)
 
 

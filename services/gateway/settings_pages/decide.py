@@ -12,13 +12,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from countersign.client import RequestState
     from services.gateway.model import Session
     from services.gateway.settings_pages.model import Account, Block, Draft, KnownPlace, Member
 
 PASSWORD_AGAIN_AFTER = timedelta(minutes=5)  # OWASP ASVS 5.0, 7.5.1: again before sensitive changes; 5 minutes: chosen
 DRAFT_LIFE = timedelta(minutes=15)  # chosen: a code lives 5 minutes, a change takes two, and somebody reads the page
-GIVEN_UP_AFTER = timedelta(seconds=150)  # design, section 8: whoever waits for a decision gives up after this
 PLACES_MAX = 30  # chosen: as many as a form of 16 KiB carries twice
 PEOPLE_A_PAGE = 50  # chosen: a list that is looked through without getting lost
 ACTIVITY_ROWS_MAX = 20  # chosen: a few weeks of somebody who logs in most days
@@ -27,7 +25,6 @@ _KEEP, _SEEN = "keep ", "seen "
 # The pages that ask for the password lead back to one of these and nowhere else.
 _BACK = re.compile(r"/account(/number|/users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/number)?", re.ASCII)
 
-Coded = Literal["moment", "code", "right", "denied", "given_up"]
 Security = Literal["on", "not_owner", "form"]
 
 
@@ -44,19 +41,6 @@ def back_to(text: str) -> str:
 def is_current(draft: Draft | None) -> bool:
     """Tell whether a draft is still worth showing: not one that somebody left long ago."""
     return draft is not None and draft.now - draft.begun_at < DRAFT_LIFE
-
-
-def coded(draft: Draft, found: RequestState) -> Coded:
-    """Return what a page shows of a change that waits for its code. `right`: the code was accepted."""
-    match found.state:
-        case "challenged" if found.challenge is not None:
-            return "code"
-        case "granted":
-            return "right"
-        case "denied":
-            return "denied"
-        case _:
-            return "given_up" if draft.now - draft.begun_at >= GIVEN_UP_AFTER else "moment"
 
 
 def step_of(draft: Draft) -> int:

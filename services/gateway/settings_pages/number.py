@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from services.gateway.catching_up import until
 from services.gateway.enrolment import Refusal
 from services.gateway.guard import form_of
 from services.gateway.hosts import origin_of
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from services.gateway.settings_pages.model import DraftPage, Member
 
 OVERVIEW = "/account"
-IN_FORCE_SECONDS = 3.0  # chosen: enrolment reads the grant from the topic in a fraction of a second
-_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +167,12 @@ class NumberPages:
 
     async def _in_force(self, here: Arrival, draft: Draft) -> None:
         """Wait a little until enrolment has read the grant, so that the next page shows the number in force."""
-        for _ in range(int(IN_FORCE_SECONDS / _LOOK_SECONDS)):
-            account = await self._gate.enrolment.account(here.session.account_id)
-            me = member_of(account, draft.user_id)
-            if me is None or _is_in_force(me, draft):
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
+
+        async def is_in_force() -> bool:
+            me = member_of(await self._gate.enrolment.account(here.session.account_id), draft.user_id)
+            return me is None or _is_in_force(me, draft)
+
+        await until(is_in_force)
 
 
 def _target(request: web.Request, here: Arrival) -> Target | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from services.gateway import store as sessions
+from services.gateway.catching_up import until
 from services.gateway.guard import form_of
 from services.gateway.hosts import origin_of
 from services.gateway.pages.code import SAID
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from services.gateway.settings_pages.model import Activity
 
 PAGE = "/account"
-FORGOTTEN_SECONDS = 3.0  # chosen: the place is out of the list before the page is shown again
-_LOOK_SECONDS = 0.1
 _OWN_WORDS = frozenset({"granted", "challenged"})
 
 
@@ -141,11 +139,12 @@ class OverviewPages:
         if not await self._gate.enrolment.forget_places(here.acting, place):
             raise web.HTTPNotFound
         names = {known.place for known in gone}
-        for _ in range(int(FORGOTTEN_SECONDS / _LOOK_SECONDS)):
+
+        async def are_gone() -> bool:
             left = await store.places_of(self._gate.pool, here.session.account_id, here.visitor.session_id)
-            if not names & {known.place for known in left}:
-                break
-            await asyncio.sleep(_LOOK_SECONDS)
+            return names.isdisjoint(known.place for known in left)
+
+        await until(are_gone)
         return any(known.here for known in gone)
 
     async def _leave(self, here: Arrival) -> web.Response:

@@ -72,7 +72,7 @@ class TwoFactorPages:
         if others := others_blocking(here.account.blocked_by, here.me.user_id):
             return await refuse(gate, visitor, PAGE, said_of_blocks(t, others), typed)
         if here.me.number is not None:
-            return await self._save(here, None, await self._forgotten(here, form))
+            return await self._save(here, None, ticked_off(form))
         return await self._send(here, form, typed)
 
     async def _send(self, here: Arrival, form: Mapping[str, str], typed: dict[str, str]) -> web.Response:
@@ -113,7 +113,7 @@ class TwoFactorPages:
             return await refuse(gate, visitor, PAGE, [Said(pressed.problem, "#code")])
         if pressed.grant is None or form.get("do") != "answer":
             return see_other(PAGE)
-        return await self._save(here, pressed.grant, await self._forgotten(here, form), draft)
+        return await self._save(here, pressed.grant, ticked_off(form), draft)
 
     async def _save(
         self, here: Arrival, grant: str | None, forget: Sequence[str], draft: Draft | None = None
@@ -137,6 +137,7 @@ class TwoFactorPages:
         return account is not None and account.two_factor
 
     async def _forgotten(self, here: Arrival, form: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the known places that were not ticked: they are kept with the draft, whatever the form says."""
         places = await store.places_of(self._gate.pool, here.session.account_id, here.visitor.session_id)
         known = {place.place for place in places}
         return tuple(place for place in ticked_off(form) if place in known)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from countersign.client import Client
 from services.gateway import store as sessions
+from services.gateway.catching_up import until
 from services.gateway.enrolment import Acting, Refusal
 from services.gateway.guard import form_of
 from services.gateway.hosts import origin_of
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from services.gateway.gate import Gate
     from services.gateway.model import Session
     from services.gateway.visitor import Visitor
-
-_IN_FORCE_SECONDS = 3.0  # chosen: enrolment reads the grant from the topic in a fraction of a second
-_LOOK_SECONDS = 0.1
 
 
 class SetupPages:
@@ -110,10 +107,11 @@ class SetupPages:
 
     async def _until_in_force(self, visitor: Visitor, session: Session) -> None:
         """Wait a little until enrolment has read the grant, so that the next page leads on."""
-        for _ in range(int(_IN_FORCE_SECONDS / _LOOK_SECONDS)):
-            if await store.open_reset(self._gate.pool, session.user_id, visitor.seen_from) is None:
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
+
+        async def is_closed() -> bool:
+            return await store.open_reset(self._gate.pool, session.user_id, visitor.seen_from) is None
+
+        await until(is_closed)
 
     async def _leave(self, visitor: Visitor, *, confirmed: bool) -> web.Response:
         """End the session: the number is in force, or the time to enter one is over."""

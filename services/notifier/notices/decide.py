@@ -13,8 +13,8 @@ from countersign.contract import (
     TwoFactorDisabled,
     TwoFactorEnabled,
 )
-from services.notifier.decide import COUNTRY, LATE, NUMBER_DAY, NUMBER_UNKNOWN
-from services.notifier.model import Answer, State
+from services.notifier.decide import COUNTRY, LATE, NUMBER_DAY, NUMBER_UNKNOWN, STATE_AFTER, segments_left
+from services.notifier.model import State
 from services.notifier.notices.model import Happening, Kind, Send, Settlement, Withhold
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from services.notifier.model import Receipt
     from services.notifier.notices.model import Candidate, Lane, Step
 
-LIFE = timedelta(hours=1)  # issue 11: what is older is no news, and a replay must not tell it again
-SHARE = 5  # issue 11: at most a fifth of the sending rate, so that codes never wait for notices
+LIFE = timedelta(hours=1)  # chosen: what is older is no news, and a replay must not send it again
+SHARE = 5  # chosen: at most a fifth of the sending rate, so that codes never wait for notices
 PAUSE_SECONDS_MAX = 60.0  # of an hour: one that did not leave gets several dozen tries
 _NEW_COMPUTER = frozenset({"ip.new", "ip.absent"})
 
@@ -115,25 +115,15 @@ def _judge(candidate: Candidate, counted: Mapping[bytes, int], limits: TextLimit
     return Send(candidate, number)
 
 
-# What the answers of a provider make of a notice. Only one that certainly did not leave becomes due again.
-_STATES = {
-    Answer.ACCEPTED: State.ACCEPTED,
-    Answer.REFUSED: State.REFUSED,
-    Answer.NOT_SENT: State.DUE,
-    Answer.IN_DOUBT: State.UNKNOWN,
-    Answer.STOPPED: State.DUE,
-}
-
-
 def attempted(candidate: Candidate, receipt: Receipt, segments: int) -> Settlement:
     """Return what an attempt came to. `candidate` is as it was before the claim."""
-    claims, state = candidate.claims + 1, _STATES[receipt.answer]
+    claims, state = candidate.claims + 1, STATE_AFTER[receipt.answer]
     return Settlement(
         candidate.key,
         claims,
         state,
         receipt.reason,
-        segments=segments if state in {State.ACCEPTED, State.UNKNOWN} else 0,
+        segments=segments_left(state, segments),
         message_id=receipt.message_id,
         pause_seconds=min(PAUSE_SECONDS_MAX, 2.0 ** min(claims - 1, 10)) if state is State.DUE else 0.0,
     )

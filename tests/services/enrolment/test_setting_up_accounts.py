@@ -116,6 +116,32 @@ async def test_a_member_added_later_waits_for_the_owners_code_and_brings_the_num
     assert (await home.call("POST", path, actor=home.member_id, **fields))[0] == 403
 
 
+async def test_account_managers_approve_their_colleagues_with_a_code(desk: Desk, calls: Calls) -> None:
+    """In the staff account always, as nobody owns it; an account manager approves members of no other account."""
+    staff = Home(desk, calls)
+    await desk.fold(
+        a_member_set(account_id=staff.account_id, user_id=staff.owner_id, role="account_manager", name="Dana")
+    )
+    await staff.confirm(staff.owner_id, OLD)
+    new = a_member_set(account_id=staff.account_id, role="account_manager", name="Emil")
+    fields = {"user_id": new.user_id, "role": "account_manager", "name": "Emil", "number": NEW}
+    path = f"/v1/accounts/{staff.account_id}/members"
+    status, asked = await staff.call("POST", path, actor=staff.owner_id, **fields)
+    assert status == 202
+    assert asked["request_id"] is not None
+    assert await desk.fold(new) == []
+    assert await desk.protection(new.user_id) is None
+    again = new.model_copy(update={"version": new.version + 1, "grant": await staff.grant_of(asked["request_id"])})
+    assert await desk.fold(again) == []
+    protection = await desk.protection(new.user_id)
+    assert protection is not None
+    assert (protection["role"], protection["number_state"]) == ("account_manager", "provided")
+    other = await a_home(desk, calls)
+    theirs = f"/v1/accounts/{other.account_id}/members"
+    assert (await other.call("POST", theirs, actor=staff.owner_id, **fields))[0] == 403
+    assert (await staff.turn_on(actor=staff.owner_id))[0] == 403
+
+
 async def test_without_two_factor_members_need_no_code(home: Home) -> None:
     """Said so: there is no request."""
     status, asked = await home.call(

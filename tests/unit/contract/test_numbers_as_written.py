@@ -180,7 +180,7 @@ def test_what_no_text_reaches_is_refused_for_its_own_reason(entered: str, region
 
 
 def test_the_table_is_wide_enough() -> None:
-    """Issue 11: at least 80 inputs in 20 countries, and each reason at least once, in words of its own."""
+    """At least 80 inputs in 20 countries, and each reason at least once, in words of its own."""
     assert len(READ) + len(REFUSED) >= 80
     assert len({country for *_, country in READ}) >= 20
     reasons = {reason for *_, reason in REFUSED}

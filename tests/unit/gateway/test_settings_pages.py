@@ -13,6 +13,7 @@ from countersign.client import ChallengeState, RequestState
 from countersign.contract import Action
 from countersign.contract.number import Refusal as NumberRefusal
 from services.gateway import words
+from services.gateway.decide import DECIDED_WITHIN, progress_of
 from services.gateway.enrolment import Refusal
 from services.gateway.pages.code import SAID
 from services.gateway.settings_pages import decide
@@ -81,10 +82,10 @@ def test_what_a_page_shows_of_a_change() -> None:
     )
 
     def shown(state: str, now: datetime = NOON, **rest: Any) -> str:
-        return decide.coded(a_draft(now=now), RequestState.model_validate({"request_id": ME, "state": state, **rest}))
+        return progress_of(RequestState.model_validate({"request_id": ME, "state": state, **rest}), now - NOON)
 
     assert shown("undecided") == "moment"
-    assert shown("undecided", NOON + decide.GIVEN_UP_AFTER) == "given_up"
+    assert shown("undecided", NOON + DECIDED_WITHIN) == "given_up"
     assert shown("challenged", challenge=challenge) == "code"
     assert shown("granted", grant="x") == "right"
     assert shown("denied", reason="locked") == "denied"

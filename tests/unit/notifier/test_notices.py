@@ -72,7 +72,7 @@ def kind_of(event: Event, age: timedelta = timedelta(0)) -> Kind | None:
     ],
 )
 def test_what_is_told(event: Event, kind: Kind | None) -> None:
-    """Issue 11: a changed number, the setting, a log-in from a new computer, wrong codes to the last try."""
+    """A changed number, the setting, a log-in from a new computer, wrong codes to the last try."""
     assert kind_of(event) is kind
     assert kind_of(event, LIFE - SECOND) is kind
     assert kind_of(event, LIFE) is None

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from countersign.contract.values import DenialReason
-from countersign.operations.trace import Step, Story, told
+from countersign.operations.trace import Step, Story, outcome_of
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 CHALLENGED = ("challenged", {"number": "+61 ••••••••06", "expires_at": "12:05:00", "attempts": 1, "attempts_max": 5})
@@ -63,12 +63,12 @@ def a_story(*steps: tuple[str, dict[str, Any]]) -> Story:
 )
 def test_what_became_of_it(story: Story, words: str) -> None:
     """Each end, and each state on the way."""
-    assert words in told(story, NOON + timedelta(minutes=1))
+    assert words in outcome_of(story, NOON + timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("reason", get_args(DenialReason))
 def test_every_denial_has_words_of_its_own(reason: str) -> None:
     """And the reason behind them, for whoever looks it up."""
-    said = told(a_story(("denied", {"reason": reason})), NOON)
+    said = outcome_of(a_story(("denied", {"reason": reason})), NOON)
     assert said.endswith(f"({reason}).")
     assert not said.startswith(f"Denied: {reason} ")
