@@ -61,7 +61,7 @@ def computer(chromium: Browser, whole: WholeStack, script: bool) -> Callable[...
         )
         context.set_default_timeout(15_000)
         try:
-            yield Computer(await context.new_page(), whole, seen_as)
+            yield Computer(await context.new_page(), whole, seen_as, scripts=script)
         finally:
             await context.close()
 

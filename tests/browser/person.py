@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Computer:
-    """A browser with cookies of its own, at an address."""
+    """A browser with cookies of its own, at an address, that runs scripts or none."""
 
     page: Page
     whole: WholeStack
     address: str
+    scripts: bool = True
     texts_before: dict[str, int] = field(default_factory=dict)
 
     async def open(self, path: str) -> None:

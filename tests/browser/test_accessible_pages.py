@@ -5,95 +5,79 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
+
+from tests.browser.accessible import fit, looks, with_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from playwright.async_api import Page
 
     from tests.support.whole_stack import Household
 
     Computers = Callable[..., Any]
 
-# axe is a script itself; what the pages are without scripts is the other files' matter.
-with_scripts = pytest.mark.parametrize("script", [True], ids=["script"])
-pytestmark = [pytest.mark.servers, pytest.mark.browser, with_scripts]
-
-# WCAG 2.0 to 2.2, levels A and AA, and what axe's makers call best practice.
-_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+pytestmark = [pytest.mark.servers, pytest.mark.browser]
 
 
-@pytest.fixture(params=[{"width": 320}, {"width": 1100, "color_scheme": "dark"}], ids=["narrow", "dark"])
-def look(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Say what the page is looked at with."""
-    return dict(request.param)
-
-
-async def fit(page: Page, state: str) -> None:
-    """Hold a page against axe, and against its own width (WCAG 2.2, 1.4.10)."""
-    found = await Axe().run(page, options=_RULES)
-    assert not found.response["violations"], f"{state}: {found.generate_report()}"
-    widths = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert widths[0] <= widths[1], f"{state} is wider than its window: {widths}"
-
-
+@looks
 async def test_log_in_pages(computer: Computers, household: Household, look: dict[str, Any]) -> None:
     """The log-in in each state that a person can bring about."""
     async with computer(**look) as me:
         await me.open("/login")
-        await fit(me.page, "log-in")
+        await fit(me, "log-in")
         await me.give_password(household.owner, "wrong")
-        await fit(me.page, "wrong password")
+        await fit(me, "wrong password")
         await me.give_password(household.owner)
         await me.asked_for_code()
-        await fit(me.page, "code box")
+        await fit(me, "code box")
         await me.give_code("letters")
         await me.reads("Enter the digits of the code")
-        await fit(me.page, "off form")
+        await fit(me, "off form")
         code = await me.read_code(household.owner)
         for left in (4, 3, 2, 1):
             await me.give_code("000000" if code != "000000" else "111111")
             await me.reads(f"You have {left} tr")
-        await fit(me.page, "wrong code")
+        await fit(me, "wrong code")
         await me.give_code("000000" if code != "000000" else "111111")
         await me.reads("entered wrong too many times")
-        await fit(me.page, "over")
+        await fit(me, "over")
 
 
+@looks
 async def test_signed_in_pages(computer: Computers, household: Household, look: dict[str, Any]) -> None:
     """Everything behind the log-in."""
     async with computer(**look) as me:
         await me.log_in(household.owner)
         for path in ("/", "/account", "/contacts", f"/contacts?list={household.list_id}", "/phone", "/nowhere"):
             await me.open(path)
-            await fit(me.page, path)
+            await fit(me, path)
         await me.open("/")
         await me.page.hover(".menu .who")
-        await fit(me.page, "the menu")
+        await fit(me, "the menu")
         await me.ask_export(household)
-        await fit(me.page, "export's code box")
+        await fit(me, "export's code box")
         await me.give_code(await me.read_code(household.owner, nth=2))
         await me.reads("Your file is ready")
-        await fit(me.page, "ready")
+        await fit(me, "ready")
         await me.open("/")
         await me.reads("ready for another")
-        await fit(me.page, "start page with exports")
+        await fit(me, "start page with exports")
         await me.ask_export(household)
         await me.page.click("button[value=cancel]")
         await me.reads("You cancelled the export")
-        await fit(me.page, "cancelled")
+        await fit(me, "cancelled")
 
 
+@looks
 async def test_console_pages(computer: Computers, look: dict[str, Any]) -> None:
     """The account managers' log-in."""
     async with computer(**look) as me:
         await me.page.goto(me.whole.console)
         await me.reads("Only account managers log in here")
-        await fit(me.page, "console")
+        await fit(me, "console")
 
 
+@with_scripts
 async def test_keys_alone(computer: Computers, household: Household) -> None:
     """A log-in without a mouse: the first field has the focus, Enter sends, an error brings the focus back."""
     async with computer() as me:
@@ -115,6 +99,7 @@ async def test_keys_alone(computer: Computers, household: Household) -> None:
         await me.signed_in(household.owner)
 
 
+@with_scripts
 async def test_german_words(computer: Computers, household: Household) -> None:
     """Accept-Language chooses the words of the page."""
     async with computer(locale="de-AT") as me:
@@ -124,6 +109,7 @@ async def test_german_words(computer: Computers, household: Household) -> None:
         assert await me.page.get_attribute("html", "lang") == "de"
 
 
+@with_scripts
 async def test_the_code_field(computer: Computers, household: Household) -> None:
     """One field that phones fill in and people can paste into; it is never sent by itself."""
     async with computer() as me:
