@@ -116,6 +116,8 @@ async def what_became_of(request_id: str, seconds: float, around: Surroundings) 
         return f"The verifier does not say what became of it: {error}"
     if state.challenge is not None:
         return f"challenged: a code to {state.challenge.number_hint}, text {state.challenge.text}"
+    if state.state == "refused":
+        return f"refused: {state.cause}"
     if state.state == "undecided":
         return "undecided: no assessment of it came yet"
     return f"{state.state}{f': {state.reason}' if state.reason else ''}"

@@ -45,16 +45,26 @@ class ChallengeState(BaseModel):
 
 
 class RequestState(BaseModel):
-    """`undecided`: no assessment came in time, ask again. `grant` is a JWS: check it with `Grants` before acting."""
+    """What became of a request. `grant` is a JWS: check it with `Grants` before acting.
+
+    `undecided`: no assessment came in time, ask again. `refused`: the record could not be read, and `cause` says why; a
+    record under the same id that can be read is still judged.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     request_id: UUID
-    state: Literal["undecided", "challenged", "granted", "denied"]
+    state: Literal["undecided", "challenged", "granted", "denied", "refused"]
     challenge: ChallengeState | None = None
     grant: Annotated[str | None, Field(repr=False)] = None
     reason: DenialReason | None = None
     retry_at: AwareDatetime | None = None
+    cause: str | None = None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Tell whether nothing was judged yet; of a request that is known to be well made, a refusal is not its own."""
+        return self.state in {"undecided", "refused"}
 
 
 class Decisions(Caller):
@@ -92,7 +102,8 @@ class Decisions(Caller):
                 found = await self._ask(path, request_id, max(left, 0.0), past_challenged=past_challenged)
             except VerifierAway as error:
                 away = error
-            ended = found.state in {"granted", "denied"} or (found.state == "challenged" and not past_challenged)
+            waits_on = {"undecided", "challenged"} if past_challenged else {"undecided"}
+            ended = found.state not in waits_on
             if ended and away is None:
                 return found
             if end - self._monotonic() <= _PAUSE_SECONDS:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.brake import Tally
-from countersign.runtime.dead_letter import DeadLetter
+from countersign.runtime.dead_letter import DeadLetter, LetterReports
 from countersign.runtime.errors import Kind, OffContract, kind_of, reason_of
 from countersign.runtime.fold import Folded, absorb, rounds
 from countersign.runtime.repairs import RepairReports
@@ -83,7 +83,8 @@ class Folder:
         self._metrics = metrics
         self._checkpoint = checkpoint
         self._log = log
-        self._repairs = RepairReports(metrics.repaired, log)
+        self._repairs = RepairReports(metrics.repaired, metrics.sources, log)
+        self._letters = LetterReports(metrics, log)
         self._tallies: defaultdict[tuple[str, int], Tally] = defaultdict(Tally)
         self._stopping = False
         self.waiting_for_server = False
@@ -221,15 +222,4 @@ class Folder:
             self._tallies[topic, partition].folded(count)
         for letter in folded.dead:
             self._metrics.records.labels(topic, "dead").inc()
-            self._metrics.dead_letters.labels(topic, letter.kind).inc()
-            self._log.warning(
-                "dead_letter",
-                topic=topic,
-                partition=letter.record.partition,
-                offset=letter.record.offset,
-                kind=letter.kind,
-                cause=letter.cause,
-            )
-            if letter.alarm is not None:
-                record = letter.record
-                self._log.error(letter.alarm, topic=topic, partition=record.partition, offset=record.offset)
+            self._letters.report(letter)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
 
 from countersign.runtime.cloudevents import VALUE_BYTES_MAX
 from countersign.runtime.record import Record, headers_from_text, headers_to_text
@@ -13,9 +16,11 @@ from countersign.runtime.record import Record, headers_from_text, headers_to_tex
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import structlog
     from asyncpg import Record as Row
 
     from countersign.runtime.errors import OffContract
+    from countersign.runtime.metrics import Metrics
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Headers
 
@@ -25,14 +30,16 @@ Kind = Literal["off_contract", "conflict", "key_unknown", "bug"]
 # longer wait would only hide a forgery.
 KEY_WAIT = timedelta(seconds=60)
 RETRY_EVERY = timedelta(seconds=2)
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 KEEP = """
 INSERT INTO dead_letter (topic, partition, "offset", record_key, value, value_bytes, value_sha256, headers, appended_at,
-                         kind, cause, state, next_try_at)
-SELECT t, p, o, k, v, n, h, hs, a, kind, cause, CASE kind WHEN 'key_unknown' THEN 'redrive' ELSE 'new' END,
-       now() + $12::interval
+                         kind, cause, request_id, state, next_try_at)
+SELECT t, p, o, k, v, n, h, hs, a, kind, cause, request_id, CASE kind WHEN 'key_unknown' THEN 'redrive' ELSE 'new' END,
+       now() + $13::interval
   FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::int[], $7::bytea[], $8::text[],
-              $9::timestamptz[], $10::text[], $11::text[]) AS d (t, p, o, k, v, n, h, hs, a, kind, cause)
+              $9::timestamptz[], $10::text[], $11::text[], $12::uuid[])
+    AS d (t, p, o, k, v, n, h, hs, a, kind, cause, request_id)
  ORDER BY t, p, o
     ON CONFLICT DO NOTHING
 """
@@ -69,6 +76,30 @@ class DeadLetter:
         """Return the letter of a record that `finding` is about."""
         return cls(record, finding.kind, finding.cause, finding.alarm)
 
+    @property
+    def request_id(self) -> UUID | None:
+        """Return the request id that the value names, as far as it can be read."""
+        return _request_id_in(self.record.value or b"")
+
+
+class LetterReports:
+    """Counts and logs the dead letters of a process, by topic, kind and who wrote the record."""
+
+    def __init__(self, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    def report(self, letter: DeadLetter) -> None:
+        """Report one that was kept; its alarm, if it has one, is a line of its own."""
+        record = letter.record
+        source = self._metrics.sources.name(record.header("ce_source"))
+        self._metrics.dead_letters.labels(record.topic, letter.kind, source).inc()
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        story = {"request_id": str(letter.request_id)} if letter.request_id is not None else {}
+        self._log.warning("dead_letter", **place, kind=letter.kind, cause=letter.cause, source=source, **story)
+        if letter.alarm is not None:
+            self._log.error(letter.alarm, **place, **story)
+
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
@@ -98,8 +129,24 @@ async def keep(db: Connection, letters: Sequence[DeadLetter]) -> None:
         [record.appended_at for record in records],
         [letter.kind for letter in letters],
         [letter.cause for letter in letters],
+        [letter.request_id for letter in letters],
         RETRY_EVERY,
     )
+
+
+def _request_id_in(value: bytes) -> UUID | None:
+    """Return `request_id`, of the value or of the `data` of one in structured mode; None if there is none to read."""
+    if len(value) > VALUE_BYTES_MAX:
+        return None
+    try:
+        found: Any = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    for part in (found, found.get("data") if isinstance(found, dict) else None):
+        named = part.get("request_id") if isinstance(part, dict) else None
+        if isinstance(named, str) and _UUID.fullmatch(named):
+            return UUID(named)
+    return None
 
 
 def _within(headers: Headers) -> Headers:

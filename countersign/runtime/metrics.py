@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from countersign.runtime.sources import Sources
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -12,6 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.sources = Sources()
         self.records = Counter(
             "countersign_records_total",
             "Records by what became of them: folded, skipped, aged, dead.",
@@ -27,8 +30,8 @@ class Metrics:
         )
         self.dead_letters = Counter(
             "countersign_dead_letters_total",
-            "Records kept as dead letters, by kind.",
-            ("topic", "kind"),
+            "Records kept as dead letters, by kind and by who wrote them.",
+            ("topic", "kind", "source"),
             registry=registry,
         )
         self.repaired = Counter(

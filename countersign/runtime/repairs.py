@@ -6,7 +6,6 @@ What is repaired, and how, is the contract's. This module only carries the repor
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationInfo
 
     from countersign.runtime.record import Incoming
+    from countersign.runtime.sources import Sources
 
-# Ours: a label's values must be few, and anybody who may write to a topic chooses their own ce_source.
-SOURCES_MAX = 20
-OTHER, ABSENT = "other", "absent"
 LOGGED_EVERY_SECONDS = 600.0  # ours: one line per kind and source; the metric counts them all
-_SOURCE = re.compile(r"[!-~]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +43,7 @@ class RepairReports:
     def __init__(
         self,
         counter: Counter,
+        sources: Sources,
         log: structlog.typing.FilteringBoundLogger,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -54,7 +51,7 @@ class RepairReports:
         self._counter = counter
         self._log = log
         self._monotonic = monotonic
-        self._sources: set[str] = set()
+        self._sources = sources
         self._logged: dict[tuple[str, str, str], float] = {}
 
     def report(self, incoming: Incoming[Any]) -> None:
@@ -62,7 +59,7 @@ class RepairReports:
         if not incoming.repairs:
             return
         record = incoming.record
-        source = self._known(record.header("ce_source"))
+        source = self._sources.name(record.header("ce_source"))
         for repair in incoming.repairs:
             self._counter.labels(record.topic, repair.field, source).inc()
             if self._is_due((record.topic, repair.field, source)):
@@ -75,18 +72,6 @@ class RepairReports:
                     source=source,
                     words=repair.words,
                 )
-
-    def _known(self, header: bytes | None) -> str:
-        """Return the record's source, or `other` for those beyond the first few."""
-        source = (header or b"").decode(errors="replace")
-        if not source:
-            return ABSENT
-        if source in self._sources:
-            return source
-        if len(self._sources) >= SOURCES_MAX or not _SOURCE.fullmatch(source):
-            return OTHER
-        self._sources.add(source)
-        return source
 
     def _is_due(self, kind: tuple[str, str, str]) -> bool:
         now, logged = self._monotonic(), self._logged.get(kind)

@@ -11,7 +11,7 @@ from countersign.contract import AccessAssessed, AccessRequested, base64url, can
 from countersign.places import place_of
 from countersign.runtime import dead_letter
 from countersign.runtime.cloudevents import write_raw
-from countersign.runtime.dead_letter import DeadLetter
+from countersign.runtime.dead_letter import DeadLetter, LetterReports
 from countersign.runtime.fold import always
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import assess, clock_error, conflict, is_repeated
@@ -61,14 +61,14 @@ class AssessRequests:
         policy: Policy,
         keys: KeyRing,
         counter: Counter,
-        dead_letters: Counter,
+        letters: LetterReports,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._policy = policy
         self._policy_version = policy.stamp
         self._keys = keys
         self._counter = counter
-        self._dead_letters = dead_letters
+        self._letters = letters
         self._log = log
 
     def keys(self, incoming: Incoming[AccessRequested]) -> tuple[Hashable, ...]:
@@ -128,11 +128,8 @@ class AssessRequests:
             async with db.transaction():
                 await store.dispute(db, sorted(conflicting))
                 await dead_letter.keep(db, letters)
-            for record in (letter.record for letter in letters):
-                self._dead_letters.labels(record.topic, "conflict").inc()
-                self._log.error(
-                    "request_conflict", topic=record.topic, partition=record.partition, offset=record.offset
-                )
+            for letter in letters:
+                self._letters.report(letter)
 
     def committed(self, outcomes: Sequence[Answer | Disputed]) -> None:
         answers = [one for one in outcomes if isinstance(one, Answer)]

@@ -12,6 +12,7 @@ from pydantic import Field
 from countersign import policy
 from countersign.client import Grants
 from countersign.policy import PolicyFile
+from countersign.runtime.dead_letter import LetterReports
 from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.settings import ServiceSettings
@@ -56,7 +57,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(
             folds=(
-                AssessRequests(rules, keys, counter, frame.metrics.dead_letters, frame.log),
+                AssessRequests(rules, keys, counter, LetterReports(frame.metrics, frame.log), frame.log),
                 LearnPlaces(grants, rules.places),
                 ForgetPlaces(),
             ),

@@ -200,6 +200,7 @@ def _request_state(state: RequestState) -> dict[str, Any]:
         "grant": state.grant,
         "reason": state.reason,
         "retry_at": _time(state.retry_at),
+        "cause": state.cause,
     }
 
 

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
     from services.verifier.model import TextState
 
+# A record that the risk-evaluator refused counts for nothing once another one under the id was judged.
 BECAME = """
-SELECT r.request_id, d.outcome, d.reason, d.retry_at, d.grant_jws,
+SELECT w.request_id, f.cause, d.outcome, d.reason, d.retry_at, d.grant_jws,
        c.challenge_id, c.number_hint, c.expires_at, c.attempts, c.attempts_max, s.send, s.issued_at, s.state
-  FROM request r
+  FROM unnest($1::uuid[]) AS w (request_id)
+  LEFT JOIN request r ON r.request_id = w.request_id
+  LEFT JOIN LATERAL (SELECT cause FROM risk_evaluator.refusal WHERE request_id = w.request_id AND r.request_id IS NULL
+                      ORDER BY kept_at DESC LIMIT 1) AS f ON true
   LEFT JOIN decision d ON d.request_id = r.request_id
   LEFT JOIN challenge c ON c.request_id = r.request_id
   LEFT JOIN LATERAL (SELECT send, issued_at, state FROM send WHERE challenge_id = c.challenge_id
                       ORDER BY send DESC LIMIT 1) AS s ON true
- WHERE r.request_id = ANY($1::uuid[])
+ WHERE r.request_id IS NOT NULL OR f.cause IS NOT NULL
 """
 
 
@@ -45,22 +49,25 @@ class ChallengeState:
 
 @dataclass(frozen=True, slots=True)
 class RequestState:
-    """What became of a request that was taken in."""
+    """What became of a request that was taken in, or `refused`: its record could not be read, `cause` says why."""
 
     request_id: UUID
-    state: Literal["challenged", "granted", "denied"]
+    state: Literal["challenged", "granted", "denied", "refused"]
     challenge: ChallengeState | None = None
     grant: str | None = field(default=None, repr=False)
     reason: str | None = None
     retry_at: datetime | None = None
+    cause: str | None = None
 
 
 async def became(db: Connection, request_ids: Sequence[UUID]) -> dict[UUID, RequestState]:
-    """Return the states of those requests that were taken in."""
+    """Return the states of those requests that were taken in, or refused."""
     return {row["request_id"]: _state(row) for row in await db.fetch(BECAME, request_ids)}
 
 
 def _state(row: asyncpg.Record) -> RequestState:
+    if row["cause"] is not None:
+        return RequestState(row["request_id"], "refused", cause=row["cause"])
     return RequestState(
         row["request_id"],
         row["outcome"] or "challenged",

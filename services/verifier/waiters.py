@@ -34,8 +34,13 @@ class _Waiter:
     answered: asyncio.Future[RequestState | None] = field(repr=False)
 
     def told(self, state: RequestState | None, now: float) -> bool:
-        """Take the answer if this is one: an end, a challenge if that is enough, or the last look."""
-        enough = state is not None and (state.state != "challenged" or not self.past_challenged)
+        """Take the answer if this is one: an end, a challenge if that is enough, or the last look.
+
+        A refusal is told at the last look only: until then a record that can be read may come under the same id.
+        """
+        enough = (
+            state is not None and state.state != "refused" and (state.state != "challenged" or not self.past_challenged)
+        )
         if not enough and now < self.deadline:
             return False
         if not self.answered.done():

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from countersign.policy import PlaceRules, Policy
+from countersign.runtime.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.metrics import Metrics
 from services.risk_evaluator import store
@@ -47,7 +48,9 @@ def a_fold(servers: Servers, policy: Policy = POLICY, metrics: Metrics | None = 
     keys = [KeySettings.model_validate(key) for key in servers.secrets["risk_evaluator"]["assessment_keys"]]
     counter = Counter("test", "test", ("action", "outcome"), registry=CollectorRegistry())
     ring = KeyRing("assessment_keys", keys)
-    return AssessRequests(policy, ring, counter, (metrics or Metrics()).dead_letters, structlog.get_logger())
+    return AssessRequests(
+        policy, ring, counter, LetterReports(metrics or Metrics(), structlog.get_logger()), structlog.get_logger()
+    )
 
 
 def asked_by(member: Member, **over: Any) -> Incoming[AccessRequested]:

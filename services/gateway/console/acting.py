@@ -179,7 +179,7 @@ class ActPages:
         kept = await store.draft_of(gate.pool, visitor.session_id)
         if kept is None or kept.request_id != draft.request_id or kept.outcome is not None:
             return
-        if (await gate.decisions.wait(kept.request_id, 0)).state != "undecided":
+        if not (await gate.decisions.wait(kept.request_id, 0)).is_undecided:
             return
         await gate.requests.submit(self._built(session, kept), kept.begun_at)
         gate.log.info("act_requested", request_id=str(kept.request_id), user_id=str(session.user_id), act=kept.kind)

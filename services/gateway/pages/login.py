@@ -127,7 +127,7 @@ class LoginPages:
             return False
         found = await self._gate.decisions.wait(pending.request_id, 0)
         if pending.user_id == person.user_id:
-            undecided = found.state == "undecided" and not given_up(pending)
+            undecided = found.is_undecided and not given_up(pending)
             return undecided or found.state in {"challenged", "granted"}
         if found.challenge is not None and found.state == "challenged":
             await self._gate.challenges.cancel(found.challenge.challenge_id)
@@ -165,7 +165,7 @@ class LoginPages:
             form=form_id_of(hidden),
         )
         visitor.secret = secret
-        if not begun and (await gate.decisions.wait(request_id, 0)).state != "undecided":
+        if not begun and not (await gate.decisions.wait(request_id, 0)).is_undecided:
             return
         # Of a form sent twice the request is published twice, byte for byte the same, as the first sending may have
         # died before it published.

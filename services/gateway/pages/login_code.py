@@ -88,10 +88,10 @@ class LoginCodePages:
         if found.state == "challenged" and found.challenge is not None:
             return self._box(request, code.box_of(found.challenge, pending.now))
         t = request[VISITOR].words
-        if found.state == "undecided" and not given_up(pending):
+        if found.is_undecided and not given_up(pending):
             slow = pending.age > code.USUAL
             return self._plain(request, "moment", t("moment.title"), slow=slow, poll=1, refresh=LOOK_AGAIN_SECONDS)
-        if found.state == "undecided":
+        if found.is_undecided:
             return self._plain(request, "given_up", t("moment.given_up_title"), status=503)
         kind = code.SAID[found.reason] if found.reason is not None else "unfit"
         retry_in = code.retry_in(found.retry_at, pending.now)

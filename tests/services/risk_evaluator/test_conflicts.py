@@ -65,7 +65,7 @@ async def test_two_copies_that_are_saved_at_once_are_a_conflict_too(servers: Ser
     kinds = await db.fetch("SELECT kind FROM dead_letter WHERE record_key = $1", str(member.account_id).encode())
     assert [one["kind"] for one in kinds] == ["conflict"]
     counted = metrics.registry.get_sample_value(
-        "countersign_dead_letters_total", {"topic": fold.topic, "kind": "conflict"}
+        "countersign_dead_letters_total", {"topic": fold.topic, "kind": "conflict", "source": "/countersign/test"}
     )
     assert counted == 1
 

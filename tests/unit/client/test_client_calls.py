@@ -102,6 +102,14 @@ async def test_an_undecided_request_is_asked_for_again_until_the_time_is_up() ->
     assert (await waited(Script((404, {})), seconds=0)).state == "undecided"
 
 
+async def test_a_refusal_is_told_with_its_cause() -> None:
+    """It ends the wait: the verifier tells it only when a poll is over."""
+    script = Script((404, {}), (200, {"request_id": str(REQUEST), "state": "refused", "cause": "digest: missing"}))
+    found = await waited(script, seconds=30)
+    assert (found.state, found.cause, found.is_undecided) == ("refused", "digest: missing", True)
+    assert len(script.asked) == 2
+
+
 async def test_a_challenge_is_waited_through_where_that_is_asked() -> None:
     """`past=challenged` is the export page's way to see the end."""
     script = Script((200, a_state("challenged")), (200, a_state("granted")))

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from countersign.contract import AccessRequested, Client, MemberSet, Summary, examples, reader
 from countersign.contract.hints import nearest_locale
 from countersign.runtime.record import Incoming, Record
-from countersign.runtime.repairs import LOGGED_EVERY_SECONDS, SOURCES_MAX, RepairReports
+from countersign.runtime.repairs import LOGGED_EVERY_SECONDS, RepairReports
+from countersign.runtime.sources import SOURCES_MAX, Sources
 
 if TYPE_CHECKING:
     from countersign.runtime.cloudevents import Event
@@ -262,7 +263,7 @@ def test_repairs_are_counted_by_field_and_source_and_logged_now_and_then() -> No
         return taken(dataclasses.replace(record, headers=kept if source is None else (*kept, ("ce_source", source))))
 
     with capture_logs() as logs:
-        reports = RepairReports(counter, get_logger(), monotonic=lambda: seconds[0])
+        reports = RepairReports(counter, Sources(), get_logger(), monotonic=lambda: seconds[0])
         reports.report(taken(a_record(AccessRequested)))
         for _ in range(3):
             reports.report(odd(b"/platform/login"))

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from countersign.contract import AccessRequested, base64url, canonical
 from countersign.policy import Policy
+from countersign.runtime.dead_letter import LetterReports
 from countersign.runtime.errors import ConflictError, KeyUnknown
 from countersign.runtime.keys import Key, KeyRing, KeySettings
 from countersign.runtime.metrics import Metrics
@@ -51,7 +52,9 @@ def a_fold() -> AssessRequests:
         [KeySettings.model_validate({"key_id": KEY.key_id, "secret": KEY.secret, "active_from": KEY.active_from})],
     )
     counter = Counter("test", "test", ("action", "outcome"), registry=CollectorRegistry())
-    return AssessRequests(POLICY, ring, counter, Metrics().dead_letters, structlog.get_logger())
+    return AssessRequests(
+        POLICY, ring, counter, LetterReports(Metrics(), structlog.get_logger()), structlog.get_logger()
+    )
 
 
 def assessed_before(request: AccessRequested, **over: Any) -> dict[UUID, Beliefs]:
