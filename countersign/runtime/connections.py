@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from countersign.runtime.deadline import Deadline
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -46,7 +48,17 @@ _SECONDS_MAX = {
 class Connection(web.RequestHandler):
     """A connection with a place, a deadline while it waits for its client, and our own words for what goes wrong."""
 
-    __slots__ = ("_admitted", "_asked", "_current", "_deadline", "_depending", "_listener", "_phase", "_taken", "_wire")
+    __slots__ = (
+        "_admitted",
+        "_asked",
+        "_current",
+        "_deadline",
+        "_depending",
+        "_listener",
+        "_phase",
+        "_taken",
+        "_wire",
+    )
 
     def __init__(self, listener: Listener, server: web.Server, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -61,7 +73,7 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._admitted = self._asked = False
         self._phase = _Phase.HEADERS
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: Deadline | None = None
         self._current: AbstractStreamWriter | None = None
         self._taken = 0
         self._depending: set[asyncio.Task[Any]] = set()
@@ -170,7 +182,7 @@ class Connection(web.RequestHandler):
             self._listener.places.wait(self)
         else:
             self._listener.places.work(self)
-        self._deadline = self._loop.call_later(_SECONDS_MAX[phase], self._late)
+        self._deadline = Deadline(self._loop, _SECONDS_MAX[phase], self._late)
 
     def _late(self) -> None:
         wire = self._wire

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from countersign.runtime.deadline import awake_timeout
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.findings import findings
 from countersign.runtime.settings import ConnectionSettings
@@ -242,7 +242,7 @@ def to_id(text: str, name: str) -> UUID:
 async def body(request: web.Request, model: type[M]) -> M:
     """Return the body as a model. Raises Problem 400 where it is not JSON and 422 where its fields are not right."""
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
+        async with awake_timeout(BODY_SECONDS_MAX):
             raw = await request.read()
     except TimeoutError:
         raise Problem(408, "body_late", f"The body did not come within {BODY_SECONDS_MAX:.0f} s.") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from countersign.runtime.deadline import awake_timeout
 from countersign.runtime.errors import Kind, kind_of
 from countersign.typed import visible
 from services.gateway import words
@@ -256,7 +256,7 @@ async def form_of(request: web.Request, origin: str) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded" or (request.charset or "utf-8").lower() != "utf-8":
         raise Unfit(415, "bad")
     try:
-        async with asyncio.timeout(FORM_SECONDS_MAX):
+        async with awake_timeout(FORM_SECONDS_MAX):
             fields = await request.post()
     except TimeoutError:
         raise Unfit(408, "bad") from None
