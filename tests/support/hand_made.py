@@ -139,6 +139,8 @@ class HandMade:
             state="accepted",
             number_fingerprint=FINGERPRINT,
             counted_at=self.at,
+            reserved=False,
+            from_reserve=False,
             expires_at=expires_at,
         )
         self.add("verifier.send", challenge_id=challenge_id, send=send, state="accepted")

@@ -6,17 +6,17 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
     from uuid import UUID
 
     from tests.support.checks.view import TextKey, View
-    from tests.support.world import Text
 
 LIFE_LEFT_MIN = timedelta(seconds=5)  # design, invariant 6
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -46,37 +46,56 @@ def claims_leave_time(view: View) -> Iterator[str]:
 
 
 def limits_hold(view: View) -> Iterator[str]:
-    """7. Text limits by number and account, by what was counted and by what reached SNS."""
+    """7. Text limits by number and account, by what was counted and by what reached SNS.
+
+    The reserve has limits of its own, and only texts that may use it are counted by it.
+    """
     limits = view.world.limits
-    numbers: defaultdict[bytes, list[datetime]] = defaultdict(list)
-    accounts: defaultdict[UUID, list[datetime]] = defaultdict(list)
-    for row in view.world.table("notifier.dispatch"):
-        if row["counted_at"] is not None:
-            numbers[row["number_fingerprint"]].append(row["counted_at"])
-            accounts[row["account_id"]].append(row["counted_at"])
-    for times in map(sorted, numbers.values()):
-        if _most(times, HOUR) > limits.number_hourly_max:
-            yield f"a number was counted {_most(times, HOUR)} texts in an hour"
-        if _most(times, DAY) > limits.number_daily_max:
-            yield f"a number was counted {_most(times, DAY)} texts in a day"
+    rows = [row for row in view.world.table("notifier.dispatch") if row["counted_at"] is not None]
+    if any(row["from_reserve"] and not row["reserved"] for row in rows):
+        yield "a text was counted by the reserve that it may not use"
+    members = Counter(row["account_id"] for row in view.world.table("enrolment.member"))
+    for from_reserve in (False, True):
+        numbers, accounts = _counted(row for row in rows if row["from_reserve"] is from_reserve)
+        hourly = limits.reserve_hourly if from_reserve else limits.number_hourly_max
+        daily = limits.reserve_daily if from_reserve else limits.number_daily_max
+        base = limits.account_reserve_base if from_reserve else limits.account_hourly_base
+        each = limits.account_reserve_per_member if from_reserve else limits.account_hourly_per_member
+        for account_id, times in accounts.items():
+            most = base + each * members[account_id]
+            if _most(times, HOUR) > most:
+                yield f"account {account_id}: more than {most} texts in an hour"
+        for times in numbers.values():
+            if _most(times, HOUR) > hourly:
+                yield f"a number was counted {_most(times, HOUR)} texts in an hour"
+            if _most(times, DAY) > daily:
+                yield f"a number was counted {_most(times, DAY)} texts in a day"
+    for times in _counted(rows)[0].values():
         if any(later - earlier < limits.gap for earlier, later in pairwise(times)):
             yield "a number was counted two texts within the gap"
-    members = Counter(row["account_id"] for row in view.world.table("enrolment.member"))
-    for account_id, counted in accounts.items():
-        most = limits.account_hourly_base + limits.account_hourly_per_member * members[account_id]
-        if _most(sorted(counted), HOUR) > most:
-            yield f"account {account_id}: more than {most} texts in an hour"
-    yield from _arrived(view.world.texts, limits.number_hourly_max)
+    yield from _arrived(view, {(row["challenge_id"], row["send"]) for row in rows if row["from_reserve"]})
 
 
-def _arrived(texts: Sequence[Text], hourly_max: int) -> Iterator[str]:
-    by_number: defaultdict[str, list[float]] = defaultdict(list)
-    for text in texts:
+def _counted(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[bytes, list[datetime]], dict[UUID, list[datetime]]]:
+    """Return when texts were counted, by number and by account, earliest first."""
+    numbers: defaultdict[bytes, list[datetime]] = defaultdict(list)
+    accounts: defaultdict[UUID, list[datetime]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["counted_at"]):
+        numbers[row["number_fingerprint"]].append(row["counted_at"])
+        accounts[row["account_id"]].append(row["counted_at"])
+    return numbers, accounts
+
+
+def _arrived(view: View, from_reserve: AbstractSet[TextKey]) -> Iterator[str]:
+    limits = view.world.limits
+    by_number: defaultdict[tuple[str, bool], list[float]] = defaultdict(list)
+    for text in view.world.texts:
         if text.may_have_left:
-            by_number[text.number].append(text.at)
-    for times in map(sorted, by_number.values()):
+            by_number[text.number, bool(view.codes.get(text.code, set()) & from_reserve)].append(text.at)
+    for (_, reserve), unsorted in by_number.items():
+        times = sorted(unsorted)
         most = max(bisect_right(times, at + HOUR.total_seconds()) - n for n, at in enumerate(times))
-        if most > hourly_max:
+        if most > (limits.reserve_hourly if reserve else limits.number_hourly_max):
             yield f"{most} texts for one number reached SNS in an hour"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from countersign.contract import challenge_id_of
@@ -167,12 +167,30 @@ def seven_arrive_in_an_hour(story: Story) -> None:
         row["counted_at"] = None
 
 
-def _further_texts(story: Story, number: int, every: timedelta) -> None:
+def five_of_the_reserve_in_an_hour(story: Story) -> None:
+    _further_texts(story, 5, timedelta(minutes=11), reserved=True, from_reserve=True)
+
+
+def nine_of_the_reserve_in_a_day(story: Story) -> None:
+    _further_texts(story, 9, timedelta(hours=2), reserved=True, from_reserve=True)
+
+
+def reserve_of_an_account_used_up(story: Story) -> None:
+    for nth in range(12):
+        row = {"number_fingerprint": nth.to_bytes(32, "big"), "challenge_id": uuid4()}
+        story.made.add("notifier.dispatch", **(dispatch(story) | row | {"reserved": True, "from_reserve": True}))
+
+
+def reserve_used_by_a_text_that_may_not(story: Story) -> None:
+    dispatch(story)["from_reserve"] = True
+
+
+def _further_texts(story: Story, number: int, every: timedelta, **over: Any) -> None:
     first = dispatch(story)
     for nth in range(1, number + 1):
         at = first["counted_at"] + nth * every
         row = {"challenge_id": uuid4(), "counted_at": at, "expires_at": at + timedelta(minutes=5)}
-        story.made.add("notifier.dispatch", **(first | row))
+        story.made.add("notifier.dispatch", **(first | row | over))
 
 
 # 8. ends
