@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.checker import CHECKS, changes, violations
 from tests.support.hand_made import Story, a_story
-from tests.unit.checker import plants
+from tests.unit.checker import plants, text_plants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,18 +34,18 @@ PLANTED: tuple[tuple[int, Callable[[Story], object]], ...] = (
     (4, plants.six_tries),
     (4, plants.six_told),
     (4, plants.tries_not_counted),
-    (5, plants.two_texts),
-    (5, plants.text_of_no_challenge),
-    (6, plants.claimed_too_late),
-    (7, plants.seven_in_an_hour),
-    (7, plants.sixteen_in_a_day),
-    (7, plants.within_the_gap),
-    (7, plants.too_many_for_an_account),
-    (7, plants.seven_arrive_in_an_hour),
-    (7, plants.five_of_the_reserve_in_an_hour),
-    (7, plants.nine_of_the_reserve_in_a_day),
-    (7, plants.reserve_of_an_account_used_up),
-    (7, plants.reserve_used_by_a_text_that_may_not),
+    (5, text_plants.two_texts),
+    (5, text_plants.text_of_no_challenge),
+    (6, text_plants.claimed_too_late),
+    (7, text_plants.seven_in_an_hour),
+    (7, text_plants.sixteen_in_a_day),
+    (7, text_plants.within_the_gap),
+    (7, text_plants.too_many_for_an_account),
+    (7, text_plants.seven_arrive_in_an_hour),
+    (7, text_plants.five_of_the_reserve_in_an_hour),
+    (7, text_plants.nine_of_the_reserve_in_a_day),
+    (7, text_plants.reserve_of_an_account_used_up),
+    (7, text_plants.reserve_used_by_a_text_that_may_not),
     (8, plants.never_assessed),
     (8, plants.never_decided),
     (8, plants.unreadable_and_kept_nowhere),
@@ -127,6 +127,6 @@ def test_changes_are_found() -> None:
     assert changes(before, story.world) == []
     plants.dispatch(story)["reason"] = "again"
     assert [found.split(": ")[1] for found in changes(before, story.world)] == ["notifier.dispatch"]
-    plants.two_texts(story)
+    text_plants.two_texts(story)
     plants.member_passed_over(story)
     assert len(changes(before, story.world)) == 3
