@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, SettingsConfigDict
 
+from countersign.runtime.kafka import KafkaConnection
 from countersign.runtime.loopback import plain_urls
 
 if TYPE_CHECKING:
@@ -39,10 +40,9 @@ class PostgresSettings(Part):
     dsn: SecretStr
 
 
-class KafkaSettings(Part):
-    """The brokers, and how long a member may be silent before its partitions go to another."""
+class KafkaSettings(KafkaConnection):
+    """The brokers and the log-in, and how long a member may be silent before its partitions go to another."""
 
-    bootstrap_servers: str
     session_timeout_ms: int = Field(10_000, ge=2_000, le=60_000)
     batch_records_max: int = Field(500, ge=1, le=2_000)
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deploy.local.checkout import CHECKOUT
-from deploy.local.kafka import PROPERTIES
+from deploy.local.kafka import OPEN, PROPERTIES
 from deploy.local.layout import Layout
 from deploy.local.programs import SERVERS, SERVICES, environment, settings_of
 from tests.support.containers import IMAGES
@@ -65,7 +65,7 @@ def test_each_service_is_told_the_same(name: str) -> None:
 def test_kafka_is_set_up_alike() -> None:
     """Every property that is no address or folder is the same."""
     told = _COMPOSE["services"]["kafka"]["environment"]
-    for line in PROPERTIES.splitlines():
+    for line in (PROPERTIES + OPEN).splitlines():
         key, _, value = line.partition("=")
         if "{" not in value:
             assert told[f"KAFKA_{key.upper().replace('.', '_')}"] == value, key
