@@ -18,7 +18,7 @@ _COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text(
 # What differs on purpose: containers listen to others than themselves, and no proxy of ours stands before them.
 _ONLY_HERE = {
     *("HTTP__HOST", "HEALTH__HOST", "HOST"),
-    *("LOCAL__SHOWS_CODES_TO_ANYBODY_WHO_CAN_CONNECT", "PLAIN_HTTP_IN_A_NETWORK_OF_OUR_OWN"),
+    *("LOCAL__SHOWS_CODES_TO_ANYBODY_WHO_CAN_CONNECT", "PLAIN_TEXT_IN_A_NETWORK_OF_OUR_OWN"),
 }
 _DIFFERENT = {"TRUSTED_PROXIES"}
 _WORDS = {
