@@ -90,6 +90,12 @@ class Guard:
         self, username: str, password: str, listener: Listener | None = None, *, mechanism: str = SCRAM
     ) -> KafkaConnection:
         """Return how somebody connects who has a name and a password: to the first listener, if no other is named."""
+        return KafkaConnection.named(self.names(username, password, listener, mechanism=mechanism))
+
+    def names(
+        self, username: str, password: str, listener: Listener | None = None, *, mechanism: str = SCRAM
+    ) -> dict[str, str]:
+        """Return the same by the names that programs are told it."""
         to = listener or self.listeners[0]
         names = {
             "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{to.port}",
@@ -100,7 +106,7 @@ class Guard:
         }
         if to.protocol.endswith("SSL") and self.certificates is not None:
             names["KAFKA_CA"] = str(self.certificates.ca)
-        return KafkaConnection.named(names)
+        return names
 
 
 def _of_listener(listener: Listener, plain: str) -> list[str]:

@@ -55,11 +55,10 @@ def password_of(principal: str) -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def laid(broker: GuardedKafka) -> GuardedKafka:
     """Lay topics with a record each, users and rights."""
-    open_address = f"127.0.0.1:{broker.open.port}"
-    await make_topics(open_address)
-    for topic in TABLE:
-        await publish_raw(open_address, topic, b"key", b"{}")
     administrator = broker.guard.administrator()
+    await make_topics(administrator)
+    for topic in TABLE:
+        await publish_raw(administrator, topic, b"key", b"{}")
     await set_passwords(administrator, {name: password_of(name) for name in PRINCIPALS})
     await add_rights(administrator, local_rights())
     for name in PRINCIPALS:
