@@ -5,14 +5,16 @@ SHELL := /bin/sh
 
 DATA ?= .local
 PORTS ?= 8080
+TLS ?=
 ONLY ?= tests
-export DATA PORTS
+export DATA PORTS TLS
 
 BOOTSTRAP := exec sh deploy/local/bootstrap.sh
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  DATA=folder (default .local) and PORTS=first of 40 ports (default 8080) let two stacks run side by side."
+	@echo "  TLS=1: Kafka over TLS, with an authority made at the first start."
 
 run: ## start everything, show a login and an export with a code, and stay up
 	@$(BOOTSTRAP) local -m deploy.local run

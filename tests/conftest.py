@@ -82,7 +82,7 @@ async def servers() -> AsyncIterator[Servers]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack() -> AsyncIterator[RunningStack]:
-    """Start the whole stack as `make run` does, its transcript included; one for the whole run: leave it as it is."""
-    with new_layout() as layout, starting_stack(layout) as found:
+    """Start the whole stack as `make run TLS=1` does, with its transcript; one for the whole run: leave it as it is."""
+    with new_layout(tls=True) as layout, starting_stack(layout) as found:
         await found.wait_up()
         yield found

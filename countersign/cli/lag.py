@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import Failed, Surroundings, words_of_kafka
 from countersign.client.clock import system_clock
 from countersign.operations.lag import GROUP_PREFIX, asking, readings
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from countersign.operations.lag import Groups, Lag, Reading
+    from countersign.runtime.kafka import KafkaConnection
 
 NAME = "lag"
 HELP = "show how far behind the groups are"
@@ -57,21 +58,23 @@ def command(
     ] = None,
 ) -> int:
     """Look and print."""
-    servers = Surroundings.found().need("KAFKA_BOOTSTRAP_SERVERS", bootstrap, "--bootstrap")
+    kafka = Surroundings.found().kafka(bootstrap)
     wanted = [one for one in readings() if topic in {None, one.topic} and group in {None, one.group}]
     if not wanted:
         raise Failed("nobody reads that: see `countersign lag` for every group and topic")
-    return asyncio.run(_run(servers, wanted, seconds_max, watch=watch, as_json=as_json))
+    return asyncio.run(_run(kafka, wanted, seconds_max, watch=watch, as_json=as_json))
 
 
-async def _run(bootstrap: str, wanted: Sequence[Reading], seconds_max: float, *, watch: bool, as_json: bool) -> int:
+async def _run(
+    kafka: KafkaConnection, wanted: Sequence[Reading], seconds_max: float, *, watch: bool, as_json: bool
+) -> int:
     try:
-        async with asking(bootstrap, system_clock) as groups:
+        async with asking(clock=system_clock, **kafka.arguments()) as groups:
             if watch and not as_json:
                 await _watch(groups, wanted)
             before, lags = await _looked(groups, wanted)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise Failed(f"Kafka at {bootstrap} does not answer ({type(error).__name__}): is it running?") from error
+        raise Failed(await words_of_kafka(kafka)) from error
     if as_json:
         for lag in lags:
             sys.stdout.write(json.dumps(_document(lag, before)) + "\n")

@@ -27,18 +27,20 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from countersign import client
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import Failed, Surroundings, words_of_kafka
 from countersign.client.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import Event, write_raw
 from countersign.runtime.findings import findings
+from countersign.runtime.kafka_refusal import refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from typing import TextIO
 
+    from countersign.runtime.kafka import KafkaConnection
     from countersign.runtime.record import Outgoing
 
 NAME = "publish-example"
@@ -95,8 +97,7 @@ def run(chosen: Example, around: Surroundings, out: TextIO) -> int:
     _show(outgoing, authorises, out)
     if chosen.dry_run:
         return 0
-    bootstrap = around.need("KAFKA_BOOTSTRAP_SERVERS", chosen.bootstrap, "--bootstrap")
-    partition, offset = asyncio.run(_publish(bootstrap, outgoing))
+    partition, offset = asyncio.run(_publish(around.kafka(chosen.bootstrap), outgoing))
     out.write(f"\npublished to partition {partition}, offset {offset}\n")
     out.write(f"refused?  countersign why --topic {outgoing.topic} --partition {partition} --offset {offset}\n")
     if chosen.wait and authorises is not None:
@@ -200,9 +201,13 @@ def _show(outgoing: Outgoing, authorises: dict[str, Any] | None, out: TextIO) ->
         out.write(f"digest  of {json.dumps(authorises, ensure_ascii=False)}\n")
 
 
-async def _publish(bootstrap: str, outgoing: Outgoing) -> tuple[int, int]:
+async def _publish(kafka: KafkaConnection, outgoing: Outgoing) -> tuple[int, int]:
+    try:
+        arguments = kafka.arguments()
+    except OSError as error:
+        raise Failed(await words_of_kafka(kafka)) from error
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **arguments,
         enable_idempotence=True,
         request_timeout_ms=_SECONDS * 1000,
         metadata_max_age_ms=METADATA_AGE_MS,
@@ -214,8 +219,11 @@ async def _publish(bootstrap: str, outgoing: Outgoing) -> tuple[int, int]:
                 outgoing.topic, outgoing.value, key=outgoing.key, headers=list(outgoing.headers)
             )
     except (KafkaError, OSError, TimeoutError) as error:
-        kind = type(error).__name__
-        raise Failed(f"Kafka at {bootstrap} did not take it within {_SECONDS} s ({kind}): is it running?") from error
+        kind, bootstrap = type(error).__name__, kafka.bootstrap_servers
+        raise Failed(
+            await refusal_of(kafka)
+            or f"Kafka at {bootstrap} did not take it within {_SECONDS} s ({kind}): is it running?"
+        ) from error
     finally:
         await producer.stop()
     return sent.partition, sent.offset

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from countersign.runtime.findings import findings
+from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.kafka_refusal import refusal_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,9 +42,22 @@ class Surroundings:
         """Return a value, None for one that nobody named or that is empty."""
         return self.named.get(name) or None
 
+    def kafka(self, bootstrap: str | None) -> KafkaConnection:
+        """Return how to reach Kafka: KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and so on. Raises Failed."""
+        servers = self.need("KAFKA_BOOTSTRAP_SERVERS", bootstrap, "--bootstrap")
+        try:
+            return KafkaConnection.named(self.named, bootstrap_servers=servers)
+        except ValidationError as error:
+            raise Failed(f"KAFKA_… do not fit together: {'; '.join(findings(error))}") from None
+
     def need(self, name: str, given: str | None, option: str) -> str:
         """Return what an option gave, or else the named value. Raises Failed."""
         value = given or self.get(name)
         if value is None:
             raise Failed(f"no address: give {option}, set {name}, or start the local stack with `make run`")
         return value
+
+
+async def words_of_kafka(kafka: KafkaConnection) -> str:
+    """Return why Kafka cannot be used, after a failure: that it does not let us in and why, or that it is away."""
+    return await refusal_of(kafka) or f"Kafka at {kafka.bootstrap_servers} does not answer: is it running?"

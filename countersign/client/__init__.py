@@ -10,7 +10,7 @@ from countersign.client import (
 
 async def log_in(account_id: str, user_id: str, ip: str | None, session_secret: str) -> bool:
     verifier, bearer = os.environ["VERIFIER_URL"], os.environ["SERVICE_TOKEN"]
-    kafka = ProducerSettings(bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+    kafka = ProducerSettings.named(os.environ)  # KAFKA_BOOTSTRAP_SERVERS and so on
     async with (  # once in a program, not for each log-in
         AccessRequests("my-gateway", kafka) as requests,
         Decisions(verifier, bearer) as decisions,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from countersign.client.clock import id_of, new_id, system_clock
 from countersign.client.digests import authorised_digest
@@ -17,6 +17,8 @@ from countersign.client.grant import Expected
 from countersign.contract import AccessRequested, Action, Client, Summary, req_of
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import value_of, write
+from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.kafka_refusal import refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,19 +27,21 @@ if TYPE_CHECKING:
 
     from countersign.runtime.record import Outgoing
 
+REFUSED_WITHIN_SECONDS = 1.0  # chosen: a page that waits for a submission still comes in time
+
 
 class KafkaAway(ConnectionError):  # noqa: N818 - says what is the case
     """Kafka did not acknowledge the request in time. It may have arrived: submit the same `BuiltRequest` again."""
 
 
-class ProducerSettings(BaseModel):
-    """How to reach Kafka, for programs without an outbox. `submit_seconds` bounds a submission as a whole."""
+class ProducerSettings(KafkaConnection):
+    """How to reach Kafka, for programs without an outbox. `submit_seconds` bounds a submission as a whole.
 
-    model_config = ConfigDict(frozen=True)
+    `options` go to aiokafka's producer as they are, for what the other fields do not say.
+    """
 
-    bootstrap_servers: str = Field(min_length=1)
     submit_seconds: float = Field(default=10.0, gt=0, le=120)  # a request is denied as stale after 2 minutes
-    options: dict[str, Any] = Field(default_factory=dict, repr=False)  # security_protocol, sasl_*, ssl_context
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,8 @@ class AccessRequests:
         except (KafkaError, OSError, TimeoutError) as error:
             # An idempotent producer can be dead for good after an error (aiokafka #1017): the next one is new.
             await self.close()
+            if (why := await _refusal(settings, error)) is not None:
+                raise KafkaAway(why) from error
             kind = type(error).__name__
             raise KafkaAway(
                 f"Kafka at {settings.bootstrap_servers} did not take the access request within "
@@ -154,8 +160,9 @@ class AccessRequests:
                 producer = await self._running(settings)
                 await producer.client.fetch_all_metadata()
         except (KafkaError, OSError, TimeoutError) as error:
+            why = await _refusal(settings, error)
             raise KafkaAway(
-                f"Kafka at {settings.bootstrap_servers} does not answer ({type(error).__name__})"
+                why or f"Kafka at {settings.bootstrap_servers} does not answer ({type(error).__name__})"
             ) from error
 
     async def close(self) -> None:
@@ -175,12 +182,11 @@ class AccessRequests:
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=settings.bootstrap_servers,
+                    **settings.arguments() | settings.options,
                     enable_idempotence=True,
                     linger_ms=0,
                     metadata_max_age_ms=METADATA_AGE_MS,
                     request_timeout_ms=int(settings.submit_seconds * 1000),
-                    **settings.options,
                 )
                 try:
                     await producer.start()
@@ -189,3 +195,14 @@ class AccessRequests:
                     raise
                 self._producer = producer
             return self._producer
+
+
+async def _refusal(settings: ProducerSettings, error: BaseException) -> str | None:
+    """Return why the brokers do not let us in, if they answer at once and do not; who submits may be waited for."""
+    if isinstance(error, TimeoutError):
+        return None
+    try:
+        async with asyncio.timeout(REFUSED_WITHIN_SECONDS):
+            return await refusal_of(settings)
+    except TimeoutError:
+        return None

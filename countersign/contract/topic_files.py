@@ -22,6 +22,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 class TopicFile(BaseModel):
     """One file of `schemas/topics`; topics are created from it and from nothing else.
 
+    `readers` fold the topic, each in its own group; `checked_by` read it from its start now and then, without a group.
     `config` holds Kafka's topic settings as Kafka names them. The replication factor is the deployment's business.
     """
 
@@ -32,6 +33,7 @@ class TopicFile(BaseModel):
     owner: Service
     writers: Annotated[list[Service], Field(min_length=1)]
     readers: Annotated[list[Service], Field(min_length=1)]
+    checked_by: list[Service] = []
     outside_readers: list[str] = []
     key: Literal["account_id", "user_id"]
     events: Annotated[list[str], Field(min_length=1)]

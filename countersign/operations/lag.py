@@ -104,9 +104,9 @@ class Groups:
 
     async def _members(self, groups: Sequence[str]) -> dict[str, int]:
         found: dict[str, int] = {}
-        for answer in await self._admin.describe_consumer_groups(list(groups)):
-            for group in answer.groups:
-                found[group[1]] = len(group[_MEMBERS])
+        for name in groups:  # one by one: aiokafka cannot take apart an answer about several that have members
+            for answer in await self._admin.describe_consumer_groups([name]):
+                found |= {group[1]: len(group[_MEMBERS]) for group in answer.groups}
         return found
 
     async def _partitions(self, topics: set[str]) -> dict[str, list[TopicPartition]]:

@@ -16,6 +16,7 @@ from countersign.runtime.backoff import Backoff
 from countersign.runtime.batch import Batch, Stopping
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.fetching import Fetching, letter_of, record_of
+from countersign.runtime.kafka_refusal import refusal_of
 from countersign.runtime.membership import Listening, Member
 
 if TYPE_CHECKING:
@@ -98,9 +99,10 @@ class Worker:
         """Consume until stopped, with a new consumer whenever Kafka could not be had."""
         backoff = Backoff()
         while not self._stopping.is_set():
-            consumer = self.member.open_consumer(self._settings)
-            self._subscribe(consumer)
+            consumer: AIOKafkaConsumer | None = None
             try:
+                consumer = self.member.open_consumer(self._settings)
+                self._subscribe(consumer)
                 await consumer.start()
                 self._consumer = consumer
                 self._health.tell("kafka.consumer", None)
@@ -109,8 +111,9 @@ class Worker:
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
-                self._health.tell("kafka.consumer", f"Kafka cannot be read: {type(error).__name__}")
-                self._log.warning("consumer_failed", error=type(error).__name__)
+                why = await refusal_of(self._settings)
+                self._health.tell("kafka.consumer", why or f"Kafka cannot be read: {type(error).__name__}")
+                self._log.warning("consumer_failed", error=type(error).__name__, why=why)
             finally:
                 self._consumer = None
                 await self._close(consumer)
@@ -132,7 +135,9 @@ class Worker:
             self.member.rejoins += 1
             self._subscribe(consumer)
 
-    async def _close(self, consumer: AIOKafkaConsumer) -> None:
+    async def _close(self, consumer: AIOKafkaConsumer | None) -> None:
+        if consumer is None:
+            return
         with suppress(Exception):
             async with asyncio.timeout(5):
                 await self._commit(consumer)

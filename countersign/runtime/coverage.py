@@ -17,6 +17,7 @@ from countersign.runtime.membership import PROCESS_ID_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from countersign.runtime.kafka import KafkaConnection
     from countersign.runtime.membership import Member
 
 ANSWER_MS_MAX = 5_000
@@ -41,8 +42,8 @@ class Covered:
 class Coverage:
     """Asks Kafka about the group of one member, on a connection of its own."""
 
-    def __init__(self, bootstrap_servers: str, member: Member, topics: Sequence[str]) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaConnection, member: Member, topics: Sequence[str]) -> None:
+        self._kafka = kafka
         self._member = member
         self._topics = list(topics)
         self._admin: AIOKafkaAdminClient | None = None
@@ -82,7 +83,7 @@ class Coverage:
     async def _ready(self) -> AIOKafkaAdminClient:
         if self._admin is None:
             self._admin = AIOKafkaAdminClient(
-                bootstrap_servers=self._bootstrap_servers,
+                **self._kafka.arguments(),
                 client_id=self._member.client_id,
                 request_timeout_ms=ANSWER_MS_MAX,
                 metadata_max_age_ms=METADATA_AGE_MS,

@@ -80,7 +80,7 @@ class Machine:
             checkpoint=frame.checkpoint,
             log=frame.log,
         )
-        coverage = Coverage(frame.settings.kafka.bootstrap_servers, self.worker.member, self.worker.topics)
+        coverage = Coverage(frame.settings.kafka, self.worker.member, self.worker.topics)
         self._watchdog = Watchdog(
             self.worker, folder, coverage, health=frame.health, metrics=frame.metrics, log=frame.log
         )

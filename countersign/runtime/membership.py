@@ -65,7 +65,7 @@ class Member:
         """Return a new consumer of the group, not started yet."""
         rebalance_ms = max(REBALANCE_MS_MIN, settings.session_timeout_ms // 3)
         return AIOKafkaConsumer(
-            bootstrap_servers=settings.bootstrap_servers,
+            **settings.arguments(),
             group_id=self.group_id,
             group_instance_id=self.instance_id,
             client_id=self.client_id,

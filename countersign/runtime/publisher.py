@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.health import Health
+    from countersign.runtime.kafka import KafkaConnection
     from countersign.runtime.metrics import Metrics
     from countersign.runtime.postgres import Connection, Link
     from countersign.runtime.record import Outgoing
@@ -45,7 +46,7 @@ class Publisher:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaConnection,
         *,
         link: Link,
         health: Health,
@@ -53,7 +54,7 @@ class Publisher:
         checkpoint: Checkpoint,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._kafka = kafka
         self._link = link
         self._health = health
         self._metrics = metrics
@@ -167,7 +168,7 @@ class Publisher:
         async with self._renewing:
             if self._producer is None:
                 producer: AIOKafkaProducer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap_servers,
+                    **self._kafka.arguments(),
                     enable_idempotence=True,
                     acks="all",
                     linger_ms=0,

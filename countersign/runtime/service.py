@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -23,6 +23,7 @@ from countersign.runtime.findings import findings
 from countersign.runtime.frame import Command, Frame, Limit, Parts, Service
 from countersign.runtime.health import Health, health_application
 from countersign.runtime.http import Site
+from countersign.runtime.kafka_refusal import refusal_of
 from countersign.runtime.limits import runtime_limits
 from countersign.runtime.listening import listening
 from countersign.runtime.machine import Machine
@@ -43,6 +44,8 @@ __all__ = ["Frame", "Limit", "Parts", "Service", "Site", "main", "serving"]
 S = TypeVar("S", bound=ServiceSettings)
 
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
+# A supervisor that starts us again at once would ask the broker, and fill its log, many times a second.
+REFUSED_PAUSE_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -53,7 +56,7 @@ async def serving(
     dsn = settings.postgres.dsn.get_secret_value()
     health, metrics = Health(), Metrics()
     publisher = Publisher(
-        settings.kafka.bootstrap_servers,
+        settings.kafka,
         link=postgres.Link(dsn, service.name),
         health=health,
         metrics=metrics,
@@ -96,13 +99,20 @@ async def _patient_pool(
             await asyncio.sleep(backoff.next())
 
 
-async def _run(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger) -> None:
+async def _run(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger) -> int:
+    """Serve until SIGTERM and return the exit status: EXIT_SETTINGS, after a pause, if Kafka does not let us in."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if (why := await refusal_of(settings.kafka)) is not None:
+        print(f"{service.name}: {why}", file=sys.stderr, flush=True)  # noqa: T201
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), REFUSED_PAUSE_SECONDS)
+        return EXIT_SETTINGS
     async with serving(service, settings, log=log):
         await stop.wait()
+    return 0
 
 
 async def _seed(service: Service[S], settings: S, seed: Mapping[str, Any]) -> None:
@@ -122,9 +132,7 @@ async def _check_letters(
     dsn = settings.postgres.dsn.get_secret_value()
     pool, link = await postgres.open_pool(dsn, service.name), postgres.Link(dsn, service.name)
     health, metrics = Health(), Metrics()
-    publisher = Publisher(
-        settings.kafka.bootstrap_servers, link=link, health=health, metrics=metrics, checkpoint=nothing, log=log
-    )
+    publisher = Publisher(settings.kafka, link=link, health=health, metrics=metrics, checkpoint=nothing, log=log)
     failing = 0
     try:
         frame = Frame(settings, pool, publisher, health, metrics, log, nothing)
@@ -184,11 +192,10 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
 
 def _served(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger) -> int:
     try:
-        uvloop.run(_run(service, settings, log))
+        return uvloop.run(_run(service, settings, log))
     except Exception:
         log.exception("service_failed")
         return 1
-    return 0
 
 
 def _parser(service: Service[Any]) -> argparse.ArgumentParser:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, SettingsConfigDict
 
-from countersign.runtime.loopback import plain_urls
+from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.loopback import is_plain_dsn, plain_brokers, plain_urls
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -39,10 +40,9 @@ class PostgresSettings(Part):
     dsn: SecretStr
 
 
-class KafkaSettings(Part):
-    """The brokers, and how long a member may be silent before its partitions go to another."""
+class KafkaSettings(KafkaConnection):
+    """The brokers and the log-in, and how long a member may be silent before its partitions go to another."""
 
-    bootstrap_servers: str
     session_timeout_ms: int = Field(10_000, ge=2_000, le=60_000)
     batch_records_max: int = Field(500, ge=1, le=2_000)
 
@@ -129,21 +129,30 @@ class ServiceSettings(BaseSettings):
     kafka: KafkaSettings
     leases: LeaseSettings = LeaseSettings()
     health: HealthSettings = HealthSettings()
-    plain_http_in_a_network_of_our_own: bool = Field(
+    plain_text_in_a_network_of_our_own: bool = Field(
         False,
-        description="permits http:// to other machines: whoever is on that network reads bearers and texts, and can "
-        "answer in the place of the verifier",
+        description="permits plain text to other machines, for a demonstration in containers: whoever is on that "
+        "network reads bearers, passwords and texts, and can answer in the place of the verifier",
     )
     instance: str = Field("0", pattern=r"^[a-z0-9-]{1,40}$")
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @model_validator(mode="after")
     def _encrypted_beyond_this_machine(self) -> Self:
-        found = plain_urls(self)
-        if found and not self.plain_http_in_a_network_of_our_own:
+        found = [f"{name}: https, unless the host is this machine (loopback)" for name in plain_urls(self)]
+        if brokers := plain_brokers(self.kafka):
+            found.append(
+                f"kafka.security_protocol: SASL_SSL or SSL, as {', '.join(brokers)} is not this machine (loopback)"
+            )
+        if is_plain_dsn(self.postgres.dsn.get_secret_value()):
+            found.append(
+                "postgres.dsn: ?sslmode=verify-full (or verify-ca, require), as its host is not this machine "
+                "(a loopback address or a Unix socket)"
+            )
+        if found and not self.plain_text_in_a_network_of_our_own:
             raise ValueError(
-                f"{', '.join(found)}: https, unless the host is this machine (loopback); in a network of containers "
-                "that nobody else is on, plain_http_in_a_network_of_our_own permits http"
+                f"{'; '.join(found)}; in a network of containers that nobody else is on, "
+                "plain_text_in_a_network_of_our_own permits plain text"
             )
         return self
 

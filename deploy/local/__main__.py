@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError
 
-from deploy.local import programs, secret_files, stack_env
+from deploy.local import principals, programs, secret_files, stack_env
 from deploy.local.layout import PORTS, Layout, UnfitError, from_environment, held, refuse_taken_ports
 from deploy.local.postgres import ROLES
 from deploy.local.process import NotStartedError
@@ -55,7 +56,8 @@ def _stack(layout: Layout) -> int:
         _say(f"Their addresses are in {layout.stack_env}; `make test ONLY=path` uses them. Ctrl-C ends them.")
         await asyncio.Event().wait()
 
-    return _with_stack(layout, _SERVER_PORTS, work)
+    # Tests write what no principal may, and make topics of their own: servers alone are open to all of this machine.
+    return _with_stack(replace(layout, guarded=False), _SERVER_PORTS, work)
 
 
 def _with_stack(layout: Layout, ports: list[str], work: Callable[[Stack], Awaitable[None]]) -> int:
@@ -112,11 +114,11 @@ def _clean(layout: Layout) -> int:
 def _limits(layout: Layout) -> int:
     """Print each limit of the running configuration with its source, service by service."""
     with tempfile.TemporaryDirectory() as folder:
-        if secret_files.read(layout.secrets) is None:  # nothing ran yet: limits need settings, not these secrets
-            layout = replace(layout, data=Path(folder))
-            dsns = {role: f"postgresql://{role}@127.0.0.1/countersign" for role in ROLES}
-            for name, held_secrets in secret_files.with_dsns(secret_files.draw(), dsns).items():
-                secret_files.write(layout.secrets, name, held_secrets)
+        layout = replace(layout, data=Path(folder))  # limits need settings with some secrets, not with these
+        dsns = {role: f"postgresql://{role}@127.0.0.1/countersign" for role in ROLES}
+        drawn = secret_files.with_dsns(secret_files.draw(), dsns)
+        for name, held_secrets in principals.with_logins(drawn, principals.passwords_of(layout)).items():
+            secret_files.write(layout.secrets, name, held_secrets)
         lines = asyncio.run(programs.limits(layout))
     widths = [max(len(line[column]) for line in lines) for column in range(3)]
     for service, name, value, source in lines:
@@ -129,6 +131,7 @@ _COMMANDS = {"run": _run, "stack": _stack, "demo": _demo, "clean": _clean, "limi
 
 def main(arguments: list[str]) -> int:
     """Run one command. What a person can mend is told in a sentence, not in a traceback."""
+    logging.getLogger("aiokafka.conn").setLevel(logging.ERROR)  # it warns of the administrator's log-in on loopback
     try:
         return _COMMANDS[arguments[0]](from_environment())
     except (UnfitError, NotStartedError, StoppedError, RuntimeError) as error:

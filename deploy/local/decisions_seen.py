@@ -14,6 +14,8 @@ from countersign.metadata_age import METADATA_AGE_MS
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from countersign.runtime.kafka import KafkaConnection
+
 _ASSESSED = b"countersign.access.assessed.v1"
 _GRANTED = b"countersign.access.granted.v1"
 _DENIED = b"countersign.access.denied.v1"
@@ -34,13 +36,13 @@ class Seen:
 class Watch:
     """Reads the two topics from now on, without a group: nobody's work is touched."""
 
-    def __init__(self, bootstrap: str, user_id: str) -> None:
+    def __init__(self, kafka: KafkaConnection, user_id: str) -> None:
         self._user_id = user_id
         self._seen: list[Seen] = []
         self._consumer = AIOKafkaConsumer(
             "access.assessments.v1",
             "access.decisions.v1",
-            bootstrap_servers=bootstrap,
+            **kafka.arguments(),
             auto_offset_reset="latest",
             request_timeout_ms=20_000,
             metadata_max_age_ms=METADATA_AGE_MS,

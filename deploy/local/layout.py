@@ -44,10 +44,12 @@ class UnfitError(Exception):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one stack lives."""
+    """Where one stack lives, whether its Kafka asks who comes and for rights, and whether over TLS."""
 
     data: Path
     first_port: int
+    guarded: bool = True
+    tls: bool = False
 
     def port(self, name: str) -> int:
         """Return the port of a server, a service's routes, or `<service> health`."""
@@ -70,6 +72,10 @@ class Layout:
         return self.data / "logs"
 
     @property
+    def certificates(self) -> Path:
+        return self.data / "certificates"
+
+    @property
     def seed(self) -> Path:
         return self.data / "seed.json"
 
@@ -84,7 +90,7 @@ class Layout:
 
 
 def from_environment() -> Layout:
-    """Return the layout that `DATA` and `PORTS` name. Raises UnfitError."""
+    """Return the layout that `DATA`, `PORTS` and `TLS` name. Raises UnfitError."""
     data = CHECKOUT / os.environ.get("DATA", ".local")
     written = os.environ.get("PORTS", "8080")
     last = 65_536 - PORTS_HELD
@@ -92,7 +98,7 @@ def from_environment() -> Layout:
         raise UnfitError(
             f"PORTS={written} is not the first of {PORTS_HELD} ports: make run PORTS=9080 (1024 to {last})."
         )
-    return Layout(data.resolve(), int(written))
+    return Layout(data.resolve(), int(written), tls=os.environ.get("TLS", "") not in {"", "0"})
 
 
 def refuse_taken_ports(layout: Layout, names: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from deploy.local import kafka, postgres, sns, stack_env
+from deploy.local import kafka, postgres, principals, sns, stack_env
 from deploy.local.checkout import CHECKOUT
 from deploy.local.layout import HOST, Layout, closed_folder
 from deploy.local.process import Program
@@ -64,7 +64,8 @@ def server(name: str, layout: Layout, superuser_password: str) -> Program:
     match name:
         case "kafka":
             port, controller = layout.port("kafka"), layout.port("kafka controller")
-            return kafka.program(layout.data / "kafka", port=port, controller_port=controller)
+            guard = principals.guard_of(layout) if layout.guarded else None
+            return kafka.program(layout.data / "kafka", port=port, controller_port=controller, guard=guard)
         case "postgres":
             port, log = layout.port("postgres"), layout.logs / "postgres.log"
             return postgres.program(layout.postgres, port=port, password=superuser_password, log=log)
@@ -103,7 +104,7 @@ def environment(name: str, layout: Layout) -> dict[str, str]:
         words |= {place: layout.url(place), f"{place} port": str(layout.port(place))}
     settings = {
         "SECRETS_FILE": str(layout.secrets / f"{name}.json"),
-        "KAFKA__BOOTSTRAP_SERVERS": layout.bootstrap_servers,
+        **principals.settings_of(layout, name),
         "HEALTH__PORT": str(layout.port(f"{name} health")),
         **settings_of(name, words),
     }

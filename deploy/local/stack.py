@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import ClientError
 
-from deploy.local import postgres, programs, secret_files, seeds, stack_env
+from countersign.runtime.kafka import KafkaConnection
+from deploy.local import postgres, principals, programs, secret_files, seeds, stack_env
 from deploy.local.lay import lay
 from deploy.local.layout import UnfitError
 from deploy.local.programs import SERVERS, SERVICES
@@ -54,9 +55,13 @@ class Stack:
         self._seed = seeds.seed_of(self._layout)
         await together(self._start_server(name) for name in SERVERS)
         dsn = postgres.dsn(self._layout.port("postgres"), self._password)
-        self._secrets = await lay(
-            self._layout.bootstrap_servers, dsn, self._layout.secrets, self._seed["staff_account_id"]
-        )
+        kafka = KafkaConnection(bootstrap_servers=self._layout.bootstrap_servers)
+        passwords = None
+        if self._layout.guarded:
+            kafka = principals.guard_of(self._layout).administrator()
+            passwords = principals.passwords_of(self._layout)
+        staff = self._seed["staff_account_id"]
+        self._secrets = await lay(kafka, dsn, self._layout.secrets, staff, passwords)
         self._say(f"Kafka, PostgreSQL and SNS are up ({time.monotonic() - began:.1f} s)")
 
     async def start_services(self) -> None:
@@ -128,7 +133,7 @@ def forget(layout: Layout) -> bool:
     if layout.postgres.parent != layout.data:  # it was moved: see `reachable`
         with suppress(OSError):  # its database was never made
             layout.postgres.parent.rmdir()
-    for name in ("env", "kafka", "logs", "secrets"):
+    for name in ("certificates", "env", "kafka", "logs", "secrets"):
         shutil.rmtree(layout.data / name, ignore_errors=True)
     for name in ("seed.json", "seeded", "stack.env"):
         (layout.data / name).unlink(missing_ok=True)
@@ -144,7 +149,7 @@ def stage_of(env: dict[str, str]) -> Stage:
     return Stage(
         gateway_url=env["GATEWAY_URL"],
         sns_url=env["SNS_URL"],
-        bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"],
+        kafka=KafkaConnection.named(env),
         superuser_dsn=env["POSTGRES_DSN"],
         account_id=env["DEMO_ACCOUNT_ID"],
         owner={

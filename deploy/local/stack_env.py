@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deploy.local import postgres, secret_files
+from deploy.local import postgres, principals, secret_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ def of_servers(layout: Layout, superuser_password: str, pids: Mapping[str, int])
     """Return the part about Kafka, PostgreSQL and SNS, enough for tests to use them."""
     superuser = postgres.dsn(layout.port("postgres"), superuser_password)
     return {
-        "KAFKA_BOOTSTRAP_SERVERS": layout.bootstrap_servers,
+        **principals.names_of(layout, principals.TEST),
         "POSTGRES_DSN": superuser,
         "OPERATOR_DSN": postgres.dsn_of(postgres.OPERATOR, superuser),
         "SNS_URL": layout.url("sns"),

@@ -15,6 +15,8 @@ from deploy.local.checkout import CHECKOUT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from countersign.runtime.kafka import KafkaConnection
+
 _FILES = CHECKOUT / "schemas" / "topics"
 
 
@@ -33,11 +35,9 @@ def topics() -> list[Topic]:
     return [Topic(one["topic"], one["partitions"], one["config"]) for one in described]
 
 
-async def make_topics(bootstrap: str) -> list[str]:
+async def make_topics(kafka: KafkaConnection) -> list[str]:
     """Make the topics that are not there yet, and return their names."""
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap, request_timeout_ms=20_000, metadata_max_age_ms=METADATA_AGE_MS
-    )
+    admin = AIOKafkaAdminClient(**kafka.arguments(), request_timeout_ms=20_000, metadata_max_age_ms=METADATA_AGE_MS)
     await admin.start()
     try:
         missing = [NewTopic(t.name, t.partitions, 1, topic_configs=dict(t.config)) for t in topics()]

@@ -17,6 +17,7 @@ from deploy.local.phone import Phone, Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from countersign.runtime.kafka import KafkaConnection
     from deploy.local.decisions_seen import Seen
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Stage:
 
     gateway_url: str
     sns_url: str
-    bootstrap_servers: str
+    kafka: KafkaConnection
     superuser_dsn: str
     account_id: str
     owner: Mapping[str, str]
@@ -73,7 +74,7 @@ async def perform(stage: Stage, say: Callable[[str], None]) -> None:
     address = await _unused_address(stage)
     phone = Phone(stage.sns_url, stage.owner["number"])
     await phone.pick_up()
-    async with Watch(stage.bootstrap_servers, stage.owner["user_id"]) as watch:
+    async with Watch(stage.kafka, stage.owner["user_id"]) as watch:
         told = _Told(watch, phone, say)
         async with Browser(stage.gateway_url, address) as computer:
             say(f"\n1. {stage.owner['name']} logs in from a computer that is new to the account ({address})")

@@ -44,7 +44,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     settings = frame.settings
     token = settings.services.token.get_secret_value()
     verifier, enrolment_url = str(settings.services.verifier_url), str(settings.services.enrolment_url)
-    kafka = ProducerSettings(bootstrap_servers=settings.kafka.bootstrap_servers, submit_seconds=SUBMIT_SECONDS)
+    kafka = ProducerSettings.like(settings.kafka, submit_seconds=SUBMIT_SECONDS)
     async with AsyncExitStack() as stack:
         requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
         decisions = await stack.enter_async_context(Decisions(verifier, token, grace_seconds=DECIDED_GRACE_SECONDS))

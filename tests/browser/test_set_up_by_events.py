@@ -55,7 +55,7 @@ async def made_by_events(whole: WholeStack) -> tuple[Person, Person]:
         outgoing(a_member_set(account_id=account_id, user_id=one.user_id, role=one.role, name=one.name))
         for one in people
     ]
-    await publish(whole["KAFKA_BOOTSTRAP_SERVERS"], *told)
+    await publish(whole.kafka, *told)
 
     async def enrolled() -> bool:
         async with whole.database() as db:

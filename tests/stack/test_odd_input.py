@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from countersign.client import Decisions
+from countersign.runtime.kafka import KafkaConnection
 from tests.support.events import an_access_requested, clock, outgoing
 from tests.support.kafka import publish_raw
 from tests.support.whole_stack import WholeStack
@@ -54,7 +55,7 @@ async def ask(
     sent = dict(good.headers) | {"ce_time": time, "ce_source": b"/odd"} | headers
     kept = [(name, value) for name, value in sent.items() if value is not None]
     value = json.dumps(json.loads(good.value) | fields).encode()
-    await publish_raw(stack.env["KAFKA_BOOTSTRAP_SERVERS"], good.topic, good.key, value, kept)
+    await publish_raw(KafkaConnection.named(stack.env), good.topic, good.key, value, kept)
     return request.request_id
 
 

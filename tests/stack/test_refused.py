@@ -50,7 +50,7 @@ async def test_a_refusal_names_the_field_and_no_value(stack: RunningStack, case:
     request = an_access_requested(account_id=free.account_id, user_id=free.user_id)
     good = outgoing(request)
     value = json.dumps(json.loads(good.value) | change).encode()
-    await publish_raw(stack.env["KAFKA_BOOTSTRAP_SERVERS"], good.topic, good.key, value, list(good.headers))
+    await publish_raw(WholeStack(stack).kafka, good.topic, good.key, value, list(good.headers))
     state = await refused(stack, request.request_id)
     assert state.state == "refused"
     assert state.cause is not None
@@ -58,7 +58,7 @@ async def test_a_refusal_names_the_field_and_no_value(stack: RunningStack, case:
     assert "secret" not in state.cause
     assert "4711" not in state.cause
     assert (state.grant, state.reason, state.challenge) == (None, None, None)
-    await publish(stack.env["KAFKA_BOOTSTRAP_SERVERS"], good)
+    await publish(WholeStack(stack).kafka, good)
     assert (await told(stack, request.request_id)).state == "granted"  # while a poll waits, a good record may come
 
 
@@ -69,7 +69,7 @@ async def test_structured_mode_is_told_too(stack: RunningStack) -> None:
     good = outgoing(request)
     event = {"specversion": "1.0", "type": request.ce_type, "data": json.loads(good.value)}
     headers = [("content-type", b"application/cloudevents+json")]
-    await publish_raw(stack.env["KAFKA_BOOTSTRAP_SERVERS"], good.topic, good.key, json.dumps(event).encode(), headers)
+    await publish_raw(WholeStack(stack).kafka, good.topic, good.key, json.dumps(event).encode(), headers)
     state = await refused(stack, request.request_id)
     assert state.state == "refused"
     assert "binary mode" in str(state.cause)
@@ -80,12 +80,12 @@ async def test_a_broken_copy_takes_no_decision_back(stack: RunningStack) -> None
     free = (await WholeStack(stack).household(two_factor=False)).owner
     request = an_access_requested(account_id=free.account_id, user_id=free.user_id)
     good = outgoing(request)
-    await publish(stack.env["KAFKA_BOOTSTRAP_SERVERS"], good)
+    await publish(WholeStack(stack).kafka, good)
     assert (await told(stack, request.request_id)).state == "granted"
     value = json.dumps(json.loads(good.value) | {"digest": "x"}).encode()
-    await publish_raw(stack.env["KAFKA_BOOTSTRAP_SERVERS"], good.topic, good.key, value, list(good.headers))
+    await publish_raw(WholeStack(stack).kafka, good.topic, good.key, value, list(good.headers))
     last = an_access_requested(account_id=free.account_id, user_id=free.user_id)
-    await publish(stack.env["KAFKA_BOOTSTRAP_SERVERS"], outgoing(last))
+    await publish(WholeStack(stack).kafka, outgoing(last))
     assert (await told(stack, last.request_id)).state == "granted"
     assert (await told(stack, request.request_id)).state == "granted"
 
@@ -93,7 +93,7 @@ async def test_a_broken_copy_takes_no_decision_back(stack: RunningStack) -> None
 async def test_who_wrote_it_is_on_the_metrics_page(stack: RunningStack) -> None:
     """By kind and source, from the process that read the record."""
     good = outgoing(an_access_requested(), source="billing")
-    await publish_raw(stack.env["KAFKA_BOOTSTRAP_SERVERS"], good.topic, good.key, b"{}", list(good.headers))
+    await publish_raw(WholeStack(stack).kafka, good.topic, good.key, b"{}", list(good.headers))
     port = stack.layout.port("risk_evaluator health")
     labels = 'kind="off_contract",source="/countersign/billing",topic="access.requests.v1"'
     wanted = f"countersign_dead_letters_total{{{labels}}} 1.0"

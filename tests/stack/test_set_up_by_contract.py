@@ -30,7 +30,7 @@ class Platform:
     async def tell(self, user_id: UUID, role: str, name: str) -> None:
         """Publish a member."""
         record = outgoing(a_member_set(account_id=self.account_id, user_id=user_id, role=role, name=name))
-        kafka = self.whole["KAFKA_BOOTSTRAP_SERVERS"]
+        kafka = self.whole.kafka
         await publish_raw(kafka, record.topic, record.key, record.value, list(record.headers))
 
     async def call(self, method: str, path: str, actor: UUID | None = None, **fields: Any) -> tuple[int, Any]:
@@ -90,7 +90,7 @@ async def test_an_account_made_by_its_events_reaches_on_over_http_alone(stack: R
 
 
 async def _log_in(platform: Platform, user_id: UUID) -> UUID:
-    settings = ProducerSettings(bootstrap_servers=platform.whole["KAFKA_BOOTSTRAP_SERVERS"])
+    settings = ProducerSettings.like(platform.whole.kafka)
     async with AccessRequests("platform", settings) as requests:
         client = Client(ip=new_address(), locale="en")
         built = requests.build("login", platform.account_id, user_id, client, {"session": str(uuid4())})

@@ -96,7 +96,7 @@ class Ground:
         dsn = postgres.dsn_of(service, self.dsn)
         path = {"search_path": f"clock, {service}, pg_catalog", "timezone": "UTC", "lock_timeout": "10000"}
         publisher = Publisher(
-            held.kafka.bootstrap_servers,
+            held.kafka,
             link=Link(dsn, service),
             health=health,
             metrics=metrics,

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from countersign.runtime.kafka import KafkaConnection
 from countersign.runtime.record import Outgoing, Record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
 
-async def publish(bootstrap: str, *outgoing: Outgoing) -> None:
+def arguments_of(kafka: str | KafkaConnection) -> dict[str, Any]:
+    """Return aiokafka's arguments; an address alone is that of a broker that is open to all."""
+    return KafkaConnection(bootstrap_servers=kafka).arguments() if isinstance(kafka, str) else kafka.arguments()
+
+
+async def publish(kafka: str | KafkaConnection, *outgoing: Outgoing) -> None:
     """Publish records in the given order and wait until the broker has them."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, max_request_size=1_048_000)
+    producer = AIOKafkaProducer(**arguments_of(kafka), enable_idempotence=True, max_request_size=1_048_000)
     await producer.start()
     try:
         acks = [await producer.send(o.topic, o.value, key=o.key, headers=list(o.headers)) for o in outgoing]
@@ -26,10 +32,14 @@ async def publish(bootstrap: str, *outgoing: Outgoing) -> None:
 
 
 async def publish_raw(
-    bootstrap: str, topic: str, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]] = ()
+    kafka: str | KafkaConnection,
+    topic: str,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes]] = (),
 ) -> Record:
     """Publish anything at all, and return where it lies."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=1_048_000)
+    producer = AIOKafkaProducer(**arguments_of(kafka), max_request_size=1_048_000)
     await producer.start()
     try:
         pairs = tuple(headers)
@@ -40,13 +50,11 @@ async def publish_raw(
     return Record(meta.topic, meta.partition, meta.offset, key, value, pairs, appended_at)
 
 
-async def read_topic(bootstrap: str, topic: str, from_start: bool = True) -> list[Record]:
+async def read_topic(kafka: str | KafkaConnection, topic: str, from_start: bool = True) -> list[Record]:
     """Return what lies on a topic now, in the order of partitions and offsets; from its end, nothing."""
     if not from_start:
         return []
-    consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
-    )
+    consumer = AIOKafkaConsumer(topic, **arguments_of(kafka), auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()  # without a group it is given all partitions at once
     try:
         ends = await consumer.end_offsets(list(consumer.assignment()))

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.kafka import KafkaConnection
 from countersign.runtime.postgres import migrate
 from deploy.local import kafka, postgres, secret_files, sns
 from deploy.local.checkout import CHECKOUT
@@ -101,7 +102,7 @@ async def _processes(stack: AsyncExitStack, *, lasting: bool) -> Servers:
 
 async def laid(found: Servers) -> Servers:
     """Lay topics, roles and migrations on servers, and draw matching secrets."""
-    await make_topics(found.kafka)
+    await make_topics(KafkaConnection(bootstrap_servers=found.kafka))
     await postgres.lay_roles(found.postgres_dsn)
     for service in postgres.ROLES:
         if (CHECKOUT / "services" / service / "migrations").is_dir():

@@ -66,9 +66,9 @@ class RunningStack:
 
 
 @contextmanager
-def new_layout() -> Iterator[Layout]:
+def new_layout(*, tls: bool = False) -> Iterator[Layout]:
     """Lend out a data folder and ports that nobody uses, and forget the data at the end."""
-    layout = Layout(Path(tempfile.mkdtemp(prefix="countersign-stack-")), _free_range())
+    layout = Layout(Path(tempfile.mkdtemp(prefix="countersign-stack-")), _free_range(), tls=tls)
     try:
         yield layout
     finally:
@@ -82,6 +82,7 @@ def starting_stack(layout: Layout, command: str = "run", output: Path | None = N
     fetch_jars()
     output = output or layout.data / "printed.txt"
     environment = {**os.environ, "DATA": str(layout.data), "PORTS": str(layout.first_port)}
+    environment["TLS"] = "1" if layout.tls else ""
     environment.pop("MAKELEVEL", None)  # these tests send their signals to the supervisor itself
     with output.open("wb") as out:
         supervisor = subprocess.Popen(

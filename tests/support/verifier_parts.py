@@ -30,7 +30,7 @@ async def wired(settings: VerifierSettings, *, connections: int = 20) -> AsyncIt
     log = structlog.get_logger()
     health, metrics = Health(), Metrics()
     publisher = Publisher(
-        settings.kafka.bootstrap_servers,
+        settings.kafka,
         link=Link(dsn, "verifier"),
         health=health,
         metrics=metrics,

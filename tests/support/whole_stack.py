@@ -16,6 +16,8 @@ from uuid import UUID, uuid4
 import aiohttp
 import asyncpg
 
+from countersign.contract.topic_files import topic_files
+from countersign.runtime.kafka import KafkaConnection
 from countersign.runtime.postgres import open_pool
 from deploy.local.programs import POLICY
 from services.enrolment.seed import seed as seed_enrolment
@@ -175,9 +177,9 @@ class WholeStack:
         return person
 
     async def _sow(self, content: Mapping[str, Any]) -> None:
-        common = {"kafka": {"bootstrap_servers": self.env["KAFKA_BOOTSTRAP_SERVERS"]}, "jwks_url": self._jwks}
-        enrolment = EnrolmentSettings(**self._secrets("enrolment"), **common, policy_file=POLICY)
-        exports = EXPORTS.settings(**self._secrets("exports"), **common)
+        common = {"kafka": self.kafka.model_dump(), "jwks_url": self._jwks}  # who sows connects to PostgreSQL alone
+        enrolment = EnrolmentSettings(**{**self._secrets("enrolment"), **common, "policy_file": POLICY})
+        exports = EXPORTS.settings(**{**self._secrets("exports"), **common})
         assert EXPORTS.seed is not None
         async with _pool(enrolment, "enrolment") as pool:
             await seed_enrolment(pool, enrolment, content)
@@ -189,11 +191,21 @@ class WholeStack:
         """Let the gateway put people in."""
         held = self._secrets("gateway")
         held["services"] |= {f"{name}_url": "http://127.0.0.1:1" for name in ("verifier", "enrolment", "exports")}
-        kafka = {"bootstrap_servers": self.env["KAFKA_BOOTSTRAP_SERVERS"]}
         urls = {"public_url": self.gateway, "console_url": self.console, "jwks_url": self._jwks}
-        settings = GatewaySettings(**held, **urls, kafka=kafka)
+        settings = GatewaySettings(**{**held, **urls, "kafka": self.kafka.model_dump()})
         async with _pool(settings, "gateway") as pool:
             await seed_gateway(pool, settings, content)
+
+    @property
+    def kafka(self) -> KafkaConnection:
+        """How the test principal connects: it writes what the platform writes, and reads everything."""
+        return KafkaConnection.named(self.env)
+
+    def as_writer(self, topic: str) -> KafkaConnection:
+        """Return how the first service connects that may write a topic: the test principal writes only two."""
+        (writer,) = {file.writers[0] for file in topic_files() if file.topic == topic}
+        password = self._secrets(writer)["kafka"]["sasl_password"]
+        return KafkaConnection.like(self.kafka, sasl_username=writer, sasl_password=password)
 
     @property
     def _jwks(self) -> str:

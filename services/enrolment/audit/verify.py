@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from countersign.runtime.kafka import KafkaConnection
     from countersign.runtime.postgres import Connection, Pool
     from countersign.runtime.record import Incoming, Record
     from services.enrolment.settings import EnrolmentSettings
@@ -54,7 +55,7 @@ async def verify(pool: Pool, settings: EnrolmentSettings) -> int:
             waiting = {row["event_id"] for row in await db.fetch(WAITING, TOPIC)}
             accounts = [await _account(db, row, waiting) for row in await db.fetch(ACCOUNTS)]
         try:
-            told, unread = await _told(settings.kafka.bootstrap_servers)
+            told, unread = await _told(settings.kafka)
         except (KafkaError, OSError, TimeoutError) as error:
             print(f"verify-audit: {TOPIC} cannot be read: {type(error).__name__}", file=sys.stderr)  # noqa: T201
             return 1
@@ -95,11 +96,11 @@ async def _anew(db: Connection, account: Account, told: Mapping[int, object]) ->
     return replace(fresh, waiting=frozenset(link.version for link in fresh.links if link.version > seen))
 
 
-async def _told(bootstrap_servers: str) -> tuple[dict[UUID, dict[int, list[Told]]], list[str]]:
+async def _told(kafka: KafkaConnection) -> tuple[dict[UUID, dict[int, list[Told]]], list[str]]:
     """Return what the topic tells, by account and version, and a sentence for each record that cannot be read."""
     told: dict[UUID, dict[int, list[Told]]] = defaultdict(lambda: defaultdict(list))
     unread = []
-    async for record in _records(bootstrap_servers):
+    async for record in _records(kafka):
         try:
             incoming = _parse(record)
         except OffContract as finding:
@@ -113,11 +114,11 @@ async def _told(bootstrap_servers: str) -> tuple[dict[UUID, dict[int, list[Told]
     return told, unread
 
 
-async def _records(bootstrap_servers: str) -> AsyncIterator[Record]:
+async def _records(kafka: KafkaConnection) -> AsyncIterator[Record]:
     """Yield what lies on the topic now, from its start to its end."""
     consumer = AIOKafkaConsumer(
         TOPIC,
-        bootstrap_servers=bootstrap_servers,
+        **kafka.arguments(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=_ANSWER_MS_MAX,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from uuid import UUID
 
+    from countersign.runtime.kafka import KafkaConnection
     from tests.support.whole_stack import Household, Person, WholeStack
 
     Visit = Callable[..., Any]
@@ -59,9 +60,9 @@ class Attacker:
 
 
 @asynccontextmanager
-async def attacking(bootstrap: str) -> AsyncIterator[Attacker]:
-    consumer = AIOKafkaConsumer(AccessRequested.topic, bootstrap_servers=bootstrap, auto_offset_reset="latest")
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+async def attacking(kafka: KafkaConnection) -> AsyncIterator[Attacker]:
+    consumer = AIOKafkaConsumer(AccessRequested.topic, **kafka.arguments(), auto_offset_reset="latest")
+    producer = AIOKafkaProducer(**kafka.arguments())
     await consumer.start()
     await producer.start()
     try:
@@ -107,7 +108,7 @@ async def test_a_copy_from_a_known_place_opens_nothing(visit: Visit, whole: Whol
 
 
 async def _wins_a_login(visit: Visit, whole: WholeStack, owner: Person) -> bool:
-    async with visit() as me, visit() as thief, attacking(whole["KAFKA_BOOTSTRAP_SERVERS"]) as attacker:
+    async with visit() as me, visit() as thief, attacking(whole.kafka) as attacker:
         await me.log_in(owner)
         await attacker.genuine(owner.user_id)
         for _ in range(RACES):
@@ -155,7 +156,7 @@ async def test_a_copy_with_another_summary_releases_nothing(visit: Visit, whole:
 
 
 async def _wins_an_export(me: Any, whole: WholeStack, household: Household) -> str | None:
-    async with attacking(whole["KAFKA_BOOTSTRAP_SERVERS"]) as attacker:
+    async with attacking(whole.kafka) as attacker:
         for _ in range(RACES):
             page = await me.get(f"/contacts?list={household.list_id}")
             async with asleep(int(whole["PID_RISK_EVALUATOR"])):

@@ -173,7 +173,7 @@ async def _ends(whole: WholeStack, event: Event, clients: list[Any]) -> None:
     """Publish an event and wait until the sessions of these browsers are over."""
     async with whole.database() as db:
         now = await db.fetchval("SELECT now()")
-    await publish(whole["KAFKA_BOOTSTRAP_SERVERS"], write(event, source="test", time=now))
+    await publish(whole.as_writer(event.topic), write(event, source="test", time=now))
 
     async def over() -> bool:
         return all([(await client.get("/account")).goes_to == "/login" for client in clients])
@@ -208,7 +208,7 @@ async def test_after_a_reset_one_logs_in_anew(visit: Visit, whole: WholeStack, h
         async with whole.database() as db:
             before = await db.fetchval("SELECT count(*) FROM gateway.session WHERE user_id = $1", event.user_id)
             now = await db.fetchval("SELECT now()")
-        await publish(whole["KAFKA_BOOTSTRAP_SERVERS"], write(event, source="test", time=now))
+        await publish(whole.as_writer(event.topic), write(event, source="test", time=now))
         later = PlacesForgotten(
             account_id=household.account_id,
             version=901,
@@ -216,7 +216,7 @@ async def test_after_a_reset_one_logs_in_anew(visit: Visit, whole: WholeStack, h
             place="192.0.2.1/32",
             chain_head="A" * 43,
         )
-        await publish(whole["KAFKA_BOOTSTRAP_SERVERS"], write(later, source="test", time=now))
+        await publish(whole.as_writer(later.topic), write(later, source="test", time=now))
 
         async def folded() -> bool:
             async with whole.database() as db:

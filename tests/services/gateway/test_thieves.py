@@ -133,7 +133,7 @@ async def test_who_is_removed_is_out(visit: Visit, whole: WholeStack, household:
         page = await me.asked()
         code = await me.code(person)
         removed = a_member_removed(account_id=household.account_id, user_id=person.user_id, version=9)
-        await publish(whole["KAFKA_BOOTSTRAP_SERVERS"], outgoing(removed))
+        await publish(whole.kafka, outgoing(removed))
 
         async def is_out() -> bool:
             return bool((await inside.get("/account")).goes_to == "/login")

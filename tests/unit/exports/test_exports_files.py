@@ -177,8 +177,8 @@ def test_limits_have_bounds(over: dict[str, Any]) -> None:
 def test_every_limit_is_told_with_its_source() -> None:
     """For `make limits`."""
     settings = ExportsSettings(
-        postgres={"dsn": "postgresql://exports@nowhere/countersign"},
-        kafka={"bootstrap_servers": "nowhere:9"},
+        postgres={"dsn": "postgresql://exports@127.0.0.1/countersign"},
+        kafka={"bootstrap_servers": "127.0.0.1:9"},
         jwks_url="https://nowhere/keys",
     )
     told = {limit.name: limit.value for limit in limits(settings)}

@@ -39,7 +39,7 @@ ON_LOOPBACK: dict[str, Any] = {
 }
 # As compose.yaml tells it.
 IN_CONTAINERS: dict[str, Any] = {
-    "plain_http_in_a_network_of_our_own": True,
+    "plain_text_in_a_network_of_our_own": True,
     **GIVEN,
     "public_url": "http://localhost:8080",
     "console_url": "http://localhost:8090",

@@ -18,8 +18,8 @@ def settings(policy_file: Path = POLICY_FILE) -> RiskEvaluatorSettings:
     key = {"key_id": "a-1", "secret": b64encode(b"k" * 32).decode(), "active_from": "2026-01-01T00:00:00Z"}
     return RiskEvaluatorSettings.model_validate(
         {
-            "postgres": PostgresSettings.model_validate({"dsn": "postgresql://nobody@nowhere/nothing"}),
-            "kafka": KafkaSettings(bootstrap_servers="nowhere:1"),
+            "postgres": PostgresSettings.model_validate({"dsn": "postgresql://nobody@127.0.0.1/nothing"}),
+            "kafka": KafkaSettings(bootstrap_servers="127.0.0.1:1"),
             "policy_file": policy_file,
             "jwks_url": "https://nowhere/jwks.json",
             "assessment_keys": [key],

@@ -16,8 +16,8 @@ KEY = {"key_id": "k-1", "secret": "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IDMyISE="
 
 def settings(**over: Any) -> VerifierSettings:
     fields: dict[str, Any] = {
-        "postgres": {"dsn": "postgresql://verifier:hidden@nowhere/countersign"},
-        "kafka": {"bootstrap_servers": "nowhere:9092"},
+        "postgres": {"dsn": "postgresql://verifier:hidden@127.0.0.1/countersign"},
+        "kafka": {"bootstrap_servers": "127.0.0.1:9092"},
         "http": {"port": 8081},
         "pepper": "cGVwcGVyIHBlcHBlciBwZXBwZXIgcGVwcGVyIDMyISE=",
         "assessment_keys": [KEY],
