@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+LOCAL = "local"
+
+
 class Failed(Exception):  # noqa: N818 - it is told to a person in its own words
     """What kept a command from doing its work, in a sentence that says what helps."""
 
@@ -35,6 +38,11 @@ class Surroundings:
     def get(self, name: str) -> str | None:
         """Return a value, None for one that nobody named or that is empty."""
         return self.named.get(name) or None
+
+    @property
+    def is_local(self) -> bool:
+        """Return True on a stack of one's own, as its stack.env says; whatever says nothing is production."""
+        return self.get("OPERATOR_CONTEXT") == LOCAL
 
     def need(self, name: str, given: str | None, option: str) -> str:
         """Return what an option gave, or else the named value. Raises Failed."""
