@@ -127,7 +127,7 @@ def described(made: Plan) -> Iterator[str]:
         yield f"  rows written: {listed(found.changes)}; events published: {listed(found.publishes)}"
     if found.forbidden:
         yield f"  This plan is refused: {listed(found.forbidden)}. A replay never causes that."
-    yield f"  code {made.version} ({made.code[:12]}), configuration {made.limits[:12]}, plan {made.hash[:12]}"
+    yield f"  code {made.code[:12]}, configuration {made.limits[:12]}, plan {made.hash[:12]}"
 
 
 def _forbidden(counts: dict[str, int], word: str) -> int:

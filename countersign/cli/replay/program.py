@@ -7,44 +7,51 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from countersign.cli.dlq.running import settings_of
 from countersign.cli.surroundings import Failed
+from countersign.runtime.replay.program import DONE, NOT_DONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OURS = ('{"replay":', '{"plan":')
-_LINES_MAX = 3
+_LINES_MAX = 1  # of what it says last: of a stack trace, the error
 
 
 def relay(service: str, arguments: list[str], said: Callable[[dict[str, Any]], None], stdin: str = "") -> int:
-    """Run the service's program with its settings, pass on what it says, and return its exit status, 0 or 1.
+    """Run the service's program with its settings, pass on what it says, and return its exit status, DONE or NOT_DONE.
 
     Ctrl-C reaches the program as well: it pauses, and says so. Raises Failed with its words for any other status.
     """
     argv = [sys.executable, "-m", f"services.{service}", *arguments]
     with tempfile.TemporaryFile("w+") as errors:
-        program = subprocess.Popen(  # noqa: S603 - our own program; the name is one of our services
+        with subprocess.Popen(  # noqa: S603 - our own program; the name is one of our services
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=settings_of(service)
-        )
-        assert program.stdin is not None
-        assert program.stdout is not None
-        with suppress(BrokenPipeError):
-            program.stdin.write(stdin)
-            program.stdin.close()
-        while True:
-            try:
-                for line in program.stdout:
-                    if line.startswith(_OURS):
-                        said(json.loads(line))
-                status = program.wait()
-                break
-            except KeyboardInterrupt:
-                continue
+        ) as program:
+            with suppress(BrokenPipeError):
+                _stream(program.stdin).write(stdin)
+                _stream(program.stdin).close()
+            status = _heard(program, said)
         errors.seek(0)
         words = " ".join(errors.read().strip().splitlines()[-_LINES_MAX:])
-    if status not in {0, 1}:
+    if status not in {DONE, NOT_DONE}:
         raise Failed(words or f"{' '.join(argv[1:3])} ended with {status}")
     return status
+
+
+def _heard(program: subprocess.Popen[str], said: Callable[[dict[str, Any]], None]) -> int:
+    while True:
+        try:
+            for line in _stream(program.stdout):
+                if line.startswith(_OURS):
+                    said(json.loads(line))
+            return program.wait()
+        except KeyboardInterrupt:  # the program has it as well
+            continue
+
+
+def _stream(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream

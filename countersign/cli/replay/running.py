@@ -20,6 +20,7 @@ from countersign.operations import journal
 from countersign.operations.replays import Replays, listed
 from countersign.runtime.replay.plan import RATE_DEFAULT, Plan, PlanError
 from countersign.runtime.replay.plan import listed as in_words
+from countersign.runtime.replay.program import DONE
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -125,7 +126,7 @@ def _watched(service: str, replay_id: UUID, *, as_json: bool) -> int:
             raise Failed(f"{failure} (replay {replay_id}: `countersign replay status {replay_id}`)") from None
     if not as_json:
         sys.stdout.write(_ending(replay_id, last) + "\n")
-    return status
+    return 0 if status == DONE else 1
 
 
 def _ending(replay_id: UUID, last: dict[str, Any]) -> str:

@@ -93,7 +93,6 @@ class Plan(Part):
     asked: Asked
     made_at: AwareDatetime
     made_by: str
-    version: str
     code: str
     limits: str
     ranges: list[Range]

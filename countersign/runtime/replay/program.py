@@ -10,7 +10,6 @@ import hashlib
 import json
 import signal
 import sys
-from importlib.metadata import version
 from importlib.resources import files
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=ServiceSettings)
 
 TOLD_EVERY_SECONDS = 0.25
-DONE, NOT_DONE, FAILED = 0, 1, 2
+DONE, FAILED, NOT_DONE = 0, 2, 3  # Python itself ends with 1 after an exception
 
 
 class Wanted(Part):
@@ -101,7 +100,6 @@ async def _plan(service: Service[S], settings: S, log: structlog.typing.Filterin
         asked=asked,
         made_at=now,
         made_by=wanted.by,
-        version=version("countersign"),
         code=code,
         limits=limits,
         ranges=ranges,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import OffsetOutOfRangeError
 
 from countersign.metadata_age import METADATA_AGE_MS
@@ -62,11 +63,8 @@ async def ranges_of(settings: KafkaSettings, asked: Asked) -> list[Range]:
 
     By event time, records may have been appended long after they were made: these are looked for up to the end.
     """
+    partitions = await _partitions(settings, asked.topic)
     async with consuming(settings) as consumer:
-        await consumer.topics()
-        partitions = [TopicPartition(asked.topic, n) for n in consumer.partitions_for_topic(asked.topic) or ()]
-        if not partitions:
-            raise PlanError(f"Kafka has no topic {asked.topic}")
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         by_event = asked.by == "event-time"
@@ -82,6 +80,23 @@ async def ranges_of(settings: KafkaSettings, asked: Asked) -> list[Range]:
         for one in sorted(partitions)
         if starts[one] < ends[one]
     ]
+
+
+async def _partitions(settings: KafkaSettings, topic: str) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=settings.bootstrap_servers,
+        request_timeout_ms=ANSWER_MS_MAX,
+        metadata_max_age_ms=METADATA_AGE_MS,
+    )
+    await admin.start()
+    try:
+        described = await admin.describe_topics([topic])
+    finally:
+        await admin.close()
+    found = [TopicPartition(topic, part["partition"]) for one in described for part in one["partitions"]]
+    if not found:
+        raise PlanError(f"Kafka has no topic {topic}")
+    return found
 
 
 async def _offsets_at(
