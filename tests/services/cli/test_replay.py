@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
     from pathlib import Path
-    from uuid import UUID
 
     from countersign.contract import AccessRequested
     from tests.support.servers import Servers
@@ -224,7 +223,7 @@ async def test_a_range_a_key_and_a_type_are_chosen(desk: Desk) -> None:
 
 
 @asynccontextmanager
-async def at_work(desk: Desk, replay_id: UUID | str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def at_work(replay_id: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the service's own program for a replay, as the command line does."""
     argv = ("-m", f"services.{SERVICE}", "replay-run", str(replay_id))
     quiet = asyncio.subprocess.DEVNULL
@@ -249,7 +248,7 @@ async def begun(desk: Desk, file: Path, rate: str) -> tuple[asyncio.Task[Any], s
 
 
 async def test_killed_in_the_middle_it_goes_on_where_its_journal_says(desk: Desk) -> None:
-    """kill -9: what was committed is not done again, what was not is; every record counts once."""
+    """By force: what was committed is not done again, what was not is; every record counts once."""
     await decided(desk, MANY)
     missed = await never_decided(desk, 20)
     file = await desk.plan()
@@ -284,7 +283,7 @@ async def test_paused_resumed_aborted_and_never_twice_at_once(desk: Desk) -> Non
     """By the journal; a second process finds it taken; each deed has its row."""
     await decided(desk, MANY)
     running, replay_id = await begun(desk, await desk.plan(), "60/s")
-    async with at_work(desk, replay_id) as second:
+    async with at_work(replay_id) as second:
         assert await second.wait() == 2
     assert (await desk.status())["state"] == "running"
     code, _, words = await desk.call("resume", replay_id, "--reason", "too eager")
