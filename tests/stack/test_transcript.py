@@ -19,6 +19,7 @@ _NAMES = {
     *(
         "KAFKA_BOOTSTRAP_SERVERS",
         "POSTGRES_DSN",
+        "OPERATOR_CONTEXT",
         "OPERATOR_DSN",
         "SNS_URL",
         "GATEWAY_URL",

@@ -33,23 +33,27 @@ def relay(service: str, arguments: list[str], said: Callable[[dict[str, Any]], N
             with suppress(BrokenPipeError):
                 _stream(program.stdin).write(stdin)
                 _stream(program.stdin).close()
-            status = _heard(program, said)
+            status, interrupted = _heard(program, said)
         errors.seek(0)
         words = " ".join(errors.read().strip().splitlines()[-_LINES_MAX:])
+    if interrupted and status not in {DONE, NOT_DONE}:
+        raise KeyboardInterrupt
     if status not in {DONE, NOT_DONE}:
         raise Failed(words or f"{' '.join(argv[1:3])} ended with {status}")
     return status
 
 
-def _heard(program: subprocess.Popen[str], said: Callable[[dict[str, Any]], None]) -> int:
+def _heard(program: subprocess.Popen[str], said: Callable[[dict[str, Any]], None]) -> tuple[int, bool]:
+    """Return the program's status when it has ended, and whether somebody pressed Ctrl-C."""
+    interrupted = False
     while True:
         try:
             for line in _stream(program.stdout):
                 if line.startswith(_OURS):
                     said(json.loads(line))
-            return program.wait()
+            return program.wait(), interrupted
         except KeyboardInterrupt:  # the program has it as well
-            continue
+            interrupted = True
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NAMES_MAX = 50  # chosen: a plan can be read, and a topic full of nonsense does not fill the memory
 TRIES_MAX = 8  # of a batch, with growing pauses: about half a minute in which PostgreSQL is away, or a lock is not free
 
 
@@ -47,8 +48,14 @@ class _Sum:
         self.read += len(chunk.records) + len(chunk.untakeable)
         self.chosen += len(chosen)
         self.unused += unused
-        self.by_type.update(type_of(record) for record in chosen)
+        for record in chosen:
+            _count(self.by_type, type_of(record))
         self.by_partition.update(record.partition for record in chosen)
+
+
+def _count(counter: Counter[str], name: str) -> None:
+    """Count under a name that a producer may have chosen: there are only so many."""
+    counter[name if name in counter or len(counter) < NAMES_MAX else "others"] += 1
 
 
 async def find(
@@ -122,7 +129,8 @@ async def _try(
             await transaction.rollback()
 
     trial, unknown = await patiently(link, work)
-    found.unfoldable.update(letter.cause for letter in unknown)
+    for letter in unknown:
+        _count(found.unfoldable, letter.cause)
     found.dead_letters += len(trial.dead) - len(unknown)
     total = found.trial
     total.without_effect += trial.without_effect

@@ -75,7 +75,7 @@ async def _told(name: str, work: Awaitable[int]) -> int:
     except Exception as error:
         if kind_of(error) is not Kind.INFRASTRUCTURE:
             raise
-        sentence = f"Kafka or PostgreSQL does not answer ({type(error).__name__}: {error}): resume once they do"
+        sentence = f"Kafka or PostgreSQL does not answer ({type(error).__name__}: {error}): go on once they do"
     print(f"{name}: {sentence}", file=sys.stderr)  # noqa: T201
     return FAILED
 

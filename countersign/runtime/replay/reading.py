@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # Rows of a batch are locked until it commits, and live traffic may wait for one of them.
 BATCH_RECORDS_MAX = 100
+SILENCE_SECONDS_MAX = 60.0  # chosen: records that are known to be there and do not come: somebody has to look
 
 
 @dataclass(slots=True)
@@ -107,15 +109,21 @@ async def _offsets_at(
 
 
 async def require_present(settings: KafkaSettings, topic: str, ranges: Sequence[Range]) -> None:
-    """Raise PlanError if the topic's retention has deleted records of these ranges."""
-    wanted = {TopicPartition(topic, one.partition): one.first for one in ranges if one.first < one.end}
+    """Raise PlanError if the topic's retention has deleted records of these ranges, or the topic was made anew."""
+    wanted = {TopicPartition(topic, one.partition): one for one in ranges if one.first < one.end}
     if not wanted:
         return
     async with consuming(settings) as consumer:
         starts = await consumer.beginning_offsets(list(wanted))
-    for partition, first in wanted.items():
-        if starts[partition] > first:
-            raise _deleted(partition, starts[partition] - first)
+        ends = await consumer.end_offsets(list(wanted))
+    for partition, one in wanted.items():
+        if starts[partition] > one.first:
+            raise _deleted(partition, starts[partition] - one.first)
+        if ends[partition] < one.end:
+            raise PlanError(
+                f"{topic} partition {one.partition} ends at offset {ends[partition]}, and the plan at {one.end}: the "
+                "topic was made anew since. Make a new plan"
+            )
 
 
 def _deleted(partition: TopicPartition, count: int | None) -> PlanError:
@@ -129,7 +137,7 @@ def _deleted(partition: TopicPartition, count: int | None) -> PlanError:
 async def read(settings: KafkaSettings, topic: str, ranges: Sequence[Range], most: int) -> AsyncGenerator[Chunk, None]:
     """Yield the records of these ranges, at most `most` at a time, until each range is read to its end.
 
-    Raises KafkaError, and PlanError where records were deleted meanwhile.
+    Raises KafkaError, TimeoutError if nothing comes for a minute, and PlanError where records were deleted meanwhile.
     """
     left = {one.partition: (one.first, one.end) for one in ranges if one.first < one.end}
     fetching = Fetching(most)
@@ -140,8 +148,14 @@ async def read(settings: KafkaSettings, topic: str, ranges: Sequence[Range], mos
             for partition, first in places.items():
                 consumer.seek(partition, first)
             try:
+                moved_at = monotonic()
                 while left:
-                    yield await _chunk(consumer, fetching, topic, left)
+                    chunk = await _chunk(consumer, fetching, topic, left)
+                    if chunk.reached:
+                        yield chunk
+                        moved_at = monotonic()
+                    elif monotonic() - moved_at > SILENCE_SECONDS_MAX:
+                        raise TimeoutError(f"no record of {topic} came for {SILENCE_SECONDS_MAX:.0f} s")
             except Untakeable:
                 continue  # again from where we are, one record at a time
             except OffsetOutOfRangeError as error:

@@ -116,6 +116,8 @@ class Replayer:
         if backend == self._backend:
             return
         if not await journals.lock(db, self._replay_id):
+            if self._backend is not None:  # the server may still hold our own lost session: tried again for a while
+                raise ConnectionError("the replay's lock is not free yet")
             raise PlanError("another process runs this replay")
         self._backend = backend
 
