@@ -14,7 +14,7 @@ import asyncpg
 from countersign.operations import journal
 from countersign.operations.letters import SERVICES
 from countersign.runtime.replay.journal import LOCKS
-from countersign.runtime.replay.plan import PLAN_GOOD_FOR, PlanError
+from countersign.runtime.replay.plan import PlanError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +95,8 @@ class Replays:
     """Begins and steers the replays of one service, in somebody's name and for a reason."""
 
     def __init__(self, db: asyncpg.Connection, service: str, by: str, reason: str) -> None:
+        if service not in SERVICES:  # it becomes the name of a schema, and plans are files that people may write
+            raise ValueError(f"no such service; there are {', '.join(SERVICES)}")
         self._db = db
         self._service = service
         self._by = by
@@ -106,9 +108,7 @@ class Replays:
         Raises PlanError.
         """
         plan.require_harmless()
-        now: datetime = await self._db.fetchval("SELECT now()")
-        if now - plan.made_at > PLAN_GOOD_FOR:
-            plan.require_current(now, plan.code, plan.limits)
+        plan.require_fresh(await self._db.fetchval("SELECT now()"))
         replay_id = uuid4()
         asked = plan.asked.model_dump(mode="json", exclude_none=True)
         planned = {"replay_id": str(replay_id), "plan": plan.hash, "asked": asked, **plan.found.allowance()}

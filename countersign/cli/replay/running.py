@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from countersign.cli.database import ask
 from countersign.cli.dlq.options import Dsn, Who
+from countersign.cli.dlq.services import require_service
 from countersign.cli.replay.options import AsJson, Confirm, ReplayId, WhyNeeded, id_of, rate_of, reason_of
 from countersign.cli.replay.planning import described
 from countersign.cli.replay.program import relay
@@ -53,6 +54,7 @@ def run(
         raise Failed(f"{file} cannot be read: {error.strerror}") from error
     except PlanError as refusal:
         raise Failed(f"{file}: {refusal}") from None
+    require_service(plan.asked.service)
     if not as_json:
         sys.stdout.writelines(f"{line}\n" for line in described(plan))
     _confirmed(plan.asked.topic, confirm)
@@ -133,6 +135,8 @@ def _ending(replay_id: UUID, last: dict[str, Any]) -> str:
     effects = {name.removeprefix("effect "): n for name, n in last["effects"].items() if name.startswith("effect ")}
     done = f"{last['records']:,} of {last['of']:,} records; effects: {in_words(effects)}"
     match last["state"]:
+        case "done" if last["records"] < last["of"]:
+            return f"Done: {done}. The others are gone: the topic keeps the latest record of a key."
         case "done":
             return f"Done: {done}."
         case "stopped":

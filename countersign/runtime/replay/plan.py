@@ -128,11 +128,14 @@ class Plan(Part):
                 "or narrow the plan (--until, --key, --type)"
             )
 
-    def require_current(self, now: datetime, code: str, limits: str) -> None:
-        """Raise PlanError if the plan is too old, or was made by other code or under another configuration."""
+    def require_fresh(self, now: datetime) -> None:
+        """Raise PlanError if the plan is too old: tables and topic are no longer what it saw."""
         if now - self.made_at > PLAN_GOOD_FOR:
             hours = PLAN_GOOD_FOR.total_seconds() / 3600
             raise PlanError(f"the plan of {self.made_at:%Y-%m-%d %H:%M} UTC is older than {hours:g} h: make a new one")
+
+    def require_current(self, code: str, limits: str) -> None:
+        """Raise PlanError if the plan was made by other code, or under another configuration."""
         if self.code != code:
             raise PlanError("the plan was made by another version of the code: make a new one")
         if self.limits != limits:

@@ -96,19 +96,25 @@ class Replayer:
 
     async def _begin(self, db: Connection) -> Journal:
         await require_counts(db)
-        journal = await journals.find(db, self._replay_id)
         await self._lock(db)
+        journal = await journals.find(db, self._replay_id)  # after the lock: nobody moves it on from here
         if journal.state != "running":
             raise PlanError(f"the replay is {journal.state}: resume it first")
         plan = journal.plan
         try:
             plan.require_harmless()
-            plan.require_current(await db.fetchval("SELECT now()"), *self._fingerprints)
+            plan.require_fresh(await db.fetchval("SELECT now()"))
+            plan.require_current(*self._fingerprints)
+            self._require_read(plan.asked.topic)
         except PlanError as reason:
             await journals.end(db, journal, "stopped", str(reason))
             raise
         self._allowed = plan.found.allowance()
         return journal
+
+    def _require_read(self, topic: str) -> None:
+        if topic not in self._folds:
+            raise PlanError(f"this service does not read {topic}")
 
     async def _lock(self, db: Connection) -> None:
         """Have the lock on this connection: one that was lost with its connection may be another's by now."""

@@ -377,6 +377,9 @@ async def test_plans_that_are_changed_old_or_of_other_code_are_refused(desk: Des
         "its hash does not fit": plan.model_copy(update={"made_by": "somebody else"}),
         "is older than 24 h": plan.model_copy(update={"made_at": plan.made_at - timedelta(days=30)}).sealed(),
         "another version of the code": plan.model_copy(update={"code": "0" * 64}).sealed(),
+        "no such service": plan.model_copy(
+            update={"asked": plan.asked.model_copy(update={"service": "public; DROP TABLE x"})}
+        ).sealed(),
         "another configuration or policy": plan.model_copy(update={"limits": "0" * 64}).sealed(),
     }
     for sentence, changed in cases.items():

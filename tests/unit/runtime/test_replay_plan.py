@@ -61,14 +61,13 @@ def test_what_is_no_plan_is_refused_in_words(text: str) -> None:
 def test_a_plan_is_good_for_a_day_and_for_the_code_that_made_it() -> None:
     """Each limit from both sides."""
     plan = a_plan()
-    plan.require_current(NOON + PLAN_GOOD_FOR, plan.code, plan.limits)
-    for now, code, limits in (
-        (NOON + PLAN_GOOD_FOR + timedelta(seconds=1), plan.code, plan.limits),
-        (NOON, "d" * 64, plan.limits),
-        (NOON, plan.code, "d" * 64),
-    ):
+    plan.require_fresh(NOON + PLAN_GOOD_FOR)
+    with pytest.raises(PlanError, match="older than 24 h: make a new one"):
+        plan.require_fresh(NOON + PLAN_GOOD_FOR + timedelta(seconds=1))
+    plan.require_current(plan.code, plan.limits)
+    for code, limits in (("d" * 64, plan.limits), (plan.code, "d" * 64)):
         with pytest.raises(PlanError, match=r"make a new one$"):
-            plan.require_current(now, code, limits)
+            plan.require_current(code, limits)
 
 
 def test_a_plan_with_texts_is_refused() -> None:
