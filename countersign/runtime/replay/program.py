@@ -70,7 +70,7 @@ async def _told(name: str, work: Awaitable[int]) -> int:
     """Return what the work returned; say in a sentence what kept it from being done."""
     try:
         return await work
-    except (PlanError, RuntimeError) as reason:
+    except PlanError as reason:
         sentence = str(reason)
     except Exception as error:
         if kind_of(error) is not Kind.INFRASTRUCTURE:

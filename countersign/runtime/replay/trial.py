@@ -14,6 +14,7 @@ from countersign.runtime.dead_letter import DeadLetter
 from countersign.runtime.effect import Effect
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.fold import absorb, rounds
+from countersign.runtime.replay.plan import PlanError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +55,9 @@ class Trial:
 
 
 async def require_counts(db: Connection) -> None:
-    """Raise RuntimeError if the server does not count rows: nothing could be said of effects then."""
+    """Raise PlanError if the server does not count rows: nothing could be said of effects then."""
     if not await db.fetchval(COUNTS):
-        raise RuntimeError("PostgreSQL's track_counts is off: a replay cannot see its own effects; turn it on")
+        raise PlanError("PostgreSQL's track_counts is off: a replay cannot see its own effects; turn it on")
 
 
 async def try_batch(db: Connection, fold: AnyFold, batch: Sequence[Incoming[Any]]) -> Trial:

@@ -424,3 +424,21 @@ async def test_the_topics_name_is_typed_where_it_is_production(desk: Desk, monke
     assert await desk.db.fetchval("SELECT count(*) FROM replay") == 0
     monkeypatch.setenv("OPERATOR_CONTEXT", "local")
     assert (await desk.call("run", str(file), "--reason", "a test"))[0] == 0
+
+
+async def test_servers_that_are_away_are_told_in_a_sentence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka for the plan, PostgreSQL for the rest; exit code 2 and no stack trace."""
+    monkeypatch.setenv("COUNTERSIGN_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    asked = ("--service", SERVICE, "--topic", TOPIC, "-o", str(desk.folder / "none.json"))
+    code, _, words = await desk.call("plan", *asked)
+    assert code == 2
+    assert "Kafka or PostgreSQL does not answer (KafkaConnectionError" in words
+    assert "Traceback" not in words
+    assert not (desk.folder / "none.json").exists()
+    for command in (("status",), ("pause", str(uuid4()), "--reason", "r"), ("resume", str(uuid4()), "--reason", "r")):
+        code, _, words = await desk.call(*command, "--dsn", "postgresql://nobody@127.0.0.1:9/none")
+        assert code == 2
+        assert "PostgreSQL does not say: ConnectionRefusedError" in words
+    code, _, words = await desk.call("abort", str(uuid4()), "--reason", "r")
+    assert code == 2
+    assert "there is no replay" in words
