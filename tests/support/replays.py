@@ -68,9 +68,17 @@ class Operator:
         return rows[-1]
 
 
-def without_journal(world: World) -> World:
-    """Return the world without the rows that tell of replays."""
+def as_left_by_replays(world: World) -> World:
+    """Return the world without what a replay may write, and without what ends by itself while replays go on.
+
+    An exported file is offered for a quarter of an hour, which ten thousand events may outlast.
+    """
     world.tables = {name: rows for name, rows in world.tables.items() if name.partition(".")[2] not in _OWN}
+    world.tables.pop("exports.file", None)
+    world.tables["exports.export"] = [
+        row if row["state"] not in {"ready", "expired"} else {**row, "state": "offered", "reason": "", "expires_at": ""}
+        for row in world.table("exports.export")
+    ]
     return world
 
 
