@@ -252,7 +252,7 @@ async def test_killed_in_the_middle_it_goes_on_where_its_journal_says(desk: Desk
     await decided(desk, MANY)
     missed = await never_decided(desk, 20)
     file = await desk.plan()
-    running, replay_id = await begun(desk, file, "60/s")
+    running, replay_id = await begun(desk, file, "20/s")
     os.kill(replaying(replay_id), signal.SIGKILL)
     assert await running == 2
     half = int(await desk.db.fetchval("SELECT sum(records) FROM replay_partition"))
@@ -282,7 +282,7 @@ async def test_killed_in_the_middle_it_goes_on_where_its_journal_says(desk: Desk
 async def test_paused_resumed_aborted_and_never_twice_at_once(desk: Desk) -> None:
     """By the journal; a second process finds it taken; each deed has its row."""
     await decided(desk, MANY)
-    running, replay_id = await begun(desk, await desk.plan(), "60/s")
+    running, replay_id = await begun(desk, await desk.plan(), "5/s")
     async with at_work(replay_id) as second:
         assert await second.wait() == 2
     assert (await desk.status())["state"] == "running"
