@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from countersign.cli import check_message, dlq, lag, publish_example, trace, why
+from countersign.cli import check_message, dlq, lag, publish_example, replay, trace, why
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _register(command: ModuleType) -> None:
 for _command in (publish_example, check_message, why, lag, trace):
     _register(_command)
 app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
+app.add_typer(replay.app, name="replay", short_help="plan and run recorded events once more, without effect on people")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+LOCAL = "local"
+
+
 class Failed(Exception):  # noqa: N818 - it is told to a person in its own words
     """What kept a command from doing its work, in a sentence that says what helps."""
 
@@ -49,6 +52,11 @@ class Surroundings:
             return KafkaConnection.named(self.named, bootstrap_servers=servers)
         except ValidationError as error:
             raise Failed(f"KAFKA_… do not fit together: {'; '.join(findings(error))}") from None
+
+    @property
+    def is_local(self) -> bool:
+        """Return True on a stack of one's own, as its stack.env says; whatever says nothing is production."""
+        return self.get("OPERATOR_CONTEXT") == LOCAL
 
     def need(self, name: str, given: str | None, option: str) -> str:
         """Return what an option gave, or else the named value. Raises Failed."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.effect import Effect
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming, Record
@@ -31,10 +32,17 @@ class Fold(Protocol[E, S, O]):
 
     `dedupes_by_key`: the fold knows an event again by its natural key, for 40 days; older records are skipped. A fold
     that goes by versions reads everything.
+
+    `stale_after`: how old an event is that leads to nothing any more, or to a denial; None: its age does not matter.
     """
 
     topic: str
     dedupes_by_key: bool
+
+    @property
+    def stale_after(self) -> timedelta | None:
+        """Return the age."""
+        ...
 
     def parse(self, record: Record) -> Incoming[E] | None:
         """Return the event, or None for a listed type that is of no use here. Raises OffContract."""
@@ -61,6 +69,10 @@ class Fold(Protocol[E, S, O]):
 
     async def save(self, db: Connection, outcomes: Sequence[O], now: datetime) -> Kept:
         """Store what is new under its natural key and keep what it owes to Kafka, from RETURNING alone."""
+        ...
+
+    def effect(self, outcome: O) -> Effect:
+        """Say what an outcome leads to, here and in services further on; a replay plans by it."""
         ...
 
     def committed(self, outcomes: Sequence[O]) -> None:

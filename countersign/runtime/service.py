@@ -8,14 +8,15 @@ import json
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 import uvloop
 from pydantic import ValidationError
 
 from countersign.runtime import leases, logs, postgres
+from countersign.runtime.at_rest import check_letters
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.errors import Kind, kind_of, reason_of
@@ -29,7 +30,7 @@ from countersign.runtime.listening import listening
 from countersign.runtime.machine import Machine
 from countersign.runtime.metrics import Metrics
 from countersign.runtime.publisher import Publisher
-from countersign.runtime.recheck import recheck
+from countersign.runtime.replay import program
 from countersign.runtime.settings import SecretsReadableError, ServiceSettings, refuse_open_secrets
 
 if TYPE_CHECKING:
@@ -125,27 +126,6 @@ async def _seed(service: Service[S], settings: S, seed: Mapping[str, Any]) -> No
         await pool.close()
 
 
-async def _check_letters(
-    service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, out: TextIO
-) -> int:
-    """Print what today's code makes of each new dead letter, a JSON object a line; return how many would fail."""
-    dsn = settings.postgres.dsn.get_secret_value()
-    pool, link = await postgres.open_pool(dsn, service.name), postgres.Link(dsn, service.name)
-    health, metrics = Health(), Metrics()
-    publisher = Publisher(settings.kafka, link=link, health=health, metrics=metrics, checkpoint=nothing, log=log)
-    failing = 0
-    try:
-        frame = Frame(settings, pool, publisher, health, metrics, log, nothing)
-        async with service.wire(frame) as parts, link.use() as db:
-            async for checked in recheck(db, {fold.topic: fold for fold in parts.folds}):
-                failing += checked.cause is not None
-                out.write(json.dumps({"letter": asdict(checked)}) + "\n")
-    finally:
-        await link.close()
-        await pool.close()
-    return failing
-
-
 async def _command(service: Service[S], settings: S, command: Command[S]) -> int:
     pool = await postgres.open_pool(settings.postgres.dsn.get_secret_value(), service.name)
     try:
@@ -178,8 +158,8 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
             reason = uvloop.run(postgres.reachable(dsn, service.name))
             print(reason or f"{service.name}: the settings are right and the database answers")  # noqa: T201
             return 1 if reason else 0
-        case "check-letters":
-            return 1 if uvloop.run(_check_letters(service, settings, log, sys.stdout)) else 0
+        case "check-letters" | "replay-plan" | "replay-run":
+            return uvloop.run(_at_rest(service, settings, log, asked))
         case "limits":
             for limit in (*service.limits(settings), *runtime_limits(settings)):
                 print(f"{service.name}\t{limit.name}\t{limit.value}\t{limit.source}")  # noqa: T201
@@ -188,6 +168,17 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
         case _:
             return _served(service, settings, log)
     return 0
+
+
+async def _at_rest(
+    service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, asked: argparse.Namespace
+) -> int:
+    """Do what needs the service's folds and not the service."""
+    if asked.command == "replay-plan":
+        return await program.plan(service, settings, log, sys.stdin.read())
+    if asked.command == "replay-run":
+        return await program.run(service, settings, log, asked.replay_id)
+    return 1 if await check_letters(service, settings, log, sys.stdout) else 0
 
 
 def _served(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger) -> int:
@@ -211,6 +202,9 @@ def _parser(service: Service[Any]) -> argparse.ArgumentParser:
     seed.add_argument("file", type=Path, help="the JSON file with the demonstration's people and lists")
     commands.add_parser("check", help="say whether settings and database are right")
     commands.add_parser("check-letters", help="say what this code makes of each new dead letter; nothing is changed")
+    commands.add_parser("replay-plan", help="print the plan of a replay; standard input says of which, as JSON")
+    replay = commands.add_parser("replay-run", help="go on with a replay that `countersign replay` has begun")
+    replay.add_argument("replay_id", type=lambda text: str(UUID(text)), help="the replay's id")
     commands.add_parser("limits", help="print every limit of the configuration with its source")
     for command in service.commands:
         commands.add_parser(command.name, help=command.words)

@@ -28,6 +28,7 @@ def of_servers(layout: Layout, superuser_password: str, pids: Mapping[str, int])
     return {
         **principals.names_of(layout, principals.TEST),
         "POSTGRES_DSN": superuser,
+        "OPERATOR_CONTEXT": "local",
         "OPERATOR_DSN": postgres.dsn_of(postgres.OPERATOR, superuser),
         "SNS_URL": layout.url("sns"),
         "SECRETS_DIR": str(layout.secrets),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from countersign.client.denial import jws_of
 from countersign.client.grant import Expected, GrantRefused
 from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, reader
+from countersign.runtime.effect import Effect
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.fold import never
 from services.enrolment import changes, decide, store
@@ -51,6 +52,7 @@ class MembersFold:
 
     topic = MemberSet.topic
     dedupes_by_key = False
+    stale_after = None
     saves_at_once = staticmethod(never)
 
     def __init__(self, grants: Grants, staff_account_id: UUID | None, counter: Counter) -> None:
@@ -99,6 +101,10 @@ class MembersFold:
         """Store the members, and the numbers that their grants let in; only of numbers others are told."""
         await store.save_members(db, outcomes, now)
         return await give_approved(db, outcomes, now)
+
+    def effect(self, outcome: MemberChanged) -> Effect:
+        """Return what became of the member; a grant spent on them is counted apart."""
+        return Effect(f"member {_became(outcome.member)}" + (" by a code" if outcome.spent is not None else ""))
 
     def committed(self, outcomes: Sequence[MemberChanged]) -> None:
         """Count what became of them; nobody waits."""
@@ -164,6 +170,7 @@ class DecisionsFold:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    stale_after = None
     saves_at_once = staticmethod(never)
 
     def __init__(self, grants: Grants, hold: timedelta) -> None:
@@ -213,6 +220,14 @@ class DecisionsFold:
         confirming = [one for request_id, one in sorted(wanted.items()) if request_id in unspent]
         done = await store.confirm(db, confirming, self._hold, now)
         return await changes.keep(db, [changes.of_confirmed(one) for one in confirming if one.number_id in done], now)
+
+    def effect(self, outcome: Decided) -> Effect:
+        """Say what is closed or confirmed; of a number that replaces another one, the other one is told by text."""
+        if outcome.confirms is not None and outcome.confirms.replaces is not None:
+            return Effect("text", forbidden=True)
+        if outcome.confirms is not None:
+            return Effect("number confirmed")
+        return Effect(f"request closed as {outcome.closes}")
 
     def committed(self, outcomes: Sequence[Decided]) -> None:
         """Nobody waits: the views show it."""

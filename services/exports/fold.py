@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from countersign.client.denial import jws_of
 from countersign.contract import AccessDenied, AccessGranted, reader
+from countersign.runtime.effect import Effect
 from countersign.runtime.fold import never
 from countersign.runtime.outbox import NOTHING
 from services.exports import store
@@ -33,6 +34,7 @@ class ObeyDecisions:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    stale_after = None
     saves_at_once = staticmethod(never)
 
     def __init__(
@@ -72,6 +74,12 @@ class ObeyDecisions:
         del now
         await store.save(db, outcomes, self._written_within)
         return NOTHING
+
+    def effect(self, outcome: Outcome) -> Effect:
+        """Say how the export goes on: with a grant its file can be written and fetched."""
+        if isinstance(outcome, Granted):
+            return Effect("grant obeyed", forbidden=True)
+        return Effect(f"export denied {outcome.reason}" if isinstance(outcome, Denied) else "export ended late")
 
     def committed(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

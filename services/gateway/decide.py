@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IDLE_MAX = timedelta(minutes=30)  # NIST SP 800-63B-3, 4.2.3: again after 30 minutes without activity,
 LIFE_MAX = timedelta(hours=12)  # and after 12 hours in all
+ENDS_WITHIN = LIFE_MAX + timedelta(hours=1)  # an older event is older than any session
 TOUCH_EVERY = timedelta(minutes=1)  # chosen: a row is written at most once a minute for being looked at
 DECIDED_WITHIN = timedelta(seconds=150)  # chosen: a request older than 2 minutes is denied anyway
 Progress = Literal["moment", "code", "right", "denied", "given_up"]
@@ -109,7 +110,7 @@ def ending_of(event: Event, made_at: datetime, now: datetime) -> Ending | None:
     forgotten places those that began there. Other changes leave sessions alone: they bind from the next login on. An
     event older than any session can be ends none.
     """
-    if now - made_at >= LIFE_MAX + timedelta(hours=1):
+    if now - made_at >= ENDS_WITHIN:
         return None
     key = f"{event.ce_type}:{event.natural_key()}"
     match event:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from countersign.contract import MemberRemoved, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled, reader
 from countersign.runtime.cloudevents import Event
+from countersign.runtime.effect import Effect
 from countersign.runtime.fold import never
 from countersign.runtime.outbox import NOTHING
-from services.gateway.decide import ending_of
+from services.gateway.decide import ENDS_WITHIN, ending_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -46,6 +47,7 @@ class EndSessions(Generic[E]):
     """Ends sessions for the events of one topic."""
 
     dedupes_by_key = True
+    stale_after = ENDS_WITHIN
     saves_at_once = staticmethod(never)
 
     def __init__(self, topic: str, *wanted: type[E]) -> None:
@@ -83,6 +85,10 @@ class EndSessions(Generic[E]):
             [ending.but_of_number for ending in new],
         )
         return NOTHING
+
+    def effect(self, outcome: Ending) -> Effect:
+        """Return that sessions end, of whoever has one."""
+        return Effect("sessions ended of a user" if outcome.user_id is not None else "sessions ended of an account")
 
     def committed(self, outcomes: Sequence[Ending]) -> None:
         """Nobody waits for a session to end."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.contract import ChallengeIssued, reader
+from countersign.runtime.effect import Effect
 from countersign.runtime.fold import always
 from countersign.runtime.outbox import NOTHING, append
 from services.notifier import store
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from services.notifier.model import Dispatch, Known
 
 _parse = reader(ChallengeIssued)
+CODE_LIFE_MAX = timedelta(minutes=10)  # NIST SP 800-63B-4, 3.1.3.2; the verifier refuses to start with more
 
 
 class Challenges:
@@ -31,6 +34,7 @@ class Challenges:
 
     topic = ChallengeIssued.topic
     dedupes_by_key = True
+    stale_after = CODE_LIFE_MAX
     saves_at_once = staticmethod(always)
 
     def __init__(self, code_keys: KeyRing, waker: Waker) -> None:
@@ -58,6 +62,9 @@ class Challenges:
         async with db.transaction():
             rows = await store.insert(db, outcomes, LATE)
             return await append(db, [delivery_of(row, now) for row in rows if row["state"] == State.SUPPRESSED])
+
+    def effect(self, outcome: Dispatch) -> Effect:
+        return Effect("text suppressed late") if outcome.late else Effect("text", forbidden=True)
 
     def committed(self, outcomes: Sequence[Dispatch]) -> None:
         if any(not outcome.late for outcome in outcomes):

@@ -16,7 +16,7 @@ from countersign.runtime.errors import ConflictError
 from services.risk_evaluator.model import Assessment, Disputed, Facts, Lesson, fingerprint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -85,6 +85,8 @@ RULES = (
     Rule("number.recent", "deny", lambda f, _: f.role is not None and f.action == "export" and f.exports_held),
 )
 
+_DENIALS = frozenset(rule.reason for rule in RULES if rule.outcome == "deny")
+
 
 def assess(incoming: Incoming[AccessRequested], beliefs: Beliefs, policy: Policy, now: datetime) -> Assessment:
     """Return the severest outcome of the rules that fire, and every reason."""
@@ -92,6 +94,11 @@ def assess(incoming: Incoming[AccessRequested], beliefs: Beliefs, policy: Policy
     fired = [rule for rule in RULES if rule.fires(facts, policy)]
     outcome: Outcome = max((rule.outcome for rule in fired), key=SEVERITY.index, default="challenge")
     return Assessment(outcome, tuple(rule.reason for rule in fired))
+
+
+def denial(reasons: Sequence[Reason]) -> Reason:
+    """Return the first reason for which a request is denied."""
+    return next(reason for reason in reasons if reason in _DENIALS)
 
 
 def facts_of(incoming: Incoming[AccessRequested], beliefs: Beliefs, now: datetime) -> Facts:

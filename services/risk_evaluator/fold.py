@@ -12,9 +12,10 @@ from countersign.places import place_of
 from countersign.runtime import dead_letter
 from countersign.runtime.cloudevents import write_raw
 from countersign.runtime.dead_letter import DeadLetter, LetterReports
+from countersign.runtime.effect import Effect
 from countersign.runtime.fold import always
 from services.risk_evaluator import store
-from services.risk_evaluator.decide import assess, clock_error, conflict, is_repeated
+from services.risk_evaluator.decide import assess, clock_error, conflict, denial, is_repeated
 from services.risk_evaluator.model import Disputed
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class AssessRequests:
         self._counter = counter
         self._letters = letters
         self._log = log
+
+    @property
+    def stale_after(self) -> timedelta | None:
+        return self._policy.requests.age_max
 
     def keys(self, incoming: Incoming[AccessRequested]) -> tuple[Hashable, ...]:
         return (incoming.event.request_id,)
@@ -130,6 +135,18 @@ class AssessRequests:
                 await dead_letter.keep(db, letters)
             for letter in letters:
                 self._letters.report(letter)
+
+    def effect(self, outcome: Answer | Disputed) -> Effect:
+        """Say what the verifier makes of it: a text with a code for `challenge`, a grant for `allow`."""
+        if isinstance(outcome, Disputed):
+            return Effect("request disputed")
+        match outcome.event.outcome:
+            case "challenge":
+                return Effect("text", forbidden=True)
+            case "allow":
+                return Effect("grant", forbidden=True)
+            case "deny":
+                return Effect(f"denied {denial(outcome.event.reasons)}")
 
     def committed(self, outcomes: Sequence[Answer | Disputed]) -> None:
         answers = [one for one in outcomes if isinstance(one, Answer)]

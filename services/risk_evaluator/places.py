@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from countersign.client import Expected, GrantRefused
 from countersign.contract import AccessGranted, PlacesForgotten, reader
+from countersign.runtime.effect import Effect
 from countersign.runtime.errors import OffContract
 from countersign.runtime.fold import always, never
 from countersign.runtime.outbox import NOTHING
@@ -33,6 +34,7 @@ class LearnPlaces:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    stale_after = None
     saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessGranted))
 
@@ -76,6 +78,10 @@ class LearnPlaces:
         await store.learn(db, outcomes, self._rules.life_max)
         return NOTHING
 
+    def effect(self, outcome: Lesson) -> Effect:
+        del outcome
+        return Effect("place learned")
+
     def committed(self, outcomes: Sequence[Lesson]) -> None:
         """Nobody waits for a lesson."""
 
@@ -85,6 +91,7 @@ class ForgetPlaces:
 
     topic = PlacesForgotten.topic
     dedupes_by_key = False  # the later time stands, however often and late the event comes
+    stale_after = None
     saves_at_once = staticmethod(never)
     parse = staticmethod(reader(PlacesForgotten))
 
@@ -107,6 +114,10 @@ class ForgetPlaces:
         del now
         await store.forget(db, outcomes)
         return NOTHING
+
+    def effect(self, outcome: Forgetting) -> Effect:
+        del outcome
+        return Effect("places forgotten")
 
     def committed(self, outcomes: Sequence[Forgetting]) -> None:
         """Nobody waits for a forgetting: the next load sees it."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from countersign.contract import AccessAssessed, challenge_id_of, reader
 from countersign.runtime import outbox
+from countersign.runtime.effect import Effect
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.fold import never
 from services.verifier import store_assessments, store_decisions
 from services.verifier.decide_assessment import check_mac, check_req, is_seen, is_stale, take
 from services.verifier.issue import Text
-from services.verifier.model import Asked, Denied, Deny, Granted, Open
+from services.verifier.model import Allow, Asked, Denied, Deny, Granted, Open
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -55,6 +56,11 @@ class AssessmentFold:
         self._desk = desk
         self._requests = requests
         self._codes = codes
+
+    @property
+    def stale_after(self) -> timedelta | None:
+        """Return the age from which a request is denied."""
+        return self._requests.age_max
 
     def parse(self, record: Record) -> Incoming[AccessAssessed] | None:
         """Return the assessment. Raises OffContract."""
@@ -105,6 +111,16 @@ class AssessmentFold:
         ends = [Denied(asked, "cancelled") for asked in await store_decisions.close(db, crowded_out, now)]
         cancelled = await store_decisions.decide(db, ends, self._desk.signer, now)
         return outbox.together(due, texts, cancelled.events)
+
+    def effect(self, outcome: Taken) -> Effect:
+        """Say what it comes to: a challenge is a text with a code, and only a denial gives nobody anything."""
+        match outcome.ending:
+            case Open():
+                return Effect("text", forbidden=True)
+            case Allow():
+                return Effect("grant", forbidden=True)
+            case Deny(reason):
+                return Effect(f"denied {reason}")
 
     def committed(self, outcomes: Sequence[Taken]) -> None:
         """Wake whoever waits for these requests; ends of those that they crowded out are seen at the next look."""

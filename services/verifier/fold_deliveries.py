@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown, reader
+from countersign.runtime.effect import Effect
 from services.verifier import store_decisions, store_deliveries
 from services.verifier.decide_delivery import deliver, may_end
 
@@ -26,6 +27,7 @@ class DeliveryFold:
 
     topic = SmsAccepted.topic
     dedupes_by_key = True
+    stale_after = None
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -60,6 +62,12 @@ class DeliveryFold:
         decisions = [ended[asked.challenge_id] for asked in closed if asked.challenge_id is not None]
         decided = await store_decisions.decide(db, decisions, self._desk.signer, now)
         return decided.events
+
+    def effect(self, outcome: Delivered) -> Effect:
+        """Say what is written down of the text, or how its challenge ends with it."""
+        if outcome.ending is not None:
+            return Effect(f"denied {outcome.ending.reason}")
+        return Effect(f"text settled as {outcome.send.state}")
 
     def committed(self, outcomes: Sequence[Delivered]) -> None:
         """Wake whoever waits for the end of one of these."""

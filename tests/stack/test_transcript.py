@@ -20,6 +20,7 @@ _NAMES = {
         *(f"KAFKA_{name}" for name in ("BOOTSTRAP_SERVERS", "SECURITY_PROTOCOL", "SASL_MECHANISM")),
         *("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "KAFKA_CA"),
         "POSTGRES_DSN",
+        "OPERATOR_CONTEXT",
         "OPERATOR_DSN",
         "SNS_URL",
         "GATEWAY_URL",

@@ -196,6 +196,10 @@ class Fleet:
 
     # how they are started
 
+    def environment(self, service: str) -> Mapping[str, str]:
+        """Return the settings of a service's first process."""
+        return self._environment(service, "0")
+
     def _log_of(self, service: str, instance: str) -> Path:
         return self.folder / f"{service}-{instance}.log"
 

@@ -13,10 +13,11 @@ from countersign.contract import (
     TwoFactorEnabled,
     reader,
 )
+from countersign.runtime.effect import Effect
 from countersign.runtime.fold import always
 from countersign.runtime.outbox import NOTHING
 from services.notifier.notices import store
-from services.notifier.notices.decide import of_decision, of_setting
+from services.notifier.notices.decide import LIFE, of_decision, of_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -34,6 +35,7 @@ class _Told:
     """What both folds share: nothing is loaded but the time, and what is kept wakes the lane."""
 
     dedupes_by_key = True
+    stale_after = LIFE
     saves_at_once = staticmethod(always)
 
     def __init__(self, waker: Waker) -> None:
@@ -47,6 +49,11 @@ class _Told:
         del now
         await store.keep(db, outcomes)
         return NOTHING
+
+    def effect(self, outcome: Happening) -> Effect:
+        """Say that a notice is a text, to everybody who is to be told."""
+        del outcome
+        return Effect("text", forbidden=True)
 
     def committed(self, outcomes: Sequence[Happening]) -> None:
         del outcomes

@@ -1,0 +1,1 @@
+"""Recorded events folded again on purpose: planned without effect, then run within what was planned, and no further."""
