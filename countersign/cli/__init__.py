@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from countersign.cli import check_message, dlq, lag, publish_example, trace, why
+from countersign.cli import check_message, dlq, lag, publish_example, replay_shadow, trace, why
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def _register(command: ModuleType) -> None:
 for _command in (publish_example, check_message, why, lag, trace):
     _register(_command)
 app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
+_replay = typer.Typer(help="Read again what was recorded.", no_args_is_help=True, rich_markup_mode=None)
+_replay.callback()(lambda: None)  # so that one command is a command of the group, and not the group itself
+replay_shadow.add_to(_replay)
+app.add_typer(_replay, name="replay", short_help="read again what was recorded")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

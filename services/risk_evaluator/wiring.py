@@ -12,7 +12,7 @@ from pydantic import Field
 from countersign import policy
 from countersign.client import Grants
 from countersign.policy import PolicyFile
-from countersign.runtime.frame import Limit, Parts, Service
+from countersign.runtime.frame import Command, Limit, Parts, Service
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.settings import ServiceSettings
 from countersign.runtime.sweep import Sweep
@@ -20,6 +20,7 @@ from services.risk_evaluator import store
 from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
+from services.risk_evaluator.shadow.command import shadow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -74,4 +75,7 @@ def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
     ]
 
 
-SERVICE = Service(name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits)
+COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
+    Command("shadow", "judge recorded requests by another policy, as ordered on standard input; no effects", shadow),
+)
+SERVICE = Service(name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS)
