@@ -72,6 +72,11 @@ class Shadow:
         self._cases: dict[UUID, Case] = {}
         self.tally = Tally()
 
+    @property
+    def open_requests(self) -> int:
+        """Return how many requests are held whose end has not been read."""
+        return len(self._cases)
+
     def take(self, record: Record) -> None:
         """Take in the next record of any of the topics."""
         self._forget_open(record.appended_at)
