@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from countersign.cli import check_message, dlq, lag, publish_example, replay_shadow, trace, why
+from countersign.cli import check_message, dlq, lag, publish_example, rebuild, replay_shadow, trace, why
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _register(command: ModuleType) -> None:
     app.command(command.NAME, help=about, short_help=command.HELP, epilog=epilog)(command.command)
 
 
-for _command in (publish_example, check_message, why, lag, trace):
+for _command in (publish_example, check_message, why, lag, trace, rebuild):
     _register(_command)
 app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
 _replay = typer.Typer(help="Read again what was recorded.", no_args_is_help=True, rich_markup_mode=None)

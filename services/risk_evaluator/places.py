@@ -12,6 +12,7 @@ from countersign.runtime.outbox import NOTHING
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import is_noted, lesson, may_teach
 from services.risk_evaluator.model import Forgetting
+from services.risk_evaluator.store_places import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming
     from services.risk_evaluator.model import Assessed, Lesson
+    from services.risk_evaluator.store_places import PlaceTables
 
 Known: TypeAlias = "Mapping[UUID, Assessed]"
 
@@ -36,9 +38,10 @@ class LearnPlaces:
     saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessGranted))
 
-    def __init__(self, grants: Grants, rules: PlaceRules) -> None:
+    def __init__(self, grants: Grants, rules: PlaceRules, tables: PlaceTables = LIVE) -> None:
         self._grants = grants
         self._rules = rules
+        self._tables = tables
 
     def keys(self, incoming: Incoming[AccessGranted]) -> tuple[Hashable, ...]:
         return (incoming.event.request_id,)
@@ -46,7 +49,7 @@ class LearnPlaces:
     async def load(self, db: Connection, events: Sequence[Incoming[AccessGranted]]) -> tuple[Known, datetime]:
         # Fetches keys only when there are new ones, and before the transaction holds a lock.
         await self._grants.prepare(incoming.event.grant for incoming in events)
-        return await store.assessed(db, [incoming.event.request_id for incoming in events])
+        return await self._tables.assessed(db, [incoming.event.request_id for incoming in events])
 
     def decide(self, incoming: Incoming[AccessGranted], state: Known, now: datetime) -> Lesson | None:
         """Go by our own assessment; the event only brings the grant, and the grant must be of that very request.
@@ -73,7 +76,7 @@ class LearnPlaces:
 
     async def save(self, db: Connection, outcomes: Sequence[Lesson], now: datetime) -> Kept:
         del now
-        await store.learn(db, outcomes, self._rules.life_max)
+        await self._tables.learn(db, outcomes, self._rules.life_max)
         return NOTHING
 
     def committed(self, outcomes: Sequence[Lesson]) -> None:
@@ -87,6 +90,9 @@ class ForgetPlaces:
     dedupes_by_key = False  # the later time stands, however often and late the event comes
     saves_at_once = staticmethod(never)
     parse = staticmethod(reader(PlacesForgotten))
+
+    def __init__(self, tables: PlaceTables = LIVE) -> None:
+        self._tables = tables
 
     def keys(self, incoming: Incoming[PlacesForgotten]) -> tuple[Hashable, ...]:
         event = incoming.event
@@ -105,7 +111,7 @@ class ForgetPlaces:
 
     async def save(self, db: Connection, outcomes: Sequence[Forgetting], now: datetime) -> Kept:
         del now
-        await store.forget(db, outcomes)
+        await self._tables.forget(db, outcomes)
         return NOTHING
 
     def committed(self, outcomes: Sequence[Forgetting]) -> None:

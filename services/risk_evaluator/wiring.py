@@ -20,6 +20,7 @@ from services.risk_evaluator import store
 from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
+from services.risk_evaluator.rebuild.command import rebuild_places
 from services.risk_evaluator.shadow.command import shadow
 
 if TYPE_CHECKING:
@@ -77,5 +78,6 @@ def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
 
 COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
     Command("shadow", "judge recorded requests by another policy, as ordered on standard input; no effects", shadow),
+    Command("rebuild-places", "make known places anew from the topics, as ordered on standard input", rebuild_places),
 )
 SERVICE = Service(name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS)
