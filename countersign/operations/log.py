@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.fetching import record_of
@@ -148,8 +149,8 @@ async def reading_log(bootstrap_servers: str, topics: Sequence[str], **options: 
 
     Raises TopicAbsentError, and KafkaError, OSError or TimeoutError where the brokers do not answer.
     """
+    partitions = await _partitions(bootstrap_servers, topics, **options)
     consumer = AIOKafkaConsumer(
-        *topics,
         bootstrap_servers=bootstrap_servers,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -160,13 +161,31 @@ async def reading_log(bootstrap_servers: str, topics: Sequence[str], **options: 
     )
     try:
         async with asyncio.timeout(ANSWER_MS_MAX / 1000):
-            await consumer.start()  # without a group it is given all partitions at once
-        absent = set(topics) - {one.topic for one in consumer.assignment()}
-        if absent:
-            raise TopicAbsentError(f"there is no topic {', '.join(sorted(absent))}")
+            await consumer.start()
+        consumer.assign(partitions)
         yield Log(consumer, topics)
     finally:
         await consumer.stop()
+
+
+async def _partitions(bootstrap_servers: str, topics: Sequence[str], **options: Any) -> list[TopicPartition]:
+    """Return the partitions of these topics. A consumer would wait for ever for one that is not there."""
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap_servers,
+        request_timeout_ms=ANSWER_MS_MAX,
+        metadata_max_age_ms=METADATA_AGE_MS,
+        **options,
+    )
+    try:
+        async with asyncio.timeout(ANSWER_MS_MAX / 1000):
+            await admin.start()
+            described = await admin.describe_topics(list(topics))
+    finally:
+        await admin.close()
+    found = [TopicPartition(one["topic"], part["partition"]) for one in described for part in one["partitions"]]
+    if absent := set(topics) - {one.topic for one in found}:
+        raise TopicAbsentError(f"there is no topic {', '.join(sorted(absent))}")
+    return found
 
 
 def _milliseconds(moment: datetime) -> int:

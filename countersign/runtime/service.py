@@ -42,6 +42,7 @@ __all__ = ["Frame", "Limit", "Parts", "Service", "Site", "main", "serving"]
 
 S = TypeVar("S", bound=ServiceSettings)
 
+EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
 
 
@@ -139,6 +140,9 @@ async def _check_letters(
 
 
 async def _command(service: Service[S], settings: S, command: Command[S]) -> int:
+    if reason := await postgres.reachable(settings.postgres.dsn.get_secret_value(), service.name):
+        print(f"{service.name}: {reason}", file=sys.stderr)  # noqa: T201
+        return EXIT_UNAVAILABLE
     pool = await postgres.open_pool(settings.postgres.dsn.get_secret_value(), service.name)
     try:
         return await command.run(pool, settings)

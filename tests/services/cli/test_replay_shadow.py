@@ -252,4 +252,8 @@ async def test_what_is_away_or_mistyped_is_told_in_a_sentence(
     assert await countersign("--policy", policy) == 2
     told = capsys.readouterr().err
     assert "Kafka does not answer" in told
+    monkeypatch.setenv("COUNTERSIGN_POSTGRES__DSN", "postgresql://nobody@127.0.0.1:9/none")
+    assert await countersign("--policy", policy) == 2
+    told += capsys.readouterr().err
+    assert "risk_evaluator: PostgreSQL does not answer" in told
     assert "Traceback" not in told
