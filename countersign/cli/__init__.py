@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from countersign.cli import check_message, dlq, lag, publish_example, rebuild, replay_shadow, trace, why
+from countersign.cli import check_message, dlq, lag, publish_example, rebuild, replay_shadow, texts, trace, why
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _register(command: ModuleType) -> None:
 for _command in (publish_example, check_message, why, lag, trace, rebuild):
     _register(_command)
 app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
+app.add_typer(texts.app, name="texts", short_help="stop texts at once, and let them go again")
 _replay = typer.Typer(help="Read again what was recorded.", no_args_is_help=True, rich_markup_mode=None)
 _replay.callback()(lambda: None)  # so that one command is a command of the group, and not the group itself
 replay_shadow.add_to(_replay)
