@@ -46,7 +46,7 @@ _DENIED: Mapping[str, str] = {
     "code.expired": "no right code was entered in time",
     "code.exhausted": "wrong codes used up the tries",
     "sms.refused": "the provider refused the text",
-    "sms.suppressed": "no text left: a text limit was reached, or its country is not served",
+    "sms.suppressed": "no text left: a text limit was reached, its country is not served, or texts are stopped",
     "cancelled": "somebody cancelled it, or a newer challenge took its place",
     "locked": "too many wrong codes in a row: the user has to wait",
 }

@@ -44,6 +44,7 @@ __all__ = ["Frame", "Limit", "Parts", "Service", "Site", "main", "serving"]
 
 S = TypeVar("S", bound=ServiceSettings)
 
+EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
 # A supervisor that starts us again at once would ask the broker, and fill its log, many times a second.
 REFUSED_PAUSE_SECONDS = 5.0
@@ -127,6 +128,9 @@ async def _seed(service: Service[S], settings: S, seed: Mapping[str, Any]) -> No
 
 
 async def _command(service: Service[S], settings: S, command: Command[S]) -> int:
+    if reason := await postgres.reachable(settings.postgres.dsn.get_secret_value(), service.name):
+        print(f"{service.name}: {reason}", file=sys.stderr)  # noqa: T201
+        return EXIT_UNAVAILABLE
     pool = await postgres.open_pool(settings.postgres.dsn.get_secret_value(), service.name)
     try:
         return await command.run(pool, settings)

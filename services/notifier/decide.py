@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 from countersign.contract.canonical import canonical
 from countersign.runtime.errors import KeyUnknown, OffContract
 from services.notifier.codes import SealBroken, open_code
-from services.notifier.model import Answer, Delay, Dispatch, Send, SentTimes, Settlement, State, Withhold
+from services.notifier.model import (
+    NO_PAUSES,
+    Answer,
+    Delay,
+    Dispatch,
+    Pauses,
+    Send,
+    SentTimes,
+    Settlement,
+    State,
+    Withhold,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +42,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 LATE = "late"
 NUMBER_GAP, NUMBER_HOUR, NUMBER_DAY, ACCOUNT_HOUR = "number.gap", "number.hour", "number.day", "account.hour"
 COUNTRY = "country"
+PAUSED = "paused"
 UNSETTLED = "unsettled"
 NUMBER_UNKNOWN, NUMBER_UNREADABLE = "number.unknown", "number.unreadable"
 
@@ -82,7 +94,9 @@ def _fingerprint(raw: Mapping[str, Any]) -> bytes:
         ) from None
 
 
-def plan(candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, now: datetime) -> list[Step]:
+def plan(
+    candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, now: datetime, pauses: Pauses = NO_PAUSES
+) -> list[Step]:
     """Judge texts that are due, in order; each that may leave counts against those after it."""
     numbers, accounts = dict(recent.numbers), dict(recent.accounts)
     steps: list[Step] = []
@@ -90,7 +104,10 @@ def plan(candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, no
         number = candidate.number
         left_number = numbers.get(number.fingerprint, SentTimes()) if number else SentTimes()
         left_account = accounts.get(candidate.account_id, SentTimes())
-        step = _judge(candidate, left_number, left_account, limits, now)
+        if pauses.cover(candidate.account_id, number.country if number else None):
+            step: Step = Withhold(candidate, State.SUPPRESSED, PAUSED)
+        else:
+            step = _judge(candidate, left_number, left_account, limits, now)
         if isinstance(step, Send):
             numbers[step.number.fingerprint] = _with_one_more(left_number, step, now)
             accounts[candidate.account_id] = _with_one_more(left_account, step, now)

@@ -119,6 +119,25 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
+class Pauses:
+    """What people on call have stopped: every text, those to some countries, those of some accounts."""
+
+    everything: bool = False
+    countries: frozenset[str] = frozenset()
+    accounts: frozenset[UUID] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.everything or bool(self.countries or self.accounts)
+
+    def cover(self, account_id: UUID, country: str | None) -> bool:
+        """Return True if a text of that account, to a number of that country, may not leave."""
+        return self.everything or account_id in self.accounts or country in self.countries
+
+
+NO_PAUSES = Pauses()
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Claim it: it may leave now, counted by the reserve or by the ordinary limits."""
 

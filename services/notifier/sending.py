@@ -19,6 +19,7 @@ from services.notifier.compose import compose
 from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, with_room, withheld
 from services.notifier.deliveries import delivery_of
 from services.notifier.model import Answer, Receipt, Send, Withhold
+from services.notifier.pauses import pauses
 from services.notifier.words import choose
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from countersign.runtime.record import Outgoing
     from services.notifier.counters import Counters
     from services.notifier.model import Settlement, SmsText, TextKey
+    from services.notifier.pauses import PauseCheck
     from services.notifier.provider import Provider
     from services.notifier.settings import TextSettings
     from services.notifier.words import Words
@@ -106,6 +108,7 @@ class Texts:
         waker: Waker,
         sender: SmsSender,
         provider: Provider,
+        pause_check: PauseCheck,
         *,
         rings: Rings,
         wording: Wording,
@@ -120,6 +123,7 @@ class Texts:
         self._in_flight = asyncio.Semaphore(parallel)
         self._sender = sender
         self._provider = provider
+        self._pause_check = pause_check
         self._rings = rings
         self._wording = wording
         self._limits = limits
@@ -131,11 +135,12 @@ class Texts:
         """Claim texts that may leave, and lease those that never will; delayed ones stay due."""
         started = _seconds()
         room = self._provider.room(limit, started)
-        candidates = await store.due(db, limit, sending=room > 0)
+        stopped = await pauses(db)
+        candidates = await store.due(db, limit, sending=room > 0 or bool(stopped))
         if not candidates:
             return ()
         recent, now = await store.recent(db, candidates, self._limits)
-        steps = with_room(plan(candidates, recent, self._limits, now), room)
+        steps = with_room(plan(candidates, recent, self._limits, now, stopped), room)
         await store.mark(db, steps, now)
         items: list[Claim | Withhold] = []
         for step in steps:
@@ -169,6 +174,8 @@ class Texts:
         except NumberBroken:
             self._log.error("number_unreadable", user_id=str(sealed.user_id), key_id=sealed.key_id)
             return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0
+        if (held := await self._pause_check.held(candidate.account_id, sealed.country)) is not None:
+            return held, 0
         if _seconds() >= claim.good_until:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
         return await self._sender.send(number, text), text.segments

@@ -21,6 +21,7 @@ from services.notifier.notices.decide import LIFE, SHARE, rate_of
 from services.notifier.notices.due import Notices
 from services.notifier.notices.due import Wording as NoticeWording
 from services.notifier.notices.fold import DecisionNotices, SettingNotices
+from services.notifier.pauses import PauseCheck
 from services.notifier.provider import PROBE_EVERY_SECONDS, Provider
 from services.notifier.sending import Doubts, Rings, Texts, Wording
 from services.notifier.settings import PUBLISH_SECONDS_MAX, NotifierSettings
@@ -46,10 +47,12 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
     notices_parallel = max(1, settings.sns.parallel_max // SHARE)
     async with sns.sns_sender(settings.sns, settings.sns.parallel_max + notices_parallel) as sender:
         provider = Provider(frame.health, counters.stopped, frame.log)
+        pause_check = PauseCheck(frame.pool, frame.log)
         texts = Texts(
             waker,
             sender,
             provider,
+            pause_check,
             rings=rings,
             wording=Wording(settings.text, languages),
             limits=limits,
@@ -62,6 +65,7 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
             Waker(),
             sender,
             provider,
+            pause_check,
             numbers=rings.numbers,
             wording=NoticeWording(settings.text.brand, settings.text.default_locale, notice_words.load()),
             limits=limits,

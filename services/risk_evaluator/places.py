@@ -13,6 +13,7 @@ from countersign.runtime.outbox import NOTHING
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import is_noted, lesson, may_teach
 from services.risk_evaluator.model import Forgetting
+from services.risk_evaluator.store_places import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Incoming
     from services.risk_evaluator.model import Assessed, Lesson
+    from services.risk_evaluator.store_places import PlaceTables
 
 Known: TypeAlias = "Mapping[UUID, Assessed]"
 
@@ -38,9 +40,10 @@ class LearnPlaces:
     saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessGranted))
 
-    def __init__(self, grants: Grants, rules: PlaceRules) -> None:
+    def __init__(self, grants: Grants, rules: PlaceRules, tables: PlaceTables = LIVE) -> None:
         self._grants = grants
         self._rules = rules
+        self._tables = tables
 
     def keys(self, incoming: Incoming[AccessGranted]) -> tuple[Hashable, ...]:
         return (incoming.event.request_id,)
@@ -48,7 +51,7 @@ class LearnPlaces:
     async def load(self, db: Connection, events: Sequence[Incoming[AccessGranted]]) -> tuple[Known, datetime]:
         # Fetches keys only when there are new ones, and before the transaction holds a lock.
         await self._grants.prepare(incoming.event.grant for incoming in events)
-        return await store.assessed(db, [incoming.event.request_id for incoming in events])
+        return await self._tables.assessed(db, [incoming.event.request_id for incoming in events])
 
     def decide(self, incoming: Incoming[AccessGranted], state: Known, now: datetime) -> Lesson | None:
         """Go by our own assessment; the event only brings the grant, and the grant must be of that very request.
@@ -75,7 +78,7 @@ class LearnPlaces:
 
     async def save(self, db: Connection, outcomes: Sequence[Lesson], now: datetime) -> Kept:
         del now
-        await store.learn(db, outcomes, self._rules.life_max)
+        await self._tables.learn(db, outcomes, self._rules.life_max)
         return NOTHING
 
     def effect(self, outcome: Lesson) -> Effect:
@@ -95,6 +98,9 @@ class ForgetPlaces:
     saves_at_once = staticmethod(never)
     parse = staticmethod(reader(PlacesForgotten))
 
+    def __init__(self, tables: PlaceTables = LIVE) -> None:
+        self._tables = tables
+
     def keys(self, incoming: Incoming[PlacesForgotten]) -> tuple[Hashable, ...]:
         event = incoming.event
         return ((event.account_id, event.user_id, event.place),)
@@ -112,7 +118,7 @@ class ForgetPlaces:
 
     async def save(self, db: Connection, outcomes: Sequence[Forgetting], now: datetime) -> Kept:
         del now
-        await store.forget(db, outcomes)
+        await self._tables.forget(db, outcomes)
         return NOTHING
 
     def effect(self, outcome: Forgetting) -> Effect:

@@ -13,7 +13,7 @@ from countersign import policy
 from countersign.client import Grants
 from countersign.policy import PolicyFile
 from countersign.runtime.dead_letter import LetterReports
-from countersign.runtime.frame import Limit, Parts, Service
+from countersign.runtime.frame import Command, Limit, Parts, Service
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.settings import ServiceSettings
 from countersign.runtime.sweep import Sweep
@@ -21,6 +21,8 @@ from services.risk_evaluator import store
 from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
+from services.risk_evaluator.rebuild.command import rebuild_places
+from services.risk_evaluator.shadow.command import shadow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -75,4 +77,8 @@ def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
     ]
 
 
-SERVICE = Service(name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits)
+COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
+    Command("shadow", "judge recorded requests by another policy, as ordered on standard input; no effects", shadow),
+    Command("rebuild-places", "make known places anew from the topics, as ordered on standard input", rebuild_places),
+)
+SERVICE = Service(name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS)

@@ -15,9 +15,9 @@ from countersign.policy import PlaceRules, Policy
 from countersign.runtime.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.metrics import Metrics
-from services.risk_evaluator import store
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Lesson
+from services.risk_evaluator.store_places import LIVE
 from tests.support.events import an_access_requested, clock, incoming
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def is_known(servers: Servers, db: Db, member: Member, policy: Policy = PO
 
 async def assessment_of(db: Db, asked: Incoming[AccessRequested]) -> Assessed:
     async with db.transaction():
-        known, _ = await store.assessed(db, [asked.event.request_id])
+        known, _ = await LIVE.assessed(db, [asked.event.request_id])
     return known[asked.event.request_id]
 
 

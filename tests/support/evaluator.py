@@ -167,9 +167,9 @@ class Evaluator:
 
 
 @asynccontextmanager
-async def evaluating(servers: Servers) -> AsyncIterator[Evaluator]:
-    """Run a risk-evaluator; the folds that it runs are at hand too."""
-    evaluator = Evaluator(servers)
+async def evaluating(servers: Servers, signer: Signer | None = None) -> AsyncIterator[Evaluator]:
+    """Run a risk-evaluator; the folds that it runs are at hand too. `signer` signs its grants, else a new one does."""
+    evaluator = Evaluator(servers) if signer is None else Evaluator(servers, signer)
 
     @asynccontextmanager
     async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:

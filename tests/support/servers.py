@@ -70,6 +70,13 @@ async def servers(*, lasting: bool = False) -> AsyncIterator[Servers]:
         yield await laid(found)
 
 
+@asynccontextmanager
+async def own_servers() -> AsyncIterator[Servers]:
+    """Start servers that nobody else uses, whatever the environment names: for what goes by all that a topic holds."""
+    async with AsyncExitStack() as stack:
+        yield await laid(await _processes(stack, lasting=False))
+
+
 async def _processes(stack: AsyncExitStack, *, lasting: bool) -> Servers:
     fetch_jars()
     folder = Path(tempfile.mkdtemp(prefix="countersign-test-"))

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import typer
 
+from countersign.cli import replay_shadow
 from countersign.cli.replay import planning, running, steering
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 for _group in (planning.app, running.app, steering.app):
     app.add_typer(_group)
+replay_shadow.add_to(app)

@@ -13,8 +13,8 @@ from countersign.contract import (
     TwoFactorDisabled,
     TwoFactorEnabled,
 )
-from services.notifier.decide import COUNTRY, LATE, NUMBER_DAY, NUMBER_UNKNOWN, STATE_AFTER, segments_left
-from services.notifier.model import State
+from services.notifier.decide import COUNTRY, LATE, NUMBER_DAY, NUMBER_UNKNOWN, PAUSED, STATE_AFTER, segments_left
+from services.notifier.model import NO_PAUSES, Pauses, State
 from services.notifier.notices.model import Happening, Kind, Send, Settlement, Withhold
 
 if TYPE_CHECKING:
@@ -83,7 +83,13 @@ def room_in(lane: Lane, rate: int, provider_room: int) -> int:
 
 
 def plan(
-    candidates: Sequence[Candidate], left: Mapping[bytes, int], limits: TextLimits, *, room: int, now: datetime
+    candidates: Sequence[Candidate],
+    left: Mapping[bytes, int],
+    limits: TextLimits,
+    *,
+    room: int,
+    now: datetime,
+    pauses: Pauses = NO_PAUSES,
 ) -> list[Step]:
     """Judge notices that are due, in order; those that find no room stay due as they are.
 
@@ -92,6 +98,9 @@ def plan(
     counted = dict(left)
     steps: list[Step] = []
     for candidate in candidates:
+        if pauses.cover(candidate.account_id, candidate.number.country if candidate.number else None):
+            steps.append(Withhold(candidate, State.SUPPRESSED, PAUSED))
+            continue
         step = _judge(candidate, counted, limits, now)
         if isinstance(step, Send):
             if room == 0:

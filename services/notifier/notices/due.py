@@ -15,6 +15,7 @@ from services.notifier.notices import store
 from services.notifier.notices.decide import attempted, plan, room_in
 from services.notifier.notices.model import Send
 from services.notifier.notices.words import notice
+from services.notifier.pauses import pauses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from services.notifier.model import SmsText
     from services.notifier.notices.model import Settlement
     from services.notifier.notices.words import NoticeWords
+    from services.notifier.pauses import PauseCheck
     from services.notifier.provider import Provider
     from services.notifier.sending import SmsSender
 
@@ -80,6 +82,7 @@ class Notices:
         waker: Waker,
         sender: SmsSender,
         provider: Provider,
+        pause_check: PauseCheck,
         *,
         numbers: KeyRing,
         wording: Wording,
@@ -96,6 +99,7 @@ class Notices:
         self._rate = rate
         self._sender = sender
         self._provider = provider
+        self._pause_check = pause_check
         self._numbers = numbers
         self._wording = wording
         self._limits = limits
@@ -110,11 +114,12 @@ class Notices:
         lane = await store.lane(db)
         self._tell(await store.doubt(db, self._settled_within))
         room = min(limit, room_in(lane, self._rate, self._provider.room(limit, started)))
-        candidates = await store.due(db, sending=room > 0)
+        stopped = await pauses(db)
+        candidates = await store.due(db, sending=room > 0 or bool(stopped))
         if not candidates:
             return ()
         left = await store.left_today(db, candidates)
-        steps = plan(candidates, left, self._limits, room=room, now=lane.now)
+        steps = plan(candidates, left, self._limits, room=room, now=lane.now, pauses=stopped)
         self._tell(await store.mark(db, steps, lane.now))
         good_until = started + self._claim_good_for.total_seconds()
         return [Claim(step, good_until) for step in steps if isinstance(step, Send)]
@@ -138,6 +143,8 @@ class Notices:
             self._log.error("number_unreadable", user_id=str(sealed.user_id), key_id=sealed.key_id)
             return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0
         text = self._wording.text_of(claim.step)
+        if (held := await self._pause_check.held(claim.step.candidate.account_id, sealed.country)) is not None:
+            return held, 0
         if _seconds() >= claim.good_until:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
         return await self._sender.send(number, text), text.segments

@@ -67,6 +67,7 @@ class Candidate:
     claims: int
     number: SealedNumber | None
     reader: Reader
+    account_id: UUID
     ip: str | None = None
     held_by: str | None = None
 

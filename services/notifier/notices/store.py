@@ -66,7 +66,7 @@ SELECT clock_timestamp() AS now,
 
 # Without room ($2 false) only those that are void by now are looked at, to end them.
 DUE = """
-SELECT n.event_id, n.number_id, n.kind, n.user_id, n.void_at, n.claims, n.ip, n.reason,
+SELECT n.event_id, n.number_id, n.kind, n.account_id, n.user_id, n.void_at, n.claims, n.ip, n.reason,
        s.user_id AS number_user_id, s.sealed, s.key_id, s.fingerprint, s.country, s.locale, s.role
   FROM notice n
   LEFT JOIN enrolment.sealed_number s ON s.number_id = n.number_id
@@ -194,6 +194,7 @@ def _candidate(row: asyncpg.Record) -> Candidate:
         row["claims"],
         number,
         Reader(row["locale"], row["role"]),
+        row["account_id"],
         row["ip"],
         row["reason"],
     )

@@ -14,6 +14,7 @@ from countersign.policy import PlaceRules
 from countersign.runtime.fold import absorb, rounds
 from services.risk_evaluator import store
 from services.risk_evaluator.places import ForgetPlaces
+from services.risk_evaluator.store_places import LIVE
 from tests.support.assessments import HOUR, PLACE, POLICY, a_fold, a_lesson, asked_by, connected, is_known, uses
 from tests.support.events import a_places_forgotten, clock, incoming
 from tests.support.members import a_member
@@ -86,7 +87,7 @@ async def test_reading_again_from_the_start_changes_nothing(servers: Servers, db
     async def read_all(order: int) -> int:
         folded = await absorb(db, fold, requests[::order])
         for lesson in lessons[::order]:
-            await store.learn(db, [lesson])
+            await LIVE.learn(db, [lesson])
         await absorb(db, forgetting, forgotten)
         return len(folded.due)
 
@@ -114,10 +115,10 @@ async def test_the_policy_says_whose_places_count_and_for_how_long(servers: Serv
         for rules in ({"forget_after": "P1D"}, {"forget_after": "P1D", "scope": "user"}, {"forget_after": "P0D"})
     )
     lesson = a_lesson(account_id=owner.account_id, taught_by=owner.user_id, granted_at=clock() - timedelta(hours=25))
-    await store.learn(db, [lesson])
+    await LIVE.learn(db, [lesson])
     assert not await is_known(servers, db, owner, daily)
     assert await is_known(servers, db, owner, for_ever)
-    await store.learn(db, [replace(lesson, granted_at=clock() - timedelta(hours=23))])
+    await LIVE.learn(db, [replace(lesson, granted_at=clock() - timedelta(hours=23))])
     assert await is_known(servers, db, owner, daily)
     assert await is_known(servers, db, colleague, daily)
     assert await is_known(servers, db, owner, own_only)
@@ -135,13 +136,13 @@ async def test_a_place_ends_in_all_and_begins_anew_with_a_code(servers: Servers,
     lesson = a_lesson(account_id=member.account_id, taught_by=member.user_id, granted_at=now - month)
     early = [lesson, replace(lesson, granted_at=now - timedelta(days=1))]
     for one in early:
-        await store.learn(db, [one], month)
+        await LIVE.learn(db, [one], month)
     assert not await is_known(servers, db, member, monthly)
-    await store.learn(db, [replace(lesson, granted_at=now)], month)
+    await LIVE.learn(db, [replace(lesson, granted_at=now)], month)
     assert await is_known(servers, db, member, monthly)
     before = await uses(db, member.account_id)
     for one in early:
-        await store.learn(db, [one], month)
+        await LIVE.learn(db, [one], month)
     assert await uses(db, member.account_id) == before
 
 
@@ -154,7 +155,7 @@ async def test_old_rows_are_swept(servers: Servers, db: Db) -> None:
         "UPDATE assessment SET assessed_at = now() - interval '41 days' WHERE request_id = $1", old.event.request_id
     )
     idle = a_lesson(granted_at=clock() - YEAR)
-    await store.learn(db, [idle])
+    await LIVE.learn(db, [idle])
     await store.sweep(db, forget_after=timedelta(0))
     left = await db.fetch("SELECT request_id FROM assessment WHERE account_id = $1", member.account_id)
     assert [row["request_id"] for row in left] == [young.event.request_id]

@@ -12,7 +12,7 @@ import pytest
 from countersign.policy import TextLimits
 from services.notifier.compose import BRAND_CHARACTERS_MAX
 from services.notifier.gsm7 import PART_SEPTETS_MAX, septets
-from services.notifier.model import Answer, Receipt, SealedNumber, State
+from services.notifier.model import Answer, Pauses, Receipt, SealedNumber, State
 from services.notifier.notices import words
 from services.notifier.notices.decide import LIFE, attempted, of_decision, of_setting, plan, rate_of, room_in
 from services.notifier.notices.model import Candidate, Kind, Lane, Reader, Send, Withhold
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+ACCOUNT = uuid4()
 LANGUAGES = words.load()
 LIMITS = TextLimits(notices_daily_max=2, countries=("SE",))
 LONGEST_ADDRESS = "2001:0db8:1111:2222:3333:4444:5555:6666"
@@ -40,6 +41,7 @@ def a_candidate(**over: Any) -> Candidate:
         "claims": 0,
         "number": number,
         "reader": Reader("en", "owner"),
+        "account_id": ACCOUNT,
     }
     return Candidate(**(fields | over))
 
@@ -117,8 +119,27 @@ def test_a_number_of_another_user_is_no_number() -> None:
     """What is sealed for one user opens for nobody else."""
     candidate = a_candidate()
     (step,) = plan([Candidate(candidate.key, Kind.LOGIN, uuid4(), candidate.void_at, 0, candidate.number,
-                              candidate.reader)], {}, LIMITS, room=1, now=NOON)  # fmt: skip
+                              candidate.reader, ACCOUNT)], {}, LIMITS, room=1, now=NOON)  # fmt: skip
     assert isinstance(step, Withhold)
+
+
+@pytest.mark.parametrize(
+    ("pauses", "paused"),
+    [
+        (Pauses(), False),
+        (Pauses(everything=True), True),
+        (Pauses(countries=frozenset({"SE"})), True),
+        (Pauses(countries=frozenset({"AU"})), False),
+        (Pauses(accounts=frozenset({ACCOUNT})), True),
+        (Pauses(accounts=frozenset({uuid4()})), False),
+    ],
+)
+def test_what_people_on_call_stopped_has_its_end(pauses: Pauses, paused: bool) -> None:
+    """Even without room, so that nothing is told late."""
+    steps = plan([a_candidate()], {}, LIMITS, room=0 if paused else 1, now=NOON, pauses=pauses)
+    assert [type(step) for step in steps] == [Withhold if paused else Send]
+    if isinstance(steps[0], Withhold):
+        assert (steps[0].state, steps[0].reason) == (State.SUPPRESSED, "paused")
 
 
 def test_what_finds_no_room_stays_due() -> None:

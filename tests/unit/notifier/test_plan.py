@@ -17,6 +17,7 @@ from services.notifier.model import (
     Answer,
     Candidate,
     Delay,
+    Pauses,
     Receipt,
     Recent,
     SealedNumber,
@@ -70,6 +71,29 @@ def judged(
 ) -> Step:
     recent = Recent({PHONE: SentTimes(number or [])}, {ACCOUNT: SentTimes(account or [])})
     return plan([candidate], recent, LIMITS, NOON)[0]
+
+
+@pytest.mark.parametrize(
+    ("pauses", "paused"),
+    [
+        (Pauses(), False),
+        (Pauses(everything=True), True),
+        (Pauses(countries=frozenset({"AU"})), True),
+        (Pauses(countries=frozenset({"SE"})), False),
+        (Pauses(accounts=frozenset({ACCOUNT})), True),
+        (Pauses(accounts=frozenset({uuid4()})), False),
+    ],
+)
+def test_what_people_on_call_stopped_is_suppressed(pauses: Pauses, paused: bool) -> None:
+    """All, a country, an account; it counts against no limit."""
+    first, second = a_candidate(), a_candidate(a_number(fingerprint=b"g" * 32, country="NZ"), account_id=uuid4())
+    steps = plan([first, second], Recent({}, {}), LIMITS, NOON, pauses)
+    assert [type(step) for step in steps] == [
+        Withhold if paused else Send,
+        Withhold if pauses.everything else Send,
+    ]
+    if isinstance(steps[0], Withhold):
+        assert (steps[0].state, steps[0].reason, steps[0].retry_at) == (State.SUPPRESSED, "paused", None)
 
 
 def test_a_text_within_all_limits_leaves() -> None:

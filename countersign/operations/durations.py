@@ -1,0 +1,17 @@
+"""How long: as people type it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_FORM = re.compile(r"([0-9]{1,6})([smhd])")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the time that `90s`, `10m`, `24h` or `7d` means. Raises ValueError, in words."""
+    found = _FORM.fullmatch(text.strip())
+    if found is None or int(found[1]) == 0:
+        raise ValueError(f"{text}: expected a number and s, m, h or d, such as 24h")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
