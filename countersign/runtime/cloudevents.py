@@ -139,7 +139,7 @@ def read(record: Record, wanted: Mapping[str, type[E]], listed: frozenset[str]) 
     if record.value is None:
         raise OffContract(_TOMBSTONE)
     try:
-        event = _event(model, record.value, repairs)
+        event = parse_value(model, record.value, repairs)
     except ValidationError as error:
         raise OffContract("; ".join(findings(error))) from None
     trace = _trace(headers, repairs)
@@ -178,8 +178,8 @@ def _read_content_type(headers: Mapping[str, bytes], repairs: list[Repair]) -> N
         repairs.append(Repair("content-type", "it was another one, the value was read as application/json"))
 
 
-def _event(model: type[E], value: bytes, repairs: list[Repair]) -> E:
-    """Return the event. Raises ValidationError."""
+def parse_value(model: type[E], value: bytes, repairs: list[Repair]) -> E:
+    """Return the event of a record's value, and append what was repaired. Raises ValidationError."""
     try:
         return model.model_validate_json(value, context=repairs)
     except ValidationError as error:

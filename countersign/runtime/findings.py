@@ -38,10 +38,11 @@ _SNAKE = re.compile("_([a-z])")
 
 def findings(error: ValidationError) -> list[str]:
     """Say in words what is wrong: field, expectation, and the shape (never the content) of what came; three at most."""
-    return [_finding(finding) for finding in error.errors(include_url=False)[:3]]
+    return [finding_words(finding) for finding in error.errors(include_url=False)[:3]]
 
 
-def _finding(finding: Any) -> str:
+def finding_words(finding: Any) -> str:
+    """Say one error of a ValidationError in words."""
     kind = str(finding["type"])
     where = ".".join(str(part) for part in finding["loc"]) or "value"
     if kind == "missing":
