@@ -214,7 +214,7 @@ def test_the_environment_comes_before_the_stack(monkeypatch: pytest.MonkeyPatch,
 
 def test_every_command_has_help_with_something_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     """The examples name the command itself."""
-    for name in ("publish-example", "check-message", "why", "lag", "trace"):
+    for name in ("publish-example", "check-message", "why", "lag", "tail", "trace"):
         assert cli.main([name, "--help"]) == 0
         assert f"\n    countersign {name}" in capsys.readouterr().out
 
