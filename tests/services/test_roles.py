@@ -24,6 +24,7 @@ PUBLISHED = {
     ("enrolment", "sealed_number"): {"notifier"},
     ("enrolment", "open_reset"): {"gateway"},
     ("risk_evaluator", "known_place"): {"gateway", "enrolment"},
+    ("risk_evaluator", "refusal"): {"verifier"},
     ("verifier", "activity"): {"gateway"},
 }
 COLUMNS = {
@@ -33,6 +34,7 @@ COLUMNS = {
     ("enrolment", "sealed_number"): "number_id user_id sealed key_id fingerprint country account_id account_members "
     "locale role state",
     ("enrolment", "open_reset"): "account_id user_id two_factor at until anywhere",
+    ("risk_evaluator", "refusal"): "request_id cause kept_at",
     ("risk_evaluator", "known_place"): "account_id place taught_by first_used_at last_used_at",
     ("verifier", "activity"): "account_id user_id at place action outcome challenge_id",
 }

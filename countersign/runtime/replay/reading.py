@@ -45,7 +45,6 @@ async def consuming(settings: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         **settings.arguments(),
         client_id="countersign.replay",
-        group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",
         request_timeout_ms=ANSWER_MS_MAX,

@@ -16,6 +16,7 @@ import pytest
 from countersign import cli
 from countersign.operations.connecting import connected
 from countersign.operations.tailing import Tail
+from countersign.runtime.kafka import KafkaConnection
 from tests.support.events import (
     a_client,
     a_summary,
@@ -68,7 +69,7 @@ async def middle_of(servers: Servers) -> tuple[datetime, set[str]]:
 async def test_since_seeks_and_reads_nothing_before(servers: Servers) -> None:
     """It reads as many records as were appended since, over all partitions, the oldest first."""
     moment, after = await middle_of(servers)
-    async with connected(servers.kafka) as cluster:
+    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
         tail = Tail(cluster)
         await tail.since(await cluster.partitions(TOPIC), moment)
         found = [record async for record in tail.records()]

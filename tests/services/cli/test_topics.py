@@ -16,6 +16,7 @@ from countersign import cli
 from countersign.contract.topic_files import TopicFile, topic_files
 from countersign.operations.connecting import connected
 from countersign.operations.topics import Topics
+from countersign.runtime.kafka import KafkaConnection
 from deploy.local.postgres import OPERATOR
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ async def test_a_missing_topic_is_shown_then_created(
     (one,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (one["kind"], one["topic"], one["now"]) == ("topic", file.topic, None)
     assert await countersign("topics", "apply") == 1
-    async with connected(servers.kafka) as cluster:
+    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
         assert await Topics(cluster.admin).present([file.topic]) == {}
     assert await audit(db, file.topic) == []
     assert await countersign("topics", "apply", *REASON) == 0
-    async with connected(servers.kafka) as cluster:
+    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
         present = (await Topics(cluster.admin).present([file.topic]))[file.topic]
     assert present.partitions == 3
     assert file.config.items() <= present.own.items()
@@ -92,7 +93,7 @@ async def test_settings_are_mended_and_others_stay(file: TopicFile, servers: Ser
         "segment.bytes": "2097152",
         "cleanup.policy": "delete",
     }
-    async with connected(servers.kafka) as cluster:
+    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
         await cluster.admin.create_topics([NewTopic(file.topic, 3, 1, topic_configs=other)])
         assert await countersign("topics", "apply", *REASON) == 1  # the retention is left
         own = (await Topics(cluster.admin).present([file.topic]))[file.topic].own
@@ -105,7 +106,7 @@ async def test_partitions_are_added_only_when_keys_may_move(
     file: TopicFile, servers: Servers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The plan says why; with --allow-rekey it is done."""
-    async with connected(servers.kafka) as cluster:
+    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
         topics = Topics(cluster.admin)
         await topics.create([file.model_copy(update={"partitions": 1})], 1)
         assert await countersign("topics", "apply", *REASON) == 1
@@ -133,5 +134,5 @@ async def test_what_keeps_it_from_its_work_is_a_sentence(
     said = capsys.readouterr().err
     assert told in said
     assert "Traceback" not in said
-    async with connected(servers.kafka) as cluster:
+    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
         assert await Topics(cluster.admin).present([file.topic]) == {}

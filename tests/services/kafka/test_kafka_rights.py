@@ -38,7 +38,7 @@ pytestmark = pytest.mark.servers
 # Who writes and who reads, as the design says it; the topics' files say the same, or this fails.
 TABLE = {
     "access.requests.v1": ({"gateway", "exports", "enrolment", "test"}, {"risk_evaluator"}),
-    "access.assessments.v1": ({"risk_evaluator"}, {"verifier"}),
+    "access.assessments.v1": ({"risk_evaluator"}, {"verifier", "risk_evaluator"}),
     "access.challenges.v1": ({"verifier"}, {"notifier"}),
     "access.decisions.v1": ({"verifier"}, {"exports", "enrolment", "risk_evaluator", "notifier"}),
     "sms.deliveries.v1": ({"notifier"}, {"verifier"}),
