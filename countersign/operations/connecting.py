@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from countersign.metadata_age import METADATA_AGE_MS
+from countersign.runtime.stopping import stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,5 +62,4 @@ async def connected(kafka: KafkaConnection, group: str | None = None) -> AsyncIt
             await consumer.start()
         yield Cluster(admin, consumer)
     finally:
-        await consumer.stop()
-        await admin.close()
+        await stopped(consumer.stop(), admin.close())

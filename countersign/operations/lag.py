@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from countersign.contract.topic_files import topic_files
 from countersign.metadata_age import METADATA_AGE_MS
+from countersign.runtime.stopping import stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -191,5 +192,4 @@ async def asking(bootstrap_servers: str, clock: Callable[[], datetime], **option
             await consumer.start()
         yield Groups(admin, consumer, clock)
     finally:
-        await consumer.stop()
-        await admin.close()
+        await stopped(consumer.stop(), admin.close())

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.fetching import record_of
+from countersign.runtime.stopping import stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -165,7 +166,7 @@ async def reading_log(kafka: KafkaConnection, topics: Sequence[str]) -> AsyncIte
         consumer.assign(partitions)
         yield Log(consumer, topics)
     finally:
-        await consumer.stop()
+        await stopped(consumer.stop())
 
 
 async def _partitions(kafka: KafkaConnection, topics: Sequence[str]) -> list[TopicPartition]:
@@ -180,7 +181,7 @@ async def _partitions(kafka: KafkaConnection, topics: Sequence[str]) -> list[Top
             await admin.start()
             described = await admin.describe_topics(list(topics))
     finally:
-        await admin.close()
+        await stopped(admin.close())
     found = [TopicPartition(one["topic"], part["partition"]) for one in described for part in one["partitions"]]
     if absent := set(topics) - {one.topic for one in found}:
         raise TopicAbsentError(f"there is no topic {', '.join(sorted(absent))}")

@@ -5,6 +5,7 @@ What is held at a time is one fetch of each partition, however long the topic is
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from dataclasses import dataclass, field
@@ -128,6 +129,9 @@ class Tail:
 
     async def _fetched(self, partitions: Sequence[TopicPartition]) -> list[tuple[TopicPartition, Record]]:
         fetched = await self.cluster.consumer.getmany(*partitions, timeout_ms=_WAIT_MS, max_records=_RECORDS_MAX)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # aiokafka's waits may take a cancellation and not pass it on
+            raise asyncio.CancelledError
         found = [(each, record_of(message)) for each, messages in fetched.items() for message in messages]
         self.read += len(found)
         return found
