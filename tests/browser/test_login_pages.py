@@ -50,7 +50,7 @@ async def test_known_computers_go_straight_in(computer: Computers, household: Ho
     async with computer(address=address) as later:
         await later.give_password(household.owner)
         await later.signed_in(household.owner)
-        await later.reads("no code was needed")
+        await later.reads("No code was needed")
     async with computer(address=address) as colleague:
         await colleague.give_password(household.managed[0])
         await colleague.signed_in(household.managed[0])
