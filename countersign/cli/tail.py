@@ -19,10 +19,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 from collections import deque
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,19 +32,19 @@ from countersign.cli.surroundings import Failed, Surroundings
 from countersign.client.clock import system_clock
 from countersign.contract.topics import TYPES_OF
 from countersign.operations.connecting import connected
+from countersign.operations.durations import parse_duration
 from countersign.operations.masking import masked
 from countersign.operations.tailing import Condition, Filter, Tail
 from countersign.runtime.cloudevents import made_fit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import timedelta
 
     from countersign.runtime.record import Record
 
 NAME = "tail"
 HELP = "show the end of a topic, decoded and masked"
-_SPAN = re.compile(r"(\d{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _GREEN = frozenset({"granted", "allow", "accepted", "enabled", "confirmed"})
 _YELLOW = frozenset({"issued", "challenge", "unknown"})
 _RED = frozenset({"denied", "deny", "refused", "suppressed", "disabled"})
@@ -74,7 +72,7 @@ def command(  # noqa: PLR0913 - one argument for each option
     if topic not in TYPES_OF:
         raise Failed(f"no such topic: there are {', '.join(sorted(TYPES_OF))}")
     wanted = _filter(topic, type_ or (), key, where or ())
-    back = None if since is None else span_of(since)
+    back = None if since is None else _back(since)
     kafka = Surroundings.found().kafka(bootstrap)
     console = Console(highlight=False, soft_wrap=True)
 
@@ -119,12 +117,11 @@ async def _chosen(tail: Tail, last: int | None, wanted: Filter, *, follow: bool)
                 yield record
 
 
-def span_of(text: str) -> timedelta:
-    """Return the length of time that `10m` says. Raises Failed."""
-    found = _SPAN.fullmatch(text.strip())
-    if found is None:
-        raise Failed(f"{text}: expected a number and s, m, h or d, such as 10m")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+def _back(since: str) -> timedelta:
+    try:
+        return parse_duration(since)
+    except ValueError as error:
+        raise Failed(f"--since {error}") from None
 
 
 def _filter(topic: str, types: Sequence[str], key: str | None, where: Sequence[str]) -> Filter:

@@ -30,7 +30,8 @@ class Computer:
             try:
                 await self.page.goto(f"{self.whole.gateway}{path}")
             except PlaywrightError as error:
-                if last or "ERR_ABORTED" not in error.message:
+                moved = "ERR_ABORTED" in error.message or "interrupted by another navigation" in error.message
+                if last or not moved:
                     raise
             else:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +11,7 @@ import typer
 
 from countersign.cli.surroundings import Failed
 from countersign.client.clock import system_clock
+from countersign.operations.durations import parse_duration
 
 ReplayId = Annotated[str, typer.Argument(metavar="ID", help="the replay's id, as `countersign replay status` lists it")]
 WhyNeeded = Annotated[str, typer.Option("--reason", help="why, for whoever asks later")]
@@ -19,8 +20,7 @@ Confirm = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON objects, one a line")]
 
-_AGO = re.compile(r"(\d+)(s|m|h|d)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_AGO = re.compile(r"[0-9]+[smhd]")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/s)?")
 _RATE_MIN, _RATE_MAX = 0.1, 10_000.0
 
@@ -29,9 +29,11 @@ def moment_of(text: str | None, option: str) -> datetime | None:
     """Return the time of `2026-07-01T10:00:00Z`, or of `2h`: two hours ago. Raises Failed."""
     if text is None:
         return None
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        return system_clock() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    if _AGO.fullmatch(text):
+        try:
+            return system_clock() - parse_duration(text)
+        except ValueError as error:
+            raise Failed(f"{option} {error}") from None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
