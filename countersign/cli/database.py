@@ -1,34 +1,47 @@
-"""A connection for one command, and its failures in words."""
+"""A connection to PostgreSQL for one command, and its failures in words."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.failures import naming_postgres
+from countersign.cli.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 T = TypeVar("T")
 _SECONDS = 10
 
 
+def address_of(dsn: str | None) -> str:
+    """Return what --dsn gave, else OPERATOR_DSN, else POSTGRES_DSN. Raises Failed."""
+    around = Surroundings.found()
+    return around.need("POSTGRES_DSN", dsn or around.get("OPERATOR_DSN"), "--dsn")
+
+
+@asynccontextmanager
+async def database(address: str) -> AsyncIterator[asyncpg.Connection]:
+    """Connect for one command. Raises Failed, in words, if PostgreSQL does not let it."""
+    with naming_postgres():
+        db = await asyncpg.connect(address, timeout=_SECONDS, command_timeout=_SECONDS * 6)
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
 def ask(dsn: str | None, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     """Run work on a connection of its own. Raises Failed, in words, if PostgreSQL does not let it."""
-    around = Surroundings.found()
-    address = around.need("POSTGRES_DSN", dsn or around.get("OPERATOR_DSN"), "--dsn")
+    address = address_of(dsn)
 
     async def run() -> T:
-        try:
-            db = await asyncpg.connect(address, timeout=_SECONDS, command_timeout=_SECONDS * 6)
-            try:
+        with naming_postgres():
+            async with database(address) as db:
                 return await work(db)
-            finally:
-                await db.close()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Failed(f"PostgreSQL does not say: {type(error).__name__}: {error}") from error
 
     return asyncio.run(run())

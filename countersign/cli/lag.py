@@ -24,19 +24,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from countersign.cli.surroundings import Failed, Surroundings, words_of_kafka
+from countersign.cli.failures import naming_kafka
+from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
+from countersign.cli.surroundings import Failed, Surroundings
 from countersign.client.clock import system_clock
-from countersign.operations.lag import GROUP_PREFIX, asking, readings
+from countersign.operations.connecting import connected
+from countersign.operations.lag import GROUP_PREFIX, Groups, readings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from countersign.operations.lag import Groups, Lag, Reading
+    from countersign.operations.lag import Lag, Reading
     from countersign.runtime.kafka import KafkaConnection
 
 NAME = "lag"
@@ -51,30 +53,27 @@ def command(
     topic: Annotated[str | None, typer.Option(help="only this topic")] = None,
     group: Annotated[str | None, typer.Option(help="only this group, e.g. countersign.verifier")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="look again every second until Ctrl-C")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print a JSON object for each row")] = False,
+    as_json: AsJson = False,
     seconds_max: Annotated[float, typer.Option(help="exit with 1 if somebody is further behind")] = 60.0,
-    bootstrap: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")
-    ] = None,
+    bootstrap: Bootstrap = None,
 ) -> int:
     """Look and print."""
     kafka = Surroundings.found().kafka(bootstrap)
     wanted = [one for one in readings() if topic in {None, one.topic} and group in {None, one.group}]
     if not wanted:
         raise Failed("nobody reads that: see `countersign lag` for every group and topic")
-    return asyncio.run(_run(kafka, wanted, seconds_max, watch=watch, as_json=as_json))
+    with naming_kafka(kafka):
+        return asyncio.run(_run(kafka, wanted, seconds_max, watch=watch, as_json=as_json))
 
 
 async def _run(
     kafka: KafkaConnection, wanted: Sequence[Reading], seconds_max: float, *, watch: bool, as_json: bool
 ) -> int:
-    try:
-        async with asking(clock=system_clock, **kafka.arguments()) as groups:
-            if watch and not as_json:
-                await _watch(groups, wanted)
-            before, lags = await _looked(groups, wanted)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise Failed(await words_of_kafka(kafka)) from error
+    async with connected(kafka) as cluster:
+        groups = Groups(cluster, system_clock)
+        if watch and not as_json:
+            await _watch(groups, wanted)
+        before, lags = await _looked(groups, wanted)
     if as_json:
         for lag in lags:
             sys.stdout.write(json.dumps(_document(lag, before)) + "\n")

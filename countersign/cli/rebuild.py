@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from countersign.cli.ordered import carried_out
-from countersign.cli.surroundings import Failed
+from countersign.cli.options import AsJson, Execute, Reason, Who, reason_of
+from countersign.cli.service_program import answer_of
 from countersign.operations import journal
 
 if TYPE_CHECKING:
@@ -61,23 +61,21 @@ def command(
         Older | None, typer.Option(help="rows from before the topics begin: keep them or drop them")
     ] = None,
     examples: Annotated[int, typer.Option(min=0, max=100, help="of each difference at most this many")] = 3,
-    reason: Annotated[str | None, typer.Option(help="why, for whoever asks later")] = None,
-    execute: Annotated[bool, typer.Option("--execute", help="swap; without this it is only compared")] = False,
-    who: Annotated[str | None, typer.Option(help="who does it (else this machine's user)")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    reason: Reason = None,
+    execute: Execute = False,
+    who: Who = None,
+    as_json: AsJson = False,
 ) -> int:
     """Order it, and print what came of it."""
     del read_model  # there is one
-    if execute and not (reason and reason.strip()):
-        raise Failed("why? Give a --reason: it is kept with what is done")
     order = {
         "execute": execute,
         "who": who or journal.who(),
-        "reason": (reason or "").strip(),
+        "reason": reason_of(reason) if execute else "",
         "older": older,
         "examples": examples,
     }
-    (found,) = carried_out("risk_evaluator", "rebuild-places", order, "rebuild")
+    found = answer_of("risk_evaluator", "rebuild-places", "rebuild", order)
     sys.stdout.writelines([json.dumps(found) + "\n"] if as_json else (f"{line}\n" for line in _lines(found, execute)))
     if execute:
         return 0 if found["rows_now"] is not None else 1

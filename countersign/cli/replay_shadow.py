@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from countersign import policy as policies
-from countersign.cli.ordered import carried_out
+from countersign.cli.service_program import answer_of
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.operations.durations import parse_duration
 from countersign.policy import PolicyUnfit
@@ -71,7 +71,7 @@ def command(  # noqa: PLR0913 - one argument for each option
         }
     except (PolicyUnfit, ValueError) as error:
         raise Failed(str(error)) from None
-    (found,) = carried_out("risk_evaluator", "shadow", order, "shadow")
+    found = answer_of("risk_evaluator", "shadow", "shadow", order)
     found |= _rates(found, _price(price), texts_per_challenge)
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")

@@ -28,11 +28,12 @@ from rich.console import Console
 from rich.text import Text
 
 from countersign.cli.failures import naming_kafka
+from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.client.clock import system_clock
 from countersign.contract.topics import TYPES_OF
-from countersign.operations.connecting import connected
 from countersign.operations.durations import parse_duration
+from countersign.operations.log import TopicAbsentError, reading_log
 from countersign.operations.masking import masked
 from countersign.operations.tailing import Condition, Filter, Tail
 from countersign.runtime.cloudevents import made_fit
@@ -63,10 +64,8 @@ def command(  # noqa: PLR0913 - one argument for each option
         list[str] | None, typer.Option(metavar="FIELD==VALUE", help="or FIELD!=VALUE; fields are dotted")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until Ctrl-C")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print a JSON object for each record")] = False,
-    bootstrap: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")
-    ] = None,
+    as_json: AsJson = False,
+    bootstrap: Bootstrap = None,
 ) -> int:
     """Seek, read and print."""
     if topic not in TYPES_OF:
@@ -78,15 +77,12 @@ def command(  # noqa: PLR0913 - one argument for each option
 
     async def show() -> int:
         shown = 0
-        async with connected(kafka) as cluster:
-            tail = Tail(cluster)
-            partitions = await cluster.partitions(topic)
-            if not partitions:
-                raise Failed(f"the cluster has no topic {topic}: see `countersign topics plan`")
+        async with reading_log(kafka, (topic,)) as log:
+            tail = Tail(log)
             if back is None:
-                await tail.last(partitions, last)
+                await tail.last(last)
             else:
-                await tail.since(partitions, system_clock() - back)
+                await tail.since(system_clock() - back)
             async for record in _chosen(tail, last if back is None else None, wanted, follow=follow):
                 _print(record, console, as_json=as_json)
                 shown += 1
@@ -95,6 +91,8 @@ def command(  # noqa: PLR0913 - one argument for each option
     try:
         with naming_kafka(kafka):
             return 0 if asyncio.run(show()) else 1
+    except TopicAbsentError as error:
+        raise Failed(f"{error}: see `countersign topics plan`") from None
     except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

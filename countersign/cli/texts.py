@@ -17,6 +17,7 @@ from uuid import UUID
 import typer
 
 from countersign.cli.database import ask
+from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.surroundings import Failed
 from countersign.operations import journal
 from countersign.operations.texts import Scope, Texts
@@ -28,11 +29,6 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
 _Country = Annotated[str | None, typer.Option(metavar="CC", help="only texts to numbers of this country")]
 _Account = Annotated[UUID | None, typer.Option(metavar="UUID", help="only texts of this account")]
-_Reason = Annotated[str | None, typer.Option(help="why, for whoever asks later")]
-_Execute = Annotated[bool, typer.Option("--execute", help="do it; without this it is only shown")]
-_Who = Annotated[str | None, typer.Option(help="who does it (else this machine's user)")]
-_AsJson = Annotated[bool, typer.Option("--json", help="print JSON objects")]
-_Dsn = Annotated[str | None, typer.Option(metavar="URL", help="PostgreSQL (else OPERATOR_DSN, POSTGRES_DSN)")]
 
 
 @app.command(
@@ -43,14 +39,14 @@ def pause(
     *,
     country: _Country = None,
     account: _Account = None,
-    reason: _Reason = None,
-    execute: _Execute = False,
-    who: _Who = None,
-    as_json: _AsJson = False,
-    dsn: _Dsn = None,
+    reason: Reason = None,
+    execute: Execute = False,
+    who: Who = None,
+    as_json: AsJson = False,
+    dsn: Dsn = None,
 ) -> int:
     """Stop texts: without --country and --account all of them."""
-    scope, why = _scope(country, account), _needed(reason) if execute else ""
+    scope, why = _scope(country, account), reason_of(reason) if execute else ""
 
     async def act(db: asyncpg.Connection) -> dict[str, Any]:
         texts = Texts(db)
@@ -72,14 +68,14 @@ def resume(
     *,
     country: _Country = None,
     account: _Account = None,
-    reason: _Reason = None,
-    execute: _Execute = False,
-    who: _Who = None,
-    as_json: _AsJson = False,
-    dsn: _Dsn = None,
+    reason: Reason = None,
+    execute: Execute = False,
+    who: Who = None,
+    as_json: AsJson = False,
+    dsn: Dsn = None,
 ) -> int:
     """End a pause of just these; others hold on. See `countersign texts status`."""
-    scope, why = _scope(country, account), _needed(reason) if execute else ""
+    scope, why = _scope(country, account), reason_of(reason) if execute else ""
 
     async def act(db: asyncpg.Connection) -> dict[str, Any]:
         texts = Texts(db)
@@ -97,7 +93,7 @@ def resume(
 
 
 @app.command(epilog="\b\ntry:\n  countersign texts status")
-def status(as_json: _AsJson = False, dsn: _Dsn = None) -> int:
+def status(as_json: AsJson = False, dsn: Dsn = None) -> int:
     """List what is stopped, since when, by whom and why; exit code 1 if something is."""
 
     async def look(db: asyncpg.Connection) -> list[dict[str, Any]]:
@@ -134,9 +130,3 @@ def _told(found: dict[str, Any], words: str, *, as_json: bool, execute: bool, no
     if not (as_json or execute or nothing):
         sys.stdout.write("Nothing was done: add --reason and --execute.\n")
     return 1 if nothing else 0
-
-
-def _needed(reason: str | None) -> str:
-    if reason is None or not reason.strip():
-        raise Failed("why? Give a --reason: it is kept with what is done")
-    return reason.strip()

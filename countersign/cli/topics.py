@@ -14,13 +14,13 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
-import asyncpg
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from countersign.cli.dlq.options import AsJson, Dsn, Execute, Reason, Who  # noqa: TC001 - typer reads them
+from countersign.cli.database import address_of, database
 from countersign.cli.failures import naming_kafka, naming_postgres
+from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.contract.topic_files import topic_files
 from countersign.operations import journal
@@ -30,12 +30,13 @@ from countersign.operations.topics import Difference, Topics, differences
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import asyncpg
+
     from countersign.contract.topic_files import TopicFile
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 Topic = Annotated[list[str] | None, typer.Option(help="only this topic; may be given several times")]
 AllowRekey = Annotated[bool, typer.Option("--allow-rekey", help="add partitions: keys move to other partitions")]
-Bootstrap = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")]
 _SETTLED_WITHIN_SECONDS = 10.0
 
 
@@ -78,12 +79,10 @@ def apply(  # noqa: PLR0913 - one argument for each option
 
     Exit codes: 0 nothing differs (any more), 1 something does, 2 a server does not answer or an argument is missing.
     """
-    if execute and not (reason or "").strip():
-        raise Failed("why? Give a --reason: it is kept with what is done")
+    why = reason_of(reason) if execute else ""
     files = _files(topic)
     kafka = Surroundings.found().kafka(bootstrap)
-    around = Surroundings.found()
-    address = around.need("POSTGRES_DSN", dsn or around.get("OPERATOR_DSN"), "--dsn") if execute else ""
+    address = address_of(dsn) if execute else ""
 
     async def act() -> list[Difference]:
         async with connected(kafka) as cluster:
@@ -92,12 +91,8 @@ def apply(  # noqa: PLR0913 - one argument for each option
             _print(found, as_json=as_json)
             if not execute or all(each.left for each in found):
                 return found
-            with naming_postgres():
-                db = await asyncpg.connect(address, timeout=10, command_timeout=60)
-            try:
-                await _mend(topics, db, files, found, who or journal.who(), (reason or "").strip())
-            finally:
-                await db.close()
+            async with database(address) as db:
+                await _mend(topics, db, files, found, who or journal.who(), why)
             return await _settled(topics, files, found, allow_rekey=allow_rekey)
 
     with naming_kafka(kafka):

@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.stopping import stopped
+from countersign.runtime.stopping import stop_clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from countersign.runtime.kafka import KafkaConnection
 
@@ -30,31 +30,29 @@ class Cluster:
     admin: AIOKafkaAdminClient
     consumer: Any
 
-    async def partitions(self, topic: str) -> list[TopicPartition]:
-        """Return the partitions of a topic, none if there is no such topic."""
-        (described,) = await self.admin.describe_topics([topic])
-        return sorted(TopicPartition(topic, each["partition"]) for each in described["partitions"])
+    async def partitions(self, topics: Iterable[str]) -> dict[str, list[TopicPartition]]:
+        """Return the partitions of topics; none of one that is not there, which a consumer would wait for for ever."""
+        described = await self.admin.describe_topics(sorted(topics))
+        return {
+            one["topic"]: sorted(TopicPartition(one["topic"], part["partition"]) for part in one["partitions"])
+            for one in described
+        }
 
 
 @asynccontextmanager
-async def connected(kafka: KafkaConnection, group: str | None = None) -> AsyncIterator[Cluster]:
-    """Connect to Kafka; `group` is whose offsets the consumer may commit.
-
-    Raises KafkaError, OSError and TimeoutError.
-    """
-    shared = {
-        **kafka.arguments(),
-        "request_timeout_ms": ANSWER_MS_MAX,
-        "metadata_max_age_ms": METADATA_AGE_MS,
-    }
-    admin = AIOKafkaAdminClient(**shared)
+async def connected(kafka: KafkaConnection) -> AsyncIterator[Cluster]:
+    """Connect to Kafka. Raises KafkaError, OSError and TimeoutError."""
+    admin = AIOKafkaAdminClient(
+        **kafka.arguments(), request_timeout_ms=ANSWER_MS_MAX, metadata_max_age_ms=METADATA_AGE_MS
+    )
     consumer = AIOKafkaConsumer(
-        group_id=group,
+        **kafka.arguments(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        request_timeout_ms=ANSWER_MS_MAX,
+        metadata_max_age_ms=METADATA_AGE_MS,
         max_partition_fetch_bytes=_PARTITION_BYTES_MAX,
         fetch_max_bytes=_FETCH_BYTES_MAX,
-        **shared,
     )
     try:
         async with asyncio.timeout(ANSWER_MS_MAX / 1000):
@@ -62,4 +60,4 @@ async def connected(kafka: KafkaConnection, group: str | None = None) -> AsyncIt
             await consumer.start()
         yield Cluster(admin, consumer)
     finally:
-        await stopped(consumer.stop(), admin.close())
+        await stop_clients(consumer.stop, admin.close)

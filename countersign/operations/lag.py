@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from typing import TYPE_CHECKING
 
 from countersign.contract.topic_files import topic_files
-from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.stopping import stopped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from aiokafka import TopicPartition
+
+    from countersign.operations.connecting import Cluster
 
 GROUP_PREFIX = "countersign."
-ANSWER_MS_MAX = 5_000
 FIRST_RECORDS_SECONDS_MAX = 10.0
 _STATE, _MEMBERS = 2, 5  # places in Kafka's answer about a group
 _RATE_OVER_MIN = timedelta(milliseconds=200)
@@ -73,11 +70,12 @@ def readings() -> list[Reading]:
 
 
 class Groups:
-    """Asks Kafka how far groups are. Use it as an async context manager through `asking`."""
+    """Asks a cluster how far groups are."""
 
-    def __init__(self, admin: AIOKafkaAdminClient, consumer: Any, clock: Callable[[], datetime]) -> None:
-        self._admin = admin
-        self._consumer = consumer
+    def __init__(self, cluster: Cluster, clock: Callable[[], datetime]) -> None:
+        self._cluster = cluster
+        self._admin = cluster.admin
+        self._consumer = cluster.consumer
         self._clock = clock
 
     async def lag(self, wanted: Sequence[Reading]) -> list[Lag]:
@@ -85,7 +83,7 @@ class Groups:
         groups = sorted({reading.group for reading in wanted})
         members = await self._members(groups)
         committed = {group: await self._admin.list_consumer_group_offsets(group) for group in groups}
-        partitions = await self._partitions({reading.topic for reading in wanted})
+        partitions = await self._cluster.partitions({reading.topic for reading in wanted})
         every = [partition for found in partitions.values() for partition in found]
         starts = await self._consumer.beginning_offsets(every) if every else {}
         ends = await self._consumer.end_offsets(every) if every else {}
@@ -109,13 +107,6 @@ class Groups:
             for answer in await self._admin.describe_consumer_groups([name]):
                 found |= {group[1]: len(group[_MEMBERS]) for group in answer.groups}
         return found
-
-    async def _partitions(self, topics: set[str]) -> dict[str, list[TopicPartition]]:
-        described = await self._admin.describe_topics(sorted(topics))
-        return {
-            one["topic"]: [TopicPartition(one["topic"], part["partition"]) for part in one["partitions"]]
-            for one in described
-        }
 
     async def _appended(self, first: set[tuple[TopicPartition, int]]) -> dict[tuple[TopicPartition, int], datetime]:
         """Return when the records at these offsets, or the first behind them, were appended."""
@@ -167,29 +158,3 @@ class _Seen:
             at=self.at,
             reaches_back=all(offset >= self.starts[partition] for partition, offset in offsets.items()),
         )
-
-
-@asynccontextmanager
-async def asking(bootstrap_servers: str, clock: Callable[[], datetime], **options: Any) -> AsyncIterator[Groups]:
-    """Connect to Kafka; `options` are security settings. Raises KafkaError, OSError and TimeoutError."""
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap_servers,
-        request_timeout_ms=ANSWER_MS_MAX,
-        metadata_max_age_ms=METADATA_AGE_MS,
-        **options,
-    )
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        request_timeout_ms=ANSWER_MS_MAX,
-        metadata_max_age_ms=METADATA_AGE_MS,
-        **options,
-    )
-    try:
-        async with asyncio.timeout(ANSWER_MS_MAX / 1000):
-            await admin.start()
-            await consumer.start()
-        yield Groups(admin, consumer, clock)
-    finally:
-        await stopped(consumer.stop(), admin.close())

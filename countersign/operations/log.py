@@ -9,12 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
-from countersign.metadata_age import METADATA_AGE_MS
+from countersign.operations.connecting import connected
 from countersign.runtime.fetching import record_of
-from countersign.runtime.stopping import stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -24,11 +22,9 @@ if TYPE_CHECKING:
 
     Offsets = Mapping[TopicPartition, int]
 
-ANSWER_MS_MAX = 15_000
 SILENCE_SECONDS_MAX = 30.0  # without a record, though there are some: the brokers are away
 _LOOK_MS = 500
 _RECORDS_MAX = 500
-_PARTITION_BYTES = 256 * 1024  # some dozens of partitions are held at once
 
 
 class TopicAbsentError(Exception):
@@ -100,6 +96,16 @@ class Log:
             else:
                 lacking.add(partition)
 
+    async def following(self, starts: Offsets) -> AsyncIterator[Record]:
+        """Yield what is appended from there on, for ever: the oldest of each fetch first."""
+        for partition, offset in starts.items():
+            self._consumer.seek(partition, offset)
+        while True:
+            fetched = await self._fetch(self._partitions)
+            found = [record_of(one) for messages in fetched.values() for one in messages]
+            for record in sorted(found, key=lambda one: one.appended_at):
+                yield record
+
     def _head(self, record: Record) -> tuple[datetime, int, int, int, Record]:
         return record.appended_at, self._rank[record.topic], record.partition, record.offset, record
 
@@ -151,41 +157,12 @@ async def reading_log(kafka: KafkaConnection, topics: Sequence[str]) -> AsyncIte
 
     Raises TopicAbsentError, and KafkaError, OSError or TimeoutError where the brokers do not answer.
     """
-    partitions = await _partitions(kafka, topics)
-    consumer = AIOKafkaConsumer(
-        **kafka.arguments(),
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        request_timeout_ms=ANSWER_MS_MAX,
-        metadata_max_age_ms=METADATA_AGE_MS,
-        max_partition_fetch_bytes=_PARTITION_BYTES,
-    )
-    try:
-        async with asyncio.timeout(ANSWER_MS_MAX / 1000):
-            await consumer.start()
-        consumer.assign(partitions)
-        yield Log(consumer, topics)
-    finally:
-        await stopped(consumer.stop())
-
-
-async def _partitions(kafka: KafkaConnection, topics: Sequence[str]) -> list[TopicPartition]:
-    """Return the partitions of these topics. A consumer would wait for ever for one that is not there."""
-    admin = AIOKafkaAdminClient(
-        **kafka.arguments(),
-        request_timeout_ms=ANSWER_MS_MAX,
-        metadata_max_age_ms=METADATA_AGE_MS,
-    )
-    try:
-        async with asyncio.timeout(ANSWER_MS_MAX / 1000):
-            await admin.start()
-            described = await admin.describe_topics(list(topics))
-    finally:
-        await stopped(admin.close())
-    found = [TopicPartition(one["topic"], part["partition"]) for one in described for part in one["partitions"]]
-    if absent := set(topics) - {one.topic for one in found}:
-        raise TopicAbsentError(f"there is no topic {', '.join(sorted(absent))}")
-    return found
+    async with connected(kafka) as cluster:
+        partitions = await cluster.partitions(topics)
+        if absent := [topic for topic in topics if not partitions.get(topic)]:
+            raise TopicAbsentError(f"there is no topic {', '.join(sorted(absent))}")
+        cluster.consumer.assign([one for found in partitions.values() for one in found])
+        yield Log(cluster.consumer, topics)
 
 
 def _milliseconds(moment: datetime) -> int:

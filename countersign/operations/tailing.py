@@ -5,25 +5,16 @@ What is held at a time is one fetch of each partition, however long the topic is
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-from countersign.runtime.fetching import record_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
-    from aiokafka import TopicPartition
-
-    from countersign.operations.connecting import Cluster
+    from countersign.operations.log import Log, Offsets
     from countersign.runtime.record import Record
-
-_RECORDS_MAX = 500  # of one fetch: over all partitions
-_WAIT_MS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,62 +70,31 @@ class Filter:
 class Tail:
     """The end of one topic. `starts` are the first offsets that are read, `read` counts the records that were."""
 
-    cluster: Cluster
-    starts: dict[TopicPartition, int] = field(default_factory=dict)
-    ends: dict[TopicPartition, int] = field(default_factory=dict)
+    log: Log
+    starts: Offsets = field(default_factory=dict)
+    ends: Offsets = field(default_factory=dict)
     read: int = 0
 
-    async def since(self, partitions: Sequence[TopicPartition], time: datetime) -> None:
+    async def since(self, time: datetime) -> None:
         """Begin with the first record that was appended at `time` or later, as Kafka's index of times says."""
-        self.ends = await self.cluster.consumer.end_offsets(list(partitions))
-        millis = int(time.timestamp() * 1000)
-        found = await self.cluster.consumer.offsets_for_times(dict.fromkeys(partitions, millis))
-        self.starts = {each: found[each].offset if found.get(each) else self.ends[each] for each in partitions}
+        self.starts, self.ends = await self.log.at(time), await self.log.ends()
 
-    async def last(self, partitions: Sequence[TopicPartition], count: int) -> None:
+    async def last(self, count: int) -> None:
         """Begin `count` records before the end of each partition."""
-        firsts = await self.cluster.consumer.beginning_offsets(list(partitions))
-        self.ends = await self.cluster.consumer.end_offsets(list(partitions))
-        self.starts = {each: max(firsts[each], self.ends[each] - count) for each in partitions}
+        firsts, self.ends = await self.log.starts(), await self.log.ends()
+        self.starts = {each: max(firsts[each], end - count) for each, end in self.ends.items()}
 
     async def records(self) -> AsyncIterator[Record]:
         """Yield what lies between `starts` and `ends`, the oldest first over all partitions."""
-        waiting: dict[TopicPartition, deque[Record]] = {
-            each: deque() for each, start in self.starts.items() if start < self.ends[each]
-        }
-        self._seek(self.starts)
-        while waiting:
-            empty = [each for each, records in waiting.items() if not records]
-            for each, record in await self._fetched(empty) if empty else ():
-                if record.offset < self.ends[each]:
-                    waiting[each].append(record)
-            for each in empty:
-                if not waiting[each] and await self.cluster.consumer.position(each) >= self.ends[each]:
-                    del waiting[each]
-            while waiting and all(waiting.values()):
-                yield min(waiting.values(), key=lambda records: records[0].appended_at).popleft()
+        async for record in self.log.between(self.starts, self.ends):
+            self.read += 1
+            yield record
 
     async def following(self) -> AsyncIterator[Record]:
-        """Yield what is appended after `ends`, for ever: the oldest of each fetch first."""
-        self._seek(self.ends)
-        while True:
-            fetched = await self._fetched(list(self.ends))
-            for _, record in sorted(fetched, key=lambda pair: pair[1].appended_at):
-                yield record
-
-    def _seek(self, offsets: dict[TopicPartition, int]) -> None:
-        self.cluster.consumer.assign(list(offsets))
-        for each, offset in offsets.items():
-            self.cluster.consumer.seek(each, offset)
-
-    async def _fetched(self, partitions: Sequence[TopicPartition]) -> list[tuple[TopicPartition, Record]]:
-        fetched = await self.cluster.consumer.getmany(*partitions, timeout_ms=_WAIT_MS, max_records=_RECORDS_MAX)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # aiokafka's waits may take a cancellation and not pass it on
-            raise asyncio.CancelledError
-        found = [(each, record_of(message)) for each, messages in fetched.items() for message in messages]
-        self.read += len(found)
-        return found
+        """Yield what is appended after `ends`, for ever."""
+        async for record in self.log.following(self.ends):
+            self.read += 1
+            yield record
 
 
 def _same_json(value: object, text: str) -> bool:

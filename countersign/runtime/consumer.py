@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.fetching import Fetching, letter_of, record_of
 from countersign.runtime.kafka_refusal import refusal_of
 from countersign.runtime.membership import Listening, Member
+from countersign.runtime.stopping import stop_clients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,14 +138,8 @@ class Worker:
             self._subscribe(consumer)
 
     async def _close(self, consumer: AIOKafkaConsumer | None) -> None:
-        if consumer is None:
-            return
-        with suppress(Exception):
-            async with asyncio.timeout(5):
-                await self._commit(consumer)
-        with suppress(Exception):
-            async with asyncio.timeout(5):
-                await consumer.stop()
+        if consumer is not None:
+            await stop_clients(partial(self._commit, consumer), consumer.stop)
 
     async def _consume(self, consumer: AIOKafkaConsumer) -> None:
         async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""Ends of aiokafka's clients: bounded, since one that was interrupted in the middle of a fetch may wait for ever."""
+"""The end of aiokafka's clients: bounded, since one that was interrupted in the middle of a fetch may wait for ever."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
-STOP_SECONDS_MAX = 5.0  # ours: a client that reads without a group has nothing to say good-bye to
+STOP_SECONDS_MAX = 5.0  # ours: what has not ended by then does not end
 
 
-async def stopped(*ends: Awaitable[Any]) -> None:
-    """Wait for each end in turn, for so long at most; what goes wrong at an end is of no interest to anybody."""
-    for end in ends:
+async def stop_clients(*stops: Callable[[], Awaitable[Any]]) -> None:
+    """Call each stop in turn and wait for it, for so long at most; whatever goes wrong is passed over."""
+    for stop in stops:
         with suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS_MAX):
-                await end
+                await stop()

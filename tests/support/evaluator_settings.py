@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.support.servers import Servers
 
 SERVICE = "risk_evaluator"
+NO_JWKS = "http://127.0.0.1:9/jwks.json"  # where nobody answers: the command does not ask
 LOCAL = CHECKOUT / "deploy/policy/local.yaml"
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from countersign import cli
-from deploy.local.checkout import CHECKOUT
 from deploy.local.postgres import OPERATOR
 from tests.support.evaluator import evaluating
+from tests.support.evaluator_settings import NO_JWKS, give_settings
 from tests.support.events import an_access_requested, clock, outgoing
 from tests.support.kafka import eventually, publish
 
@@ -92,16 +92,7 @@ async def a_desk(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> AsyncIterator[Desk]:
     """Name servers and settings as for the service, and forget earlier replays."""
-    secrets = tmp_path / f"{SERVICE}.json"
-    secrets.touch(mode=0o600)
-    secrets.write_text(json.dumps(servers.secrets[SERVICE]))
-    for name, value in {
-        "SECRETS_FILE": str(secrets),
-        "KAFKA__BOOTSTRAP_SERVERS": servers.kafka,
-        "POLICY_FILE": str(CHECKOUT / "deploy/policy/local.yaml"),
-        "JWKS_URL": "http://127.0.0.1:9/jwks.json",
-    }.items():
-        monkeypatch.setenv(f"COUNTERSIGN_{name}", value)
+    give_settings(monkeypatch, tmp_path, servers, NO_JWKS)
     monkeypatch.setenv("OPERATOR_DSN", servers.dsn_of(OPERATOR))
     monkeypatch.setenv("POSTGRES_DSN", "postgresql://nobody@127.0.0.1:9/none")
     monkeypatch.setenv("OPERATOR_CONTEXT", "production")

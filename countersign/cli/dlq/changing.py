@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from countersign.cli.database import ask
-from countersign.cli.dlq.options import BeginsWith, Dsn, Execute, Kind, OneService, Reason, Source, Topic, Who
+from countersign.cli.dlq.options import BeginsWith, Kind, OneService, Source, Topic
 from countersign.cli.dlq.services import require_service
-from countersign.cli.surroundings import Failed
+from countersign.cli.options import Dsn, Execute, Reason, Who, reason_of
 from countersign.operations import journal
 from countersign.operations.letters import TRIES_MAX, Choice, Desk, Letters
 
@@ -115,7 +115,7 @@ def release(
             )
         if not execute or not wanted:
             return [one.partition for one in wanted]
-        return await Desk(db, service, who or journal.who(), _needed(reason)).release(topic, partition)
+        return await Desk(db, service, who or journal.who(), reason_of(reason)).release(topic, partition)
 
     partitions = ask(dsn, act)
     if not partitions:
@@ -138,7 +138,7 @@ def _change(  # noqa: PLR0913 - what the four commands share
     parked: bool = False,
 ) -> int:
     require_service(service)
-    why = _needed(reason) if execute else ""
+    why = reason_of(reason) if execute else ""
 
     async def run(db: asyncpg.Connection) -> int:
         desk = Desk(db, service, who or journal.who(), why)
@@ -153,9 +153,3 @@ def _change(  # noqa: PLR0913 - what the four commands share
         return wanted
 
     return 0 if ask(dsn, run) else 1
-
-
-def _needed(reason: str | None) -> str:
-    if reason is None or not reason.strip():
-        raise Failed("why? Give a --reason: it is kept with what is done")
-    return reason.strip()

@@ -1,4 +1,4 @@
-"""The options that the commands share."""
+"""The options that the commands about dead letters share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,3 @@ State = Annotated[str | None, typer.Option(help="new, redrive, done or discarded
 BeginsWith = Annotated[str | None, typer.Option("--cause", help="how the cause begins")]
 Source = Annotated[str | None, typer.Option(help="the producer's ce_source")]
 Most = Annotated[int, typer.Option(min=1, max=10_000, help="at most this many")]
-AsJson = Annotated[bool, typer.Option("--json", help="print a JSON object for each row")]
-Dsn = Annotated[str | None, typer.Option(metavar="URL", help="PostgreSQL (else OPERATOR_DSN, POSTGRES_DSN)")]
-Reason = Annotated[str | None, typer.Option(help="why, for whoever asks later")]
-Execute = Annotated[bool, typer.Option("--execute", help="do it; without this it is only shown")]
-Who = Annotated[str | None, typer.Option(help="who does it (else this machine's user)")]

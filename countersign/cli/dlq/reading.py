@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from countersign.cli.database import ask
-from countersign.cli.dlq.options import AsJson, BeginsWith, Dsn, Kind, Most, OneService, Service, Source, State, Topic
-from countersign.cli.dlq.running import checked_by
+from countersign.cli.dlq.options import BeginsWith, Kind, Most, OneService, Service, Source, State, Topic
 from countersign.cli.dlq.services import letters_of, require_service
+from countersign.cli.options import AsJson, Dsn
+from countersign.cli.service_program import answers_of
 from countersign.operations.letters import Choice, Letters
 from countersign.operations.masking import masked
 
@@ -118,7 +119,7 @@ def check(service: OneService, as_json: AsJson = False) -> int:
     Exit code 1 if some would fail.
     """
     require_service(service)
-    letters = checked_by(service)
+    letters = answers_of(service, "check-letters", "letter")
     causes = Counter(letter["cause"] for letter in letters if letter["cause"] is not None)
     if as_json:
         sys.stdout.writelines(json.dumps(letter) + "\n" for letter in letters)

@@ -18,7 +18,6 @@ WhyNeeded = Annotated[str, typer.Option("--reason", help="why, for whoever asks 
 Confirm = Annotated[
     str | None, typer.Option(metavar="TOPIC", help="the topic's name once more, where OPERATOR_CONTEXT is not local")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON objects, one a line")]
 
 _AGO = re.compile(r"[0-9]+[smhd]")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/s)?")
@@ -58,10 +57,3 @@ def id_of(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise Failed(f"{text} is no id of a replay: `countersign replay status` lists them") from None
-
-
-def reason_of(text: str) -> str:
-    """Return a reason that says something. Raises Failed."""
-    if not text.strip():
-        raise Failed("why? Give a --reason: it is kept with what is done")
-    return text.strip()

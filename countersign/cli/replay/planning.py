@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from countersign.cli.dlq.services import require_service
-from countersign.cli.replay.options import AsJson, moment_of
+from countersign.cli.options import AsJson, Who
+from countersign.cli.replay.options import moment_of
 from countersign.cli.replay.program import relay
 from countersign.cli.surroundings import Failed
 from countersign.contract.topic_files import topic_files
@@ -41,7 +42,7 @@ def plan(  # noqa: PLR0913 - one argument for each option
     by: Annotated[str, typer.Option(help="log-time (of the append) or event-time (of the producer)")] = "log-time",
     key: Annotated[str | None, typer.Option(help="only records with this key")] = None,
     event_type: Annotated[str | None, typer.Option("--type", help="only this ce_type")] = None,
-    who: Annotated[str | None, typer.Option(help="who plans (else this machine's user)")] = None,
+    who: Who = None,
     as_json: AsJson = False,
 ) -> int:
     """Write a plan: today's code folds each record, and all of it is rolled back. Nothing is changed.

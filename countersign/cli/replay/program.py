@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from countersign.cli.dlq.running import settings_of
+from countersign.cli.service_program import last_line, program_of, settings_of
 from countersign.cli.surroundings import Failed
 from countersign.runtime.replay.program import DONE, NOT_DONE
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OURS = ('{"replay":', '{"plan":')
-_LINES_MAX = 1  # of what it says last: of a stack trace, the error
 
 
 def relay(service: str, arguments: list[str], said: Callable[[dict[str, Any]], None], stdin: str = "") -> int:
@@ -25,7 +23,7 @@ def relay(service: str, arguments: list[str], said: Callable[[dict[str, Any]], N
 
     Ctrl-C reaches the program as well: it pauses, and says so. Raises Failed with its words for any other status.
     """
-    argv = [sys.executable, "-m", f"services.{service}", *arguments]
+    argv = program_of(service, *arguments)
     with tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(  # noqa: S603 - our own program; the name is one of our services
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=settings_of(service)
@@ -35,7 +33,7 @@ def relay(service: str, arguments: list[str], said: Callable[[dict[str, Any]], N
                 _stream(program.stdin).close()
             status, interrupted = _heard(program, said)
         errors.seek(0)
-        words = " ".join(errors.read().strip().splitlines()[-_LINES_MAX:])
+        words = last_line(errors.read())
     if interrupted and status not in {DONE, NOT_DONE}:
         raise KeyboardInterrupt
     if status not in {DONE, NOT_DONE}:

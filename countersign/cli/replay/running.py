@@ -11,9 +11,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from countersign.cli.database import ask
-from countersign.cli.dlq.options import Dsn, Who
 from countersign.cli.dlq.services import require_service
-from countersign.cli.replay.options import AsJson, Confirm, ReplayId, WhyNeeded, id_of, rate_of, reason_of
+from countersign.cli.options import AsJson, Dsn, Who, reason_of
+from countersign.cli.replay.options import Confirm, ReplayId, WhyNeeded, id_of, rate_of
 from countersign.cli.replay.planning import described
 from countersign.cli.replay.program import relay
 from countersign.cli.surroundings import Failed, Surroundings

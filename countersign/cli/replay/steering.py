@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from countersign.cli.database import ask
-from countersign.cli.dlq.options import Dsn, Service, Who
+from countersign.cli.dlq.options import Service
 from countersign.cli.dlq.services import require_service
-from countersign.cli.replay.options import AsJson, ReplayId, WhyNeeded, id_of, reason_of
+from countersign.cli.options import AsJson, Dsn, Who, reason_of
+from countersign.cli.replay.options import ReplayId, WhyNeeded, id_of
 from countersign.cli.replay.running import service_of
 from countersign.cli.surroundings import Failed
 from countersign.operations import journal

@@ -16,7 +16,7 @@ from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.fetching import FETCH_MS, Fetching, Untakeable, letter_of, record_of
 from countersign.runtime.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
 from countersign.runtime.replay.plan import CLOCKS_APART_MAX, PlanError, Range, told_records
-from countersign.runtime.stopping import stopped
+from countersign.runtime.stopping import stop_clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -57,7 +57,7 @@ async def consuming(settings: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
     try:
         yield consumer
     finally:
-        await stopped(consumer.stop())
+        await stop_clients(consumer.stop)
 
 
 async def ranges_of(settings: KafkaSettings, asked: Asked) -> list[Range]:
@@ -94,7 +94,7 @@ async def _partitions(settings: KafkaSettings, topic: str) -> list[TopicPartitio
     try:
         described = await admin.describe_topics([topic])
     finally:
-        await stopped(admin.close())
+        await stop_clients(admin.close)
     found = [TopicPartition(topic, part["partition"]) for one in described for part in one["partitions"]]
     if not found:
         raise PlanError(f"Kafka has no topic {topic}")

@@ -19,7 +19,7 @@ from countersign.contract import from_base64url, reader
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.errors import OffContract
 from countersign.runtime.fetching import record_of
-from countersign.runtime.stopping import stopped
+from countersign.runtime.stopping import stop_clients
 from services.enrolment import changes
 from services.enrolment.audit.decide import compare
 from services.enrolment.audit.model import Account, Finding, Told, Topic
@@ -133,7 +133,7 @@ async def _records(kafka: KafkaConnection) -> AsyncIterator[Record]:
                 for message in (await consumer.getmany(partition, timeout_ms=_LOOK_MS)).get(partition, ()):
                     yield record_of(message)
     finally:
-        await stopped(consumer.stop())
+        await stop_clients(consumer.stop)
 
 
 def _of(incoming: Incoming[changes.SettingEvent]) -> Told:

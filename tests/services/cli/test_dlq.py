@@ -15,9 +15,9 @@ from countersign import cli
 from countersign.operations.letters import TRIES_MAX
 from countersign.runtime.dead_letter import DeadLetter, keep
 from countersign.runtime.record import Record
-from deploy.local.checkout import CHECKOUT
 from deploy.local.postgres import OPERATOR
 from tests.support.evaluator import evaluating
+from tests.support.evaluator_settings import NO_JWKS, give_settings
 from tests.support.events import a_client, a_record, a_summary, an_access_requested
 from tests.support.kafka import eventually
 
@@ -198,16 +198,7 @@ async def test_todays_code_is_held_against_the_letters(
     good = a_record(an_access_requested())
     unfit = [Record(TOPIC, 3, uuid4().int >> 66, good.key, b'{"action": "fly"}', good.headers, good.appended_at)] * 2
     await keep(db, [DeadLetter(record, "bug", "a bug of ours: KeyError") for record in unfit[:1]])
-    secrets = tmp_path / "risk_evaluator.json"
-    secrets.touch(mode=0o600)
-    secrets.write_text(json.dumps(servers.secrets[SERVICE]))
-    for name, value in {
-        "SECRETS_FILE": str(secrets),
-        "KAFKA__BOOTSTRAP_SERVERS": servers.kafka,
-        "POLICY_FILE": str(CHECKOUT / "deploy/policy/local.yaml"),
-        "JWKS_URL": "http://127.0.0.1:9/jwks.json",
-    }.items():
-        monkeypatch.setenv(f"COUNTERSIGN_{name}", value)
+    give_settings(monkeypatch, tmp_path, servers, NO_JWKS)
     before = await db.fetch("SELECT * FROM dead_letter ORDER BY 1, 2, 3")
     assert await countersign("dlq", "check", SERVICE) == 1
     printed = capsys.readouterr().out

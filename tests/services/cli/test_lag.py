@@ -13,7 +13,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from countersign import cli
 from countersign.contract import AccessRequested
-from countersign.operations.lag import Reading, asking
+from countersign.operations.connecting import connected
+from countersign.operations.lag import Groups, Reading
+from countersign.runtime.kafka import KafkaConnection
 from tests.support.events import an_access_requested, clock, outgoing
 from tests.support.kafka import publish
 
@@ -41,7 +43,8 @@ async def test_seconds_are_those_of_the_oldest_record_that_nobody_read(servers: 
     """Right within a second; records are counted; after the group has read them it is at the end again."""
     reading = Reading(f"countersign.test-{uuid4()}", AccessRequested.topic)
     await commit_everything(servers.kafka, reading.group)
-    async with asking(servers.kafka, clock) as groups:
+    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
+        groups = Groups(cluster, clock)
         (at_the_end,) = await groups.lag([reading])
         assert (at_the_end.records, at_the_end.seconds, at_the_end.members) == (0, 0.0, 0)
         began = clock()

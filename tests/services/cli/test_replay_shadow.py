@@ -15,7 +15,7 @@ from countersign import cli
 from countersign.contract import AccessRequested, reader
 from countersign.runtime.errors import OffContract
 from tests.support.evaluator import evaluating
-from tests.support.evaluator_settings import LOCAL, SERVICE, give_settings
+from tests.support.evaluator_settings import LOCAL, NO_JWKS, SERVICE, give_settings
 from tests.support.events import (
     a_client,
     a_places_forgotten,
@@ -42,7 +42,7 @@ PRICE = 0.05
 @pytest.fixture(autouse=True)
 def around(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the service's own program its settings."""
-    give_settings(monkeypatch, tmp_path, servers, "http://127.0.0.1:9/jwks.json")
+    give_settings(monkeypatch, tmp_path, servers, NO_JWKS)
 
 
 def a_policy(folder: Path, **places: str) -> str:

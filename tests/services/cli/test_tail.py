@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from countersign import cli
-from countersign.operations.connecting import connected
+from countersign.operations.log import reading_log
 from countersign.operations.tailing import Tail
 from countersign.runtime.kafka import KafkaConnection
 from tests.support.events import (
@@ -69,9 +69,9 @@ async def middle_of(servers: Servers) -> tuple[datetime, set[str]]:
 async def test_since_seeks_and_reads_nothing_before(servers: Servers) -> None:
     """It reads as many records as were appended since, over all partitions, the oldest first."""
     moment, after = await middle_of(servers)
-    async with connected(KafkaConnection(bootstrap_servers=servers.kafka)) as cluster:
-        tail = Tail(cluster)
-        await tail.since(await cluster.partitions(TOPIC), moment)
+    async with reading_log(KafkaConnection(bootstrap_servers=servers.kafka), (TOPIC,)) as log:
+        tail = Tail(log)
+        await tail.since(moment)
         found = [record async for record in tail.records()]
     assert {json.loads(record.value or b"{}").get("request_id") for record in found} >= after
     assert all(record.appended_at >= moment - timedelta(milliseconds=1) for record in found)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.events import a_member_removed, outgoing
 from tests.support.kafka import publish
-from tests.support.whole_stack import until
+from tests.support.whole_stack import new_number, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,16 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.servers
 
-# Numbers of Sweden's range for fiction that no other file uses.
-_FICTION = count(700)
 _STATES = "SELECT state, right(hint, 2) FROM enrolment.phone_number WHERE user_id = $1 ORDER BY 1, 2"
-
-
-def new_number() -> str:
-    """Return a number that no other test uses."""
-    nth = next(_FICTION)
-    assert nth < 730, "the range for fiction is used up"
-    return f"+4670174{nth:04}"
 
 
 async def numbers_of(whole: WholeStack, person: Person) -> list[tuple[str, ...]]:
