@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from countersign.cli.surroundings import Failed, words_of_kafka
+from countersign.cli.surroundings import Failed
+from countersign.runtime.kafka_refusal import words_of_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,13 +27,13 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from countersign import client
-from countersign.cli.surroundings import Failed, Surroundings, words_of_kafka
+from countersign.cli.surroundings import Failed, Surroundings
 from countersign.client.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import Event, write_raw
 from countersign.runtime.findings import findings
-from countersign.runtime.kafka_refusal import refusal_of
+from countersign.runtime.kafka_refusal import refusal_of, words_of_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from countersign.runtime.findings import findings
 from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.kafka_refusal import refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +63,3 @@ class Surroundings:
         if value is None:
             raise Failed(f"no address: give {option}, set {name}, or start the local stack with `make run`")
         return value
-
-
-async def words_of_kafka(kafka: KafkaConnection) -> str:
-    """Return why Kafka cannot be used, after a failure: that it does not let us in and why, or that it is away."""
-    return await refusal_of(kafka) or f"Kafka at {kafka.bootstrap_servers} does not answer: is it running?"

@@ -1,4 +1,4 @@
-"""A connection to Kafka for one command: an administrator's client and a consumer that commits nothing by itself."""
+"""Connections to Kafka for one command: an administrator's client, and a consumer that commits nothing by itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.stopping import stop_clients
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from countersign.runtime.kafka import KafkaConnection
 
 ANSWER_MS_MAX = 5_000
+REQUEST_MS_MAX = 10_000  # of one that changes something
 # Ours: 12 partitions, a fetch in hand and one on its way, stay far below 200 MB.
 _PARTITION_BYTES_MAX, _FETCH_BYTES_MAX = 256 * 1024, 4 * 1024 * 1024
 
@@ -61,3 +63,16 @@ async def connected(kafka: KafkaConnection) -> AsyncIterator[Cluster]:
         yield Cluster(admin, consumer)
     finally:
         await stop_clients(consumer.stop, admin.close)
+
+
+async def answer_to(kafka: KafkaConnection, request: Any) -> Any:
+    """Send one request that aiokafka's administrator's client has no method for, to any broker; return the answer.
+
+    Raises KafkaError, OSError and TimeoutError.
+    """
+    client = AIOKafkaClient(**kafka.arguments(), request_timeout_ms=REQUEST_MS_MAX, metadata_max_age_ms=METADATA_AGE_MS)
+    try:
+        await client.bootstrap()
+        return await client.send(client.get_random_node(), request)
+    finally:
+        await stop_clients(client.close)

@@ -9,12 +9,11 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING, ClassVar
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Schema, TaggedFields
 
-from countersign.metadata_age import METADATA_AGE_MS
+from countersign.operations.connecting import answer_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from countersign.runtime.kafka import KafkaConnection
 
 ITERATIONS = 8192  # Kafka takes 4096 (RFC 5802) to 16384; each log-in of a client computes it once
-ANSWER_MS_MAX = 10_000
 _MECHANISMS = {"SCRAM-SHA-256": (1, "sha256"), "SCRAM-SHA-512": (2, "sha512")}  # Kafka's number, the hash
 
 
@@ -84,12 +82,7 @@ async def set_passwords(kafka: KafkaConnection, passwords: Mapping[str, str], me
     is in the error's text.
     """
     upsertions = [_upsertion(name, password, mechanism) for name, password in passwords.items()]
-    client = AIOKafkaClient(**kafka.arguments(), request_timeout_ms=ANSWER_MS_MAX, metadata_max_age_ms=METADATA_AGE_MS)
-    try:
-        await client.bootstrap()
-        answer = await client.send(client.get_random_node(), _AlterUserScramCredentials(upsertions))
-    finally:
-        await client.close()
+    answer = await answer_to(kafka, _AlterUserScramCredentials(upsertions))
     for user, code, message, _ in answer.results:
         if code:
             raise for_code(code)(f"user {user}: {message or ''}")

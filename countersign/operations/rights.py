@@ -8,27 +8,24 @@ beyond them is reported, as somebody gave it on purpose, or should not have.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 
 from countersign.contract.topic_files import topic_files
-from countersign.metadata_age import METADATA_AGE_MS
+from countersign.operations.connecting import answer_to
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from countersign.contract.topic_files import TopicFile
     from countersign.runtime.kafka import KafkaConnection
 
 OPERATOR = "operator"  # the principal of the command line, as the database's role is called
 GROUP_PREFIX = "countersign."
-ANSWER_MS_MAX = 10_000
 _ANY, _DENY, _ALLOW = 1, 2, 3
 _EVERY_HOST, _CLUSTER = "*", "kafka-cluster"
 
@@ -129,8 +126,7 @@ async def compare_rights(kafka: KafkaConnection, wanted: Collection[Right]) -> D
     `kafka` is a connection of somebody who may describe the cluster. Raises KafkaError, OSError or TimeoutError;
     SecurityDisabled means that the brokers have no authorizer: everybody may do everything.
     """
-    async with _connected(kafka) as client:
-        present = await _present(client)
+    present = await _present(kafka)
     return Difference(tuple(sorted(set(wanted) - present)), tuple(sorted(present - set(wanted))))
 
 
@@ -141,8 +137,7 @@ async def add_rights(kafka: KafkaConnection, wanted: Collection[Right]) -> None:
     was refused, and others may have been added before it.
     """
     ordered = sorted(wanted)
-    async with _connected(kafka) as client:
-        answer = await client.send(client.get_random_node(), _CreateRights(ordered))
+    answer = await answer_to(kafka, _CreateRights(ordered))
     for right, (code, message) in zip(ordered, answer.creation_responses, strict=True):
         if code:
             raise for_code(code)(f"{right}: {message or ''}")
@@ -170,9 +165,8 @@ class _CreateRights(CreateAclsRequest):  # type: ignore[misc] # aiokafka has no 
         return request_struct_class(self._creations)
 
 
-async def _present(client: AIOKafkaClient) -> set[Right]:
-    request = DescribeAclsRequest(_ANY, None, _ANY, None, None, _ANY, _ANY)
-    answer = await client.send(client.get_random_node(), request)
+async def _present(kafka: KafkaConnection) -> set[Right]:
+    answer = await answer_to(kafka, DescribeAclsRequest(_ANY, None, _ANY, None, None, _ANY, _ANY))
     if answer.error_code:
         raise for_code(answer.error_code)(answer.error_message or "")
     return {
@@ -180,16 +174,6 @@ async def _present(client: AIOKafkaClient) -> set[Right]:
         for resource, name, pattern, held in answer.resources
         for principal, host, operation, permission in held
     }
-
-
-@asynccontextmanager
-async def _connected(kafka: KafkaConnection) -> AsyncIterator[AIOKafkaClient]:
-    client = AIOKafkaClient(**kafka.arguments(), request_timeout_ms=ANSWER_MS_MAX, metadata_max_age_ms=METADATA_AGE_MS)
-    try:
-        await client.bootstrap()
-        yield client
-    finally:
-        await client.close()
 
 
 def _word(kind: type[IntEnum], number: int) -> str:

@@ -60,6 +60,11 @@ async def refusal_of(kafka: KafkaConnection) -> str | None:
     return first
 
 
+async def words_of_kafka(kafka: KafkaConnection) -> str:
+    """Return why Kafka cannot be used, after a failure: that it does not let us in and why, or that it is away."""
+    return await refusal_of(kafka) or f"Kafka at {kafka.bootstrap_servers} does not answer: is it running?"
+
+
 def _of_files(kafka: KafkaConnection, error: OSError) -> str:
     reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
     files = {"ca": kafka.ca, "certificate": kafka.certificate, "certificate_key": kafka.certificate_key}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from countersign.operations.kafka_users import set_passwords
+from countersign.runtime.kafka import KafkaConnection
 from deploy.local import kafka
 from deploy.local.certificates import certificates_in
 from deploy.local.guard import ADMIN, Guard, Listener
@@ -22,7 +23,6 @@ from deploy.local.process import free_ports, started
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.kafka import KafkaConnection
     from deploy.local.certificates import Certificates
 
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER")
@@ -44,6 +44,16 @@ class GuardedKafka:
     def bob(self, listener: Listener | None = None, mechanism: str = "SCRAM-SHA-512") -> KafkaConnection:
         """Return how a user without any rights connects."""
         return self.guard.connection(BOB, BOBS_PASSWORD, listener, mechanism=mechanism)
+
+    def by_token(self, callback: str) -> KafkaConnection:
+        """Return how somebody connects with the token that `module:function` gives."""
+        return KafkaConnection(
+            bootstrap_servers=f"127.0.0.1:{self.sasl_tls.port}",
+            security_protocol="SASL_SSL",
+            sasl_mechanism="OAUTHBEARER",
+            sasl_token_callback=callback,
+            ca=self.certificates.ca,
+        )
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from countersign.operations.log import TopicAbsentError, reading_log
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.findings import findings
+from countersign.runtime.kafka_refusal import words_of_kafka
 from services.risk_evaluator.rebuild import tables
 from services.risk_evaluator.rebuild.model import Order, Reach, counts_for
 from services.risk_evaluator.rebuild.refold import TOPICS, Refold
@@ -149,8 +150,8 @@ async def rebuild_places(pool: Pool, settings: RiskEvaluatorSettings, checkpoint
         return _failed(f"the order is not right: {'; '.join(findings(error))}")
     except (TopicAbsentError, BusyError) as error:
         return _failed(str(error))
-    except KafkaError as error:
-        return _failed(f"Kafka does not answer ({type(error).__name__}): is it running?")
+    except KafkaError:
+        return _failed(await words_of_kafka(settings.kafka))
     except Exception as error:
         if kind_of(error) is not Kind.INFRASTRUCTURE:
             raise

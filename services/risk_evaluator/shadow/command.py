@@ -14,6 +14,7 @@ from countersign import policy
 from countersign.contract import AccessGranted, AccessRequested, PlacesForgotten
 from countersign.operations.log import TopicAbsentError, reading_log
 from countersign.runtime.findings import findings
+from countersign.runtime.kafka_refusal import words_of_kafka
 from services.risk_evaluator.shadow.model import Order, Window
 from services.risk_evaluator.shadow.redecide import OPEN_MAX, TOPICS, Shadow
 
@@ -45,8 +46,8 @@ async def shadow(pool: Pool, settings: RiskEvaluatorSettings) -> int:
             reach = await _reach(log)
     except TopicAbsentError as error:
         return _refused(str(error))
-    except (KafkaError, OSError, TimeoutError) as error:
-        return _refused(f"Kafka does not answer ({type(error).__name__}): is it running?")
+    except (KafkaError, OSError, TimeoutError):
+        return _refused(await words_of_kafka(settings.kafka))
     document = {
         **_document(tally, window),
         "policy": order.policy.stamp,

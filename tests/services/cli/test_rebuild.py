@@ -244,9 +244,11 @@ async def test_two_rebuilds_do_not_meet(db: asyncpg.Connection, capsys: pytest.C
 
 
 async def test_what_is_away_is_told_in_a_sentence(
-    db: asyncpg.Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    own: Servers, db: asyncpg.Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kafka, the verifier's keys; exit code 2, no stack trace, and the live table is as it was."""
+    async with evaluating(own, SIGNER) as evaluator:
+        await learned(evaluator, await a_member(own), 9)  # a grant to be verified
     before = await rows(db)
     address = "COUNTERSIGN_KAFKA__BOOTSTRAP_SERVERS"
     with monkeypatch.context() as away:
@@ -257,7 +259,7 @@ async def test_what_is_away_is_told_in_a_sentence(
         away.setenv(address, "127.0.0.1:9")
         assert await countersign(*DOING) == 2
         told += capsys.readouterr().err
-        assert "Kafka does not answer" in told
+        assert "Kafka at 127.0.0.1:9 does not answer" in told
     assert "Traceback" not in told
     assert await rows(db) == before
 

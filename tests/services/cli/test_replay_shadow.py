@@ -265,7 +265,7 @@ async def test_what_is_away_or_mistyped_is_told_in_a_sentence(
     monkeypatch.setenv("COUNTERSIGN_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
     assert await countersign("--policy", policy) == 2
     told = capsys.readouterr().err
-    assert "Kafka does not answer" in told
+    assert "Kafka at 127.0.0.1:9 does not answer" in told
     monkeypatch.setenv("COUNTERSIGN_POSTGRES__DSN", "postgresql://nobody@127.0.0.1:9/none")
     assert await countersign("--policy", policy) == 2
     told += capsys.readouterr().err

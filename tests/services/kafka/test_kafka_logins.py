@@ -36,13 +36,7 @@ async def administrators_token() -> str:
 def administrator(broker: GuardedKafka, mechanism: str) -> KafkaConnection:
     if mechanism != "OAUTHBEARER":
         return broker.guard.connection("admin", "for-tests-only", mechanism=mechanism)
-    return KafkaConnection(
-        bootstrap_servers=f"127.0.0.1:{broker.sasl_tls.port}",
-        security_protocol="SASL_SSL",
-        sasl_mechanism="OAUTHBEARER",
-        sasl_token_callback=f"{__name__}:administrators_token",
-        ca=broker.certificates.ca,
-    )
+    return broker.by_token(f"{__name__}:administrators_token")
 
 
 async def written_and_read(kafka: KafkaConnection) -> bytes:

@@ -52,13 +52,7 @@ async def no_token() -> None:
 
 
 def with_token(broker: GuardedKafka, function: str) -> KafkaConnection:
-    return KafkaConnection(
-        bootstrap_servers=f"127.0.0.1:{broker.sasl_tls.port}",
-        security_protocol="SASL_SSL",
-        sasl_mechanism="OAUTHBEARER",
-        sasl_token_callback=f"{__name__}:{function}",
-        ca=broker.certificates.ca,
-    )
+    return broker.by_token(f"{__name__}:{function}")
 
 
 def over_tls(listener: Listener, **over: Any) -> KafkaConnection:
