@@ -15,10 +15,10 @@ from countersign.contract import (
 )
 from services.notifier.decide import COUNTRY, LATE, NUMBER_DAY, NUMBER_UNKNOWN, PAUSED, STATE_AFTER, segments_left
 from services.notifier.model import NO_PAUSES, Pauses, State
-from services.notifier.notices.model import Happening, Kind, Send, Settlement, Withhold
+from services.notifier.notices.model import Delay, Happening, Kind, Send, Settlement, Withhold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from datetime import datetime
 
     from countersign.policy import TextLimits
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LIFE = timedelta(hours=1)  # chosen: what is older is no news, and a replay must not send it again
 SHARE = 5  # chosen: at most a fifth of the sending rate, so that codes never wait for notices
 PAUSE_SECONDS_MAX = 60.0  # of an hour: one that did not leave gets several dozen tries
+KEY_PAUSE = timedelta(seconds=30)  # chosen: a key that was forgotten may come at any moment
+KEY_UNKNOWN = "key.unknown"
 _NEW_COMPUTER = frozenset({"ip.new", "ip.absent"})
 
 Setting = TwoFactorEnabled | TwoFactorDisabled | NumberReplaced | NumberReset
@@ -87,13 +89,15 @@ def plan(
     left: Mapping[bytes, int],
     limits: TextLimits,
     *,
+    keys: Container[str],
     room: int,
     now: datetime,
     pauses: Pauses = NO_PAUSES,
 ) -> list[Step]:
     """Judge notices that are due, in order; those that find no room stay due as they are.
 
-    `left` says how many notices left within a day, by the number's fingerprint; each that may leave counts.
+    `left` says how many notices left within a day, by the number's fingerprint; each that may leave counts. A number
+    that none of the `keys` opens waits and takes no room: others' notices would wait for it.
     """
     counted = dict(left)
     steps: list[Step] = []
@@ -102,6 +106,8 @@ def plan(
             steps.append(Withhold(candidate, State.SUPPRESSED, PAUSED))
             continue
         step = _judge(candidate, counted, limits, now)
+        if isinstance(step, Send) and step.number.key_id not in keys:
+            step = Delay(candidate, now + KEY_PAUSE, KEY_UNKNOWN)
         if isinstance(step, Send):
             if room == 0:
                 continue

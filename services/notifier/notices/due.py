@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.policy import TextLimits
-    from countersign.runtime.keys import KeyRing
+    from countersign.runtime.keys import Key, KeyRing
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from countersign.runtime.waker import Waker
     from services.notifier.counters import Counters
     from services.notifier.model import SmsText
-    from services.notifier.notices.model import Settlement
+    from services.notifier.notices.model import Candidate, Settlement
     from services.notifier.notices.words import NoticeWords
     from services.notifier.pauses import PauseCheck
     from services.notifier.provider import Provider
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A notice that is ours to send until `good_until`, in monotonic seconds."""
+    """A notice that is ours to send until `good_until`, in monotonic seconds, and the key of its number."""
 
     step: Send
+    key: Key
     good_until: float
 
 
@@ -119,10 +120,22 @@ class Notices:
         if not candidates:
             return ()
         left = await store.left_today(db, candidates)
-        steps = plan(candidates, left, self._limits, room=room, now=lane.now, pauses=stopped)
+        keys = self._keys_of(candidates)
+        steps = plan(candidates, left, self._limits, keys=keys, room=room, now=lane.now, pauses=stopped)
         self._tell(await store.mark(db, steps, lane.now))
         good_until = started + self._claim_good_for.total_seconds()
-        return [Claim(step, good_until) for step in steps if isinstance(step, Send)]
+        return [Claim(step, keys[step.number.key_id], good_until) for step in steps if isinstance(step, Send)]
+
+    def _keys_of(self, candidates: Sequence[Candidate]) -> Mapping[str, Key]:
+        """Return the keys that open these numbers. One that is not there is told once, and the ring read again."""
+        found: dict[str, Key] = {}
+        for key_id in {one.number.key_id for one in candidates if one.number is not None}:
+            try:
+                found[key_id] = self._numbers.get(key_id)
+            except KeyUnknown as missing:
+                self._numbers.refresh()
+                self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id)
+        return found
 
     async def act(self, item: Claim) -> Settlement:
         """Send a claimed notice."""
@@ -133,12 +146,7 @@ class Notices:
     async def _attempt(self, claim: Claim) -> tuple[Receipt, int]:
         sealed = claim.step.number
         try:
-            key = self._numbers.get(sealed.key_id).secret
-            number = open_number(key, sealed.sealed, sealed.user_id, sealed.country)
-        except KeyUnknown as missing:
-            self._numbers.refresh()
-            self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id)
-            return Receipt(Answer.NOT_SENT, "key.unknown"), 0
+            number = open_number(claim.key.secret, sealed.sealed, sealed.user_id, sealed.country)
         except SealBroken:
             self._log.error("number_unreadable", user_id=str(sealed.user_id), key_id=sealed.key_id)
             return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0

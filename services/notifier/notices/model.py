@@ -98,7 +98,16 @@ class Withhold:
     reason: str
 
 
-Step: TypeAlias = Send | Withhold
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Leave it due, but not before `until`."""
+
+    candidate: Candidate
+    until: datetime
+    reason: str
+
+
+Step: TypeAlias = Send | Delay | Withhold
 
 
 @dataclass(frozen=True, slots=True)

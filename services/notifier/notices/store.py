@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from countersign.runtime.postgres import rows_of
 from services.notifier.model import SealedNumber, State
-from services.notifier.notices.model import Candidate, Kind, Lane, Reader, Send, Withhold
+from services.notifier.notices.model import Candidate, Delay, Kind, Lane, Reader, Send, Withhold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,19 +83,20 @@ SELECT number_fingerprint, count(*) AS notices
  GROUP BY number_fingerprint
 """
 
-# One that may leave is claimed and counted; one that never will has its end.
+# One that may leave is claimed and counted; a delayed one waits; one that never will has its end.
 MARK = """
 UPDATE notice n
-   SET state = coalesce(s.state, 'claimed'),
+   SET state = s.state,
        reason = coalesce(s.reason, n.reason),
-       claims = n.claims + (s.state IS NULL)::integer,
-       claimed_at = CASE WHEN s.state IS NULL THEN $7 ELSE n.claimed_at END,
-       counted_at = CASE WHEN s.state IS NULL THEN $7 END,
-       settled_at = CASE WHEN s.state IS NOT NULL THEN $7 END,
+       due_at = coalesce(s.until, n.due_at),
+       claims = n.claims + (s.state = 'claimed')::integer,
+       claimed_at = CASE WHEN s.state = 'claimed' THEN $7 ELSE n.claimed_at END,
+       counted_at = CASE WHEN s.state = 'claimed' THEN $7 END,
+       settled_at = CASE WHEN s.state NOT IN ('due', 'claimed') THEN $7 END,
        number_fingerprint = s.fingerprint,
        country = s.country
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[])
-    AS s (event_id, number_id, state, reason, fingerprint, country)
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[], $8::timestamptz[])
+    AS s (event_id, number_id, state, reason, fingerprint, country, until)
  WHERE n.event_id = s.event_id AND n.number_id = s.number_id
 RETURNING n.event_id, n.number_id, n.kind, n.account_id, n.user_id, n.state, n.country, n.reason
 """
@@ -214,13 +215,24 @@ async def mark(db: Connection, steps: Sequence[Step], now: datetime) -> list[asy
         MARK,
         [step.candidate.key[0] for step in steps],
         [step.candidate.key[1] for step in steps],
-        [step.state if isinstance(step, Withhold) else None for step in steps],
-        [step.reason if isinstance(step, Withhold) else None for step in steps],
+        [_state_after(step) for step in steps],
+        [None if isinstance(step, Send) else step.reason for step in steps],
         [number.fingerprint if number else None for number in numbers],
         [number.country if number else None for number in numbers],
         now,
+        [step.until if isinstance(step, Delay) else None for step in steps],
     )
     return [row for row in rows if is_end(row)]
+
+
+def _state_after(step: Step) -> State:
+    match step:
+        case Send():
+            return State.CLAIMED
+        case Delay():
+            return State.DUE
+        case Withhold():
+            return step.state
 
 
 async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[asyncpg.Record]:

@@ -22,22 +22,17 @@ from tests.support.events import (
     an_access_denied,
     an_access_granted,
     clock,
-    outgoing,
 )
-from tests.support.kafka import eventually, publish
-from tests.support.notifier import WITHIN, Neighbourhood, Person, a_policy, a_process
+from tests.support.kafka import eventually
+from tests.support.notices import notices_of, received, settled, tell
+from tests.support.notifier import WITHIN, Neighbourhood, a_policy, a_process
 from tests.support.notifier_offsets import caught_up, rewind
 from tests.support.sns_stand_in import Reply, SnsStandIn
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
-    from uuid import UUID
-
-    import asyncpg
 
     from countersign.contract import AccessGranted
-    from countersign.runtime.cloudevents import Event
     from tests.support.notifier import Challenge
 
 pytestmark = pytest.mark.servers
@@ -49,36 +44,6 @@ UPDATE notifier.dispatch SET state = 'due', due_at = now() - interval '5 seconds
 """
 GONE = "DELETE FROM notifier.dispatch WHERE challenge_id = $1"
 AGE_CLAIMS = "UPDATE notifier.notice SET claimed_at = claimed_at - $2::interval WHERE account_id = $1"
-
-
-async def tell(near: Neighbourhood, *events: Event, at: datetime | None = None) -> None:
-    """Put events on their topics."""
-    await publish(near.servers.kafka, *(outgoing(event, at=at) for event in events))
-
-
-async def notices_of(near: Neighbourhood, account_id: UUID) -> list[asyncpg.Record]:
-    """Return the notices of an account."""
-    rows: list[asyncpg.Record] = await near.db.fetch(
-        "SELECT * FROM notifier.notice WHERE account_id = $1 ORDER BY created_at, event_id, number_id", account_id
-    )
-    return rows
-
-
-async def settled(near: Neighbourhood, account_id: UUID, count: int, within: float = WITHIN) -> list[asyncpg.Record]:
-    """Wait until so many notices of an account have come to their end."""
-    found: list[asyncpg.Record] = []
-
-    async def all_ended() -> bool:
-        found[:] = await notices_of(near, account_id)
-        return len([row for row in found if row["settled_at"] is not None]) >= count
-
-    await eventually(all_ended, within=within)
-    return found
-
-
-def received(sns: SnsStandIn, person: Person) -> list[str]:
-    """Return the notices that a phone shows."""
-    return [text.body for text in sns.notices if text.number == person.number]
 
 
 def granted(challenge: Challenge, **over: Any) -> AccessGranted:

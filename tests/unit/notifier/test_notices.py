@@ -14,8 +14,8 @@ from services.notifier.compose import BRAND_CHARACTERS_MAX
 from services.notifier.gsm7 import PART_SEPTETS_MAX, septets
 from services.notifier.model import Answer, Pauses, Receipt, SealedNumber, State
 from services.notifier.notices import words
-from services.notifier.notices.decide import LIFE, attempted, of_decision, of_setting, plan, rate_of, room_in
-from services.notifier.notices.model import Candidate, Kind, Lane, Reader, Send, Withhold
+from services.notifier.notices.decide import KEY_PAUSE, LIFE, attempted, of_decision, of_setting, plan, rate_of, room_in
+from services.notifier.notices.model import Candidate, Delay, Kind, Lane, Reader, Send, Withhold
 from tests.support import events
 from tests.support.events import incoming
 
@@ -27,12 +27,14 @@ SECOND = timedelta(seconds=1)
 ACCOUNT = uuid4()
 LANGUAGES = words.load()
 LIMITS = TextLimits(notices_daily_max=2, countries=("SE",))
+KEYS = {"n1"}
 LONGEST_ADDRESS = "2001:0db8:1111:2222:3333:4444:5555:6666"
 
 
 def a_candidate(**over: Any) -> Candidate:
     user_id: UUID = over.pop("user_id", uuid4())
-    number = SealedNumber(user_id, b"sealed", "n1", over.pop("fingerprint", b"f"), over.pop("country", "SE"), 0)
+    key_id = over.pop("key_id", "n1")
+    number = SealedNumber(user_id, b"sealed", key_id, over.pop("fingerprint", b"f"), over.pop("country", "SE"), 0)
     fields: dict[str, Any] = {
         "key": (uuid4(), uuid4()),
         "kind": Kind.LOGIN,
@@ -93,7 +95,7 @@ def test_the_setting_concerns_all_and_a_replaced_number_the_old_one() -> None:
 def test_a_number_has_a_limit_of_its_own_a_day() -> None:
     """From both sides; each number for itself, and one that may leave counts against those after it."""
     candidates = [a_candidate(), a_candidate(), a_candidate(fingerprint=b"g")]
-    steps = plan(candidates, {b"f": 1}, LIMITS, room=9, now=NOON)
+    steps = plan(candidates, {b"f": 1}, LIMITS, keys=KEYS, room=9, now=NOON)
     assert [type(step) for step in steps] == [Send, Withhold, Send]
     assert isinstance(steps[1], Withhold)
     assert (steps[1].state, steps[1].reason) == (State.SUPPRESSED, "number.day")
@@ -110,7 +112,7 @@ def test_a_number_has_a_limit_of_its_own_a_day() -> None:
 )
 def test_what_does_not_leave_has_an_end_even_without_room(over: dict[str, Any], state: State, reason: str) -> None:
     """Void after an hour, a number that is gone, a country that nobody is in."""
-    (step,) = plan([a_candidate(**over)], {}, LIMITS, room=0, now=NOON)
+    (step,) = plan([a_candidate(**over)], {}, LIMITS, keys=KEYS, room=0, now=NOON)
     assert isinstance(step, Withhold)
     assert (step.state, step.reason) == (state, reason)
 
@@ -119,7 +121,7 @@ def test_a_number_of_another_user_is_no_number() -> None:
     """What is sealed for one user opens for nobody else."""
     candidate = a_candidate()
     (step,) = plan([Candidate(candidate.key, Kind.LOGIN, uuid4(), candidate.void_at, 0, candidate.number,
-                              candidate.reader, ACCOUNT)], {}, LIMITS, room=1, now=NOON)  # fmt: skip
+                              candidate.reader, ACCOUNT)], {}, LIMITS, keys=KEYS, room=1, now=NOON)  # fmt: skip
     assert isinstance(step, Withhold)
 
 
@@ -136,7 +138,7 @@ def test_a_number_of_another_user_is_no_number() -> None:
 )
 def test_what_people_on_call_stopped_has_its_end(pauses: Pauses, paused: bool) -> None:
     """Even without room, so that nothing is told late."""
-    steps = plan([a_candidate()], {}, LIMITS, room=0 if paused else 1, now=NOON, pauses=pauses)
+    steps = plan([a_candidate()], {}, LIMITS, keys=KEYS, room=0 if paused else 1, now=NOON, pauses=pauses)
     assert [type(step) for step in steps] == [Withhold if paused else Send]
     if isinstance(steps[0], Withhold):
         assert (steps[0].state, steps[0].reason) == (State.SUPPRESSED, "paused")
@@ -145,8 +147,16 @@ def test_what_people_on_call_stopped_has_its_end(pauses: Pauses, paused: bool) -
 def test_what_finds_no_room_stays_due() -> None:
     """The first in line leave."""
     candidates = [a_candidate(fingerprint=bytes([n])) for n in range(5)]
-    steps = plan(candidates, {}, LIMITS, room=2, now=NOON)
+    steps = plan(candidates, {}, LIMITS, keys=KEYS, room=2, now=NOON)
     assert [step.candidate for step in steps] == candidates[:2]
+
+
+def test_a_number_that_no_key_opens_waits_and_takes_no_room() -> None:
+    """Neither the room of others nor a part of its number's limit."""
+    stuck, other = a_candidate(key_id="gone"), a_candidate()
+    delay, send = plan([stuck, other], {b"f": 1}, LIMITS, keys=KEYS, room=1, now=NOON)
+    assert delay == Delay(stuck, NOON + KEY_PAUSE, "key.unknown")
+    assert isinstance(send, Send)
 
 
 @pytest.mark.parametrize(("per_second", "rate"), [(20, 4), (5, 1), (1, 1), (24, 4), (300, 60)])
