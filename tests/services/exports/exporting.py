@@ -204,6 +204,7 @@ def settings_for(servers: Servers, jwks_url: str, port: int, **over: Any) -> Exp
         "kafka": KafkaSettings(bootstrap_servers=servers.kafka),
         "http": HttpSettings(port=port, callers=callers),
         "jwks_url": jwks_url,
+        "instance": uuid4().hex[:12],  # two processes of one name throw each other out of the group
         **over,
     }
     return ExportsSettings(**fields)
