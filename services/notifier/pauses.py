@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from countersign.runtime.errors import Kind, kind_of
 from services.notifier.decide import PAUSED
@@ -36,31 +37,42 @@ async def pauses(db: Connection) -> Pauses:
 class PauseCheck:
     """Says of one text, just before it leaves, whether it was stopped since it was claimed.
 
-    All texts that are about to leave share one look at the database, which is FRESH_SECONDS old at most.
+    All texts that are about to leave share one look at the database. It counts for whoever asked while it was being
+    made, or within FRESH_SECONDS of its beginning: so a slow database is not asked once for each text.
     """
 
     def __init__(self, pool: Pool, log: structlog.typing.FilteringBoundLogger) -> None:
         self._pool = pool
         self._log = log
         self._looking = asyncio.Lock()
-        self._looked: tuple[float, Pauses] | None = None
+        self._last = _Look(-inf, None)
 
     async def held(self, account_id: UUID, country: str) -> Receipt | None:
         """Return why the text may not leave; None: it may. Where the database does not say, it may not."""
+        oldest = monotonic() - FRESH_SECONDS
+        if self._last.began < oldest:
+            async with self._looking:
+                if self._last.began < oldest:  # else others looked while this one waited
+                    self._last = await self._look()
+        found = self._last.pauses
+        if found is None:
+            return Receipt(Answer.NOT_SENT, UNKNOWN)
+        return Receipt(Answer.NOT_SENT, PAUSED) if found.cover(account_id, country) else None
+
+    async def _look(self) -> _Look:
+        began = monotonic()
         try:
-            async with asyncio.timeout(_SECONDS_MAX):
-                found = await self._look()
+            async with asyncio.timeout(_SECONDS_MAX), self._pool.acquire() as db:
+                return _Look(began, await pauses(db))
         except Exception as error:
             if kind_of(error) is not Kind.INFRASTRUCTURE:
                 raise
             self._log.warning("pauses_unknown", error=type(error).__name__)
-            return Receipt(Answer.NOT_SENT, UNKNOWN)
-        return Receipt(Answer.NOT_SENT, PAUSED) if found.cover(account_id, country) else None
+            return _Look(began, None)
 
-    async def _look(self) -> Pauses:
-        async with self._looking:
-            if self._looked is None or monotonic() - self._looked[0] > FRESH_SECONDS:
-                began = monotonic()
-                async with self._pool.acquire() as db:
-                    self._looked = began, await pauses(db)
-            return self._looked[1]
+
+class _Look(NamedTuple):
+    """What a look found, and when it began, in monotonic seconds; `pauses` None: the database did not say."""
+
+    began: float
+    pauses: Pauses | None
