@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 
 from countersign.operations.connecting import connected
 from countersign.runtime.fetching import record_of
+from countersign.runtime.seeking import offsets_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -53,9 +54,7 @@ class Log:
 
     async def at(self, moment: datetime) -> Offsets:
         """Return the first offset that was appended at `moment` or later, of each partition; else its end."""
-        found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, _milliseconds(moment)))
-        ends = await self.ends()
-        return {one: ends[one] if found.get(one) is None else found[one].offset for one in self._partitions}
+        return await offsets_at(self._consumer, self._partitions, moment)
 
     async def first_times(self, topic: str) -> list[tuple[datetime, bool]]:
         """Return when the first record of each partition that has one was appended, and if older ones were deleted."""
@@ -163,7 +162,3 @@ async def reading_log(kafka: KafkaConnection, topics: Sequence[str]) -> AsyncIte
             raise TopicAbsentError(f"there is no topic {', '.join(sorted(absent))}")
         cluster.consumer.assign([one for found in partitions.values() for one in found])
         yield Log(cluster.consumer, topics)
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from countersign.cli.dlq.services import require_service
+from countersign.cli.moments import moment_of
 from countersign.cli.options import AsJson, Who
-from countersign.cli.replay.options import moment_of
 from countersign.cli.replay.program import relay
 from countersign.cli.surroundings import Failed
 from countersign.contract.topic_files import topic_files

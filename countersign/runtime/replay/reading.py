@@ -16,6 +16,7 @@ from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.fetching import FETCH_MS, Fetching, Untakeable, letter_of, record_of
 from countersign.runtime.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
 from countersign.runtime.replay.plan import CLOCKS_APART_MAX, PlanError, Range, told_records
+from countersign.runtime.seeking import offsets_at
 from countersign.runtime.stopping import stop_clients
 
 if TYPE_CHECKING:
@@ -72,11 +73,9 @@ async def ranges_of(settings: KafkaSettings, asked: Asked) -> list[Range]:
         by_event = asked.by == "event-time"
         if asked.since is not None:
             since = asked.since - CLOCKS_APART_MAX if by_event else asked.since
-            found = await _offsets_at(consumer, partitions, since)
-            starts = {one: ends[one] if found[one] is None else found[one] for one in partitions}
+            starts = await offsets_at(consumer, partitions, since)
         if asked.until is not None and not by_event:
-            found = await _offsets_at(consumer, partitions, asked.until)
-            ends = {one: ends[one] if found[one] is None else found[one] for one in partitions}
+            ends = await offsets_at(consumer, partitions, asked.until)
     return [
         Range(partition=one.partition, first=starts[one], end=ends[one])
         for one in sorted(partitions)
@@ -99,13 +98,6 @@ async def _partitions(settings: KafkaSettings, topic: str) -> list[TopicPartitio
     if not found:
         raise PlanError(f"Kafka has no topic {topic}")
     return found
-
-
-async def _offsets_at(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], at: datetime
-) -> dict[TopicPartition, int | None]:
-    found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(at.timestamp() * 1000)))
-    return {one: found[one].offset if found.get(one) is not None else None for one in partitions}
 
 
 async def require_present(settings: KafkaSettings, topic: str, ranges: Sequence[Range]) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from countersign.cli.replay.options import moment_of
+from countersign.cli.moments import moment_of
 from countersign.cli.surroundings import Failed
 from countersign.client.clock import system_clock
 from countersign.operations.durations import parse_duration

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from countersign.cli.replay.options import moment_of, rate_of
+from countersign.cli.moments import moment_of
+from countersign.cli.replay.options import rate_of
 from countersign.cli.replay.planning import described
 from countersign.cli.surroundings import Failed
 from countersign.runtime.replay.plan import PLAN_GOOD_FOR, Asked, Found, Plan, PlanError, Range, exceeded
