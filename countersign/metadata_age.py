@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 # aiokafka's default is 5 minutes. A partition that was added, or a topic that came back, would be read by nobody for so
-# long, and every access request on it would be denied as stale (after 2 minutes). Issue 10 allows 10 s at most.
+# long, and every access request on it would be denied as stale (after 2 minutes). Chosen: 10 s at most.
 METADATA_AGE_MS = 5_000

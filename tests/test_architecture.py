@@ -190,7 +190,7 @@ def test_an_offence_is_found(path: str, source: str, finding: str) -> None:
             "from countersign.runtime.errors import OffContract\nimport services.verifier.model\n",
         ),
         ("countersign/cli/check.py", "from services.verifier.decide import decide\n"),
-        ("countersign/client/clock.py", "import time\ndef f():\n    return time.time()\n"),
+        ("countersign/clock.py", "import time\ndef f():\n    return time.time()\n"),
         ("services/verifier/store.py", "class AccountManager: ...\ndef managers(): ...\ndef a_dead_process(): ...\n"),
     ],
 )

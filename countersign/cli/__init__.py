@@ -7,66 +7,77 @@ from its work, 130 interrupted.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from countersign.cli import (
-    check_message,
-    dlq,
-    lag,
-    offsets,
-    publish_example,
-    rebuild,
-    replay,
-    tail,
-    texts,
-    topics,
-    trace,
-    why,
-)
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import ModuleType
 
 INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
 _TRY = "\n\ntry:\n"
-
-app = typer.Typer(
-    name="countersign",
-    help="Publish an example, check a message, see why one was refused and who is behind; mend dead letters.",
-    epilog="Addresses come from options, then the environment, then stack.env of the local stack "
+_ABOUT: dict[str, Any] = {
+    "name": "countersign",
+    "help": "Publish an example, check a message, see why one was refused and who is behind; mend dead letters.",
+    "epilog": "Addresses come from options, then the environment, then stack.env of the local stack "
     "(in $DATA, default .local).",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
+# A command has the name of its module; a group of commands has a `HELP`, too, and an `app` instead of a `command`.
+COMMANDS = (
+    "publish-example",
+    "check-message",
+    "why",
+    "lag",
+    "tail",
+    "trace",
+    "rebuild",
+    "dlq",
+    "offsets",
+    "replay",
+    "texts",
+    "topics",
 )
 
 
-def _register(command: ModuleType) -> None:
+def _app(names: Iterable[str]) -> typer.Typer:
+    """Return the program with these commands. Only their modules are imported: together all take over a second."""
+    app = typer.Typer(**_ABOUT)
+    app.callback()(_nothing)  # a program of one command would take that command's name for its first argument
+    for name in names:
+        module = import_module(f"countersign.cli.{name.replace('-', '_')}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, short_help=module.HELP)
+        else:
+            _register(app, module, name)
+    return app
+
+
+def _nothing() -> None:
+    """Take no options before the command."""
+
+
+def _register(app: typer.Typer, command: ModuleType, name: str) -> None:
     """Add a command: what its module says is its help, and the examples stand below the options as they are."""
     about, _, examples = (command.__doc__ or "").partition(_TRY)
     epilog = "\b\ntry:\n" + examples.rstrip() if examples else None
-    app.command(command.NAME, help=about, short_help=command.HELP, epilog=epilog)(command.command)
-
-
-for _command in (publish_example, check_message, why, lag, tail, trace, rebuild):
-    _register(_command)
-app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
-app.add_typer(offsets.app, name="offsets", short_help="move a group's place on a topic, as the last resort")
-app.add_typer(replay.app, name="replay", short_help="plan and run recorded events once more, without effect on people")
-app.add_typer(texts.app, name="texts", short_help="stop texts at once, and let them go again")
-app.add_typer(topics.app, name="topics", short_help="compare the cluster's topics with schemas/topics, and mend")
+    app.command(name, help=about, short_help=command.HELP, epilog=epilog)(command.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Nothing that a person can type gives a stack trace."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    app = _app(given[:1] if given and given[0] in COMMANDS else COMMANDS)
     command = typer.main.get_command(app)
     try:
-        code = command.main(None if arguments is None else list(arguments), "countersign", standalone_mode=False)
+        code = command.main(given, "countersign", standalone_mode=False)
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # usage errors print how the command is called
         if show is not None:

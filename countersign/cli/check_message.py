@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from countersign.runtime.cloudevents import Event
     from countersign.runtime.record import Headers
 
-NAME = "check-message"
 HELP = "check a message offline, as its readers would"
 _BY_NAME = {model.ce_type.removeprefix("countersign.").rpartition(".")[0]: model for model in EVENTS}
 _TYPES = f"one of {', '.join(sorted(_BY_NAME))}"

@@ -31,7 +31,7 @@ from rich.table import Table
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
 from countersign.cli.surroundings import Failed, Surroundings
-from countersign.client.clock import system_clock
+from countersign.clock import system_clock
 from countersign.operations.connecting import connected
 from countersign.operations.lag import GROUP_PREFIX, Groups, readings
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from countersign.operations.lag import Lag, Reading
     from countersign.runtime.kafka import KafkaConnection
 
-NAME = "lag"
 HELP = "show how far behind the groups are"
 CODE_LIFE = timedelta(minutes=5)  # the verifier's default: who waits longer than that gets a code that is over
 _EVERY_SECONDS = 1.0

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 
 from countersign.cli.surroundings import Failed
-from countersign.client.clock import system_clock
+from countersign.clock import system_clock
 from countersign.operations.durations import parse_duration
 
 _AGO = re.compile(r"[0-9]+[smhd]")

@@ -22,7 +22,7 @@ from countersign.cli.failures import naming_kafka, naming_postgres
 from countersign.cli.moments import moment_of
 from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.surroundings import Failed, Surroundings
-from countersign.client.clock import system_clock
+from countersign.clock import system_clock
 from countersign.operations import journal
 from countersign.operations.connecting import connected
 from countersign.operations.lag import GROUP_PREFIX, readings
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from countersign.operations.offsets import Reset, Target
     from countersign.runtime.kafka import KafkaConnection
 
+HELP = "move a group's place on a topic, as the last resort"
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 # Whoever logs in or exports waits for these; for the others nobody does.
 _WAITED_FOR = {

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from countersign import client
 from countersign.cli.surroundings import Failed, Surroundings
-from countersign.client.clock import new_id, system_clock
+from countersign.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import Event, write_raw
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from countersign.runtime.kafka import KafkaConnection
     from countersign.runtime.record import Outgoing
 
-NAME = "publish-example"
 HELP = "publish an example event with fresh ids, and print the record"
 # What programs outside Countersign write.
 _MODELS: dict[str, type[Event]] = {

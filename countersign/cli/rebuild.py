@@ -31,7 +31,6 @@ from countersign.operations import journal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAME = "rebuild"
 HELP = "make a read model anew from the topics, compare, swap"
 _VERDICTS = {
     "missing": "rows are missing in the live table",

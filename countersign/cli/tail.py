@@ -30,7 +30,7 @@ from rich.text import Text
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
 from countersign.cli.surroundings import Failed, Surroundings
-from countersign.client.clock import system_clock
+from countersign.clock import system_clock
 from countersign.contract.topics import TYPES_OF
 from countersign.operations.durations import parse_duration
 from countersign.operations.log import TopicAbsentError, reading_log
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.record import Record
 
-NAME = "tail"
 HELP = "show the end of a topic, decoded and masked"
 _GREEN = frozenset({"granted", "allow", "accepted", "enabled", "confirmed"})
 _YELLOW = frozenset({"issued", "challenge", "unknown"})

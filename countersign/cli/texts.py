@@ -25,6 +25,7 @@ from countersign.operations.texts import Scope, Texts
 if TYPE_CHECKING:
     import asyncpg
 
+HELP = "stop texts at once, and let them go again"
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
 _Country = Annotated[str | None, typer.Option(metavar="CC", help="only texts to numbers of this country")]

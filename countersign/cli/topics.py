@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from countersign.contract.topic_files import TopicFile
 
+HELP = "compare the cluster's topics with schemas/topics, and mend"
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 Topic = Annotated[list[str] | None, typer.Option(help="only this topic; may be given several times")]
 AllowRekey = Annotated[bool, typer.Option("--allow-rekey", help="add partitions: keys move to other partitions")]

@@ -23,7 +23,7 @@ import typer
 
 from countersign.cli.database import ask
 from countersign.cli.surroundings import Failed
-from countersign.client.clock import system_clock
+from countersign.clock import system_clock
 from countersign.operations.trace import Story, Traces, outcome_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import asyncpg
 
 _NOTHING = Story()
-NAME = "trace"
 HELP = "tell what became of a request and why, step by step"
 _Id = Annotated[UUID | None, typer.Option(metavar="UUID")]
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
-NAME = "why"
 HELP = "show why a message was refused"
 _NEWEST = 10
 _SECONDS = 10

@@ -36,7 +36,6 @@ print(asyncio.run(log_in(os.environ["DEMO_ACCOUNT_ID"], os.environ["DEMO_OWNER_I
 
 from countersign.client.calls import CallRefused, VerifierAway
 from countersign.client.challenges import Challenges, Resent, Verdict
-from countersign.client.clock import new_id
 from countersign.client.decisions import GIVE_UP_SECONDS, ChallengeState, Decisions, RequestState
 from countersign.client.denial import Denial
 from countersign.client.digests import (
@@ -54,6 +53,7 @@ from countersign.client.digests import (
 from countersign.client.grant import Expected, Grant, GrantRefused
 from countersign.client.grants import Grants, KeysAway
 from countersign.client.requests import AccessRequests, BuiltRequest, KafkaAway, ProducerSettings
+from countersign.clock import new_id
 from countersign.contract import Client, Summary, digest_of
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from countersign.client.calls import Caller, Reply, unforeseen
-from countersign.client.clock import id_of, new_id
+from countersign.clock import id_of, new_id
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from countersign.client.calls import Caller, VerifierAway, unforeseen
-from countersign.client.clock import id_of
+from countersign.clock import id_of
 from countersign.contract import DenialReason
 
 if TYPE_CHECKING:

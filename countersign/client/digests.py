@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from countersign.client.clock import id_of
+from countersign.clock import id_of
 from countersign.contract import Summary, base64url, digest_of
 
 if TYPE_CHECKING:

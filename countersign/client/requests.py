@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from pydantic import Field
 
-from countersign.client.clock import id_of, new_id, system_clock
 from countersign.client.digests import authorised_digest
 from countersign.client.grant import Expected
+from countersign.clock import id_of, new_id, system_clock
 from countersign.contract import AccessRequested, Action, Client, Summary, req_of
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.cloudevents import value_of, write

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, CoordinationType
 
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.stopping import stop_clients
@@ -65,14 +65,17 @@ async def connected(kafka: KafkaConnection) -> AsyncIterator[Cluster]:
         await stop_clients(consumer.stop, admin.close)
 
 
-async def answer_to(kafka: KafkaConnection, request: Any) -> Any:
-    """Send one request that aiokafka's administrator's client has no method for, to any broker; return the answer.
+async def answer_to(kafka: KafkaConnection, request: Any, *, group: str | None = None) -> Any:
+    """Send one request that aiokafka's administrator's client has no method for; return the answer.
 
-    Raises KafkaError, OSError and TimeoutError.
+    It goes to the broker that coordinates `group`, or to any. Raises KafkaError, OSError and TimeoutError.
     """
     client = AIOKafkaClient(**kafka.arguments(), request_timeout_ms=REQUEST_MS_MAX, metadata_max_age_ms=METADATA_AGE_MS)
     try:
         await client.bootstrap()
-        return await client.send(client.get_random_node(), request)
+        node = client.get_random_node()
+        if group is not None:
+            node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+        return await client.send(node, request)
     finally:
         await stop_clients(client.close)

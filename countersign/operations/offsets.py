@@ -8,23 +8,22 @@ from __future__ import annotations
 import json
 import math
 import os
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError, for_code
+from aiokafka.protocol.commit import OffsetCommitRequest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from countersign.metadata_age import METADATA_AGE_MS
-from countersign.operations.connecting import ANSWER_MS_MAX
+from countersign.operations.connecting import answer_to
 from countersign.runtime.findings import findings
 from countersign.runtime.seeking import offsets_at
-from countersign.runtime.stopping import stop_clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
+
+    from aiokafka import TopicPartition
 
     from countersign.operations.connecting import Cluster
     from countersign.runtime.kafka import KafkaConnection
@@ -34,6 +33,7 @@ Target: TypeAlias = "Literal['earliest', 'latest'] | datetime | Undo"
 _STATE, _MEMBERS = 2, 5  # places in Kafka's answer about a group
 _FREE = frozenset({"Empty", "Dead"})
 _FILE_MODE = 0o600
+_ACTIVE = (IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
 class OffsetsError(Exception):
@@ -205,31 +205,16 @@ async def _targets(
 
 
 async def commit(kafka: KafkaConnection, reset: Reset) -> None:
-    """Move the group. The broker itself refuses it for a group that has members by now.
+    """Move the group, as nobody's member: the broker itself refuses that for a group that has members by now.
 
     Raises OffsetsError, KafkaError, OSError and TimeoutError.
     """
-    offsets = {TopicPartition(reset.topic, one.partition): one.target for one in reset.changes}
-    async with _committing(kafka, reset.group) as consumer:
-        consumer.assign(list(offsets))
-        try:
-            await consumer.commit(offsets)
-        except (IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError):
-            raise OffsetsError(f"{reset.group} has members by now: nothing was moved; stop the service first") from None
-
-
-@asynccontextmanager
-async def _committing(kafka: KafkaConnection, group: str) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        **kafka.arguments(),
-        group_id=group,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        request_timeout_ms=ANSWER_MS_MAX,
-        metadata_max_age_ms=METADATA_AGE_MS,
-    )
-    try:
-        await consumer.start()
-        yield consumer
-    finally:
-        await stop_clients(consumer.stop)
+    nobody = (OffsetCommitRequest.DEFAULT_GENERATION_ID, "", OffsetCommitRequest.DEFAULT_RETENTION_TIME)
+    offsets = [(one.partition, one.target, "") for one in reset.changes]
+    request = OffsetCommitRequest(reset.group, *nobody, [(reset.topic, offsets)])
+    answer = await answer_to(kafka, request, group=reset.group)
+    refused = {code for _, partitions in answer.topics for _, code in partitions if code}
+    for error in map(for_code, sorted(refused)):
+        if error in _ACTIVE:
+            raise OffsetsError(f"{reset.group} has members by now: nothing was moved; stop the service first")
+        raise error(f"offsets of {reset.group}")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from countersign.client.clock import system_clock
+from countersign.clock import system_clock
 from deploy.local.layout import closed_folder
 
 if TYPE_CHECKING:

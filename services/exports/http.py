@@ -13,7 +13,7 @@ import asyncpg
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from countersign.client.clock import new_id
+from countersign.clock import new_id
 from countersign.contract import Client, Digest, canonical, from_base64url
 from countersign.runtime import outbox
 from countersign.runtime.http import Problem, Route, body, parse_id, query_id, to_id

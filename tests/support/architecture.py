@@ -30,7 +30,7 @@ PLAIN_RUNTIME = frozenset(
 )
 CLOCKS = frozenset({"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
 # The one wall clock of programs that have no database to ask.
-CLOCK_FILES = frozenset({"countersign/client/clock.py"})
+CLOCK_FILES = frozenset({"countersign/clock.py"})
 NAMELESS = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "misc", "base", "stuff"})
 # What stands above each part of the package; the first that fits counts.
 LAYERS = {

@@ -10,6 +10,7 @@ import typer
 
 from countersign.cli.dlq import changing, reading
 
+HELP = "look at dead letters, fold them again, release brakes"
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 for _group in (reading.app, changing.app):
     app.add_typer(_group)

@@ -12,6 +12,7 @@ import typer
 from countersign.cli import replay_shadow
 from countersign.cli.replay import planning, running, steering
 
+HELP = "plan and run recorded events once more, without effect on people"
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 for _group in (planning.app, running.app, steering.app):
     app.add_typer(_group)

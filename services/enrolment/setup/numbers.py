@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from countersign.client.clock import new_id
+from countersign.clock import new_id
 from countersign.contract import Actor
 from countersign.runtime.http import Problem, Route, body, parse_id
 from countersign.runtime.outbox import NOTHING

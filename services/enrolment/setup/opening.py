@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.client.clock import new_id
+from countersign.clock import new_id
 from countersign.contract import Summary
 from countersign.runtime import outbox
 from countersign.runtime.http import Problem

@@ -8,7 +8,7 @@ import pytest
 
 from countersign.cli.moments import moment_of
 from countersign.cli.surroundings import Failed
-from countersign.client.clock import system_clock
+from countersign.clock import system_clock
 from countersign.operations.durations import parse_duration
 
 

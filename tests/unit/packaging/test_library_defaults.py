@@ -63,6 +63,6 @@ def test_every_kind_of_client_is_found() -> None:
 
 
 def test_the_cluster_is_looked_at_more_often_than_a_request_may_wait() -> None:
-    """Issue 10: 10 s at most."""
+    """Chosen: 10 s at most."""
     assert METADATA_AGE_MS <= 10_000
     assert ANSWER_MS_MAX <= 10_000
