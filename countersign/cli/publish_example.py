@@ -96,7 +96,7 @@ def run(chosen: Example, around: Surroundings, out: TextIO) -> int:
     _show(outgoing, authorises, out)
     if chosen.dry_run:
         return 0
-    partition, offset = asyncio.run(_publish(around.kafka(chosen.bootstrap), outgoing))
+    partition, offset = asyncio.run(_publish(around.kafka(chosen.bootstrap, as_producer=True), outgoing))
     out.write(f"\npublished to partition {partition}, offset {offset}\n")
     out.write(f"refused?  countersign why --topic {outgoing.topic} --partition {partition} --offset {offset}\n")
     if chosen.wait and authorises is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 LOCAL = "local"
+OPERATOR_KAFKA = "OPERATOR_KAFKA_"
 
 
 class Failed(Exception):  # noqa: N818 - it is told to a person in its own words
@@ -38,17 +39,27 @@ class Surroundings:
         except OSError:
             lines = []
         written = {name: value for name, _, value in (line.partition("=") for line in lines)}
+        if any(name.startswith("KAFKA_") for name in os.environ):  # another cluster, or another log-in, is meant
+            written = {name: value for name, value in written.items() if not name.startswith(OPERATOR_KAFKA)}
         return cls(written | os.environ)
 
     def get(self, name: str) -> str | None:
         """Return a value, None for one that nobody named or that is empty."""
         return self.named.get(name) or None
 
-    def kafka(self, bootstrap: str | None) -> KafkaConnection:
-        """Return how to reach Kafka: KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and so on. Raises Failed."""
+    def kafka(self, bootstrap: str | None, *, as_producer: bool = False) -> KafkaConnection:
+        """Return how to reach Kafka: KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and so on. Raises Failed.
+
+        Where OPERATOR_KAFKA_SASL_USERNAME and its password are given, they are the log-in, unless it is `as_producer`.
+        """
         servers = self.need("KAFKA_BOOTSTRAP_SERVERS", bootstrap, "--bootstrap")
+        operators = {
+            name.removeprefix("OPERATOR_"): value
+            for name, value in self.named.items()
+            if name.startswith(OPERATOR_KAFKA) and not as_producer
+        }
         try:
-            return KafkaConnection.named(self.named, bootstrap_servers=servers)
+            return KafkaConnection.named({**self.named, **operators}, bootstrap_servers=servers)
         except ValidationError as error:
             raise Failed(f"KAFKA_… do not fit together: {'; '.join(findings(error))}") from None
 

@@ -30,10 +30,17 @@ def of_servers(layout: Layout, superuser_password: str, pids: Mapping[str, int])
         "POSTGRES_DSN": superuser,
         "OPERATOR_CONTEXT": "local",
         "OPERATOR_DSN": postgres.dsn_of(postgres.OPERATOR, superuser),
+        **_log_in_of_operator(layout),
         "SNS_URL": layout.url("sns"),
         "SECRETS_DIR": str(layout.secrets),
         **{f"PID_{name.upper()}": str(pid) for name, pid in pids.items()},
     }
+
+
+def _log_in_of_operator(layout: Layout) -> dict[str, str]:
+    """Return how the command line logs in at Kafka; where nobody has to, nothing."""
+    told = principals.names_of(layout, postgres.OPERATOR)
+    return {f"OPERATOR_{name}": value for name, value in told.items() if name.startswith("KAFKA_SASL_")}
 
 
 def of_services(layout: Layout, secrets: secret_files.Secrets, seed: Mapping[str, Any]) -> dict[str, str]:

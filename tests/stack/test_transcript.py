@@ -22,6 +22,7 @@ _NAMES = {
         "POSTGRES_DSN",
         "OPERATOR_CONTEXT",
         "OPERATOR_DSN",
+        *(f"OPERATOR_KAFKA_SASL_{name}" for name in ("MECHANISM", "USERNAME", "PASSWORD")),
         "SNS_URL",
         "GATEWAY_URL",
         "CONSOLE_URL",

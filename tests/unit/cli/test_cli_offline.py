@@ -212,6 +212,42 @@ def test_the_environment_comes_before_the_stack(monkeypatch: pytest.MonkeyPatch,
     assert around.get("VERIFIER_URL") == "http://environment"
 
 
+STACK = """KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1
+KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT
+KAFKA_SASL_MECHANISM=SCRAM-SHA-512
+KAFKA_SASL_USERNAME=test
+KAFKA_SASL_PASSWORD=test-password
+OPERATOR_KAFKA_SASL_USERNAME=operator
+OPERATOR_KAFKA_SASL_PASSWORD=operator-password
+"""
+EXPLICIT = {
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:2",
+    "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+    "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+    "KAFKA_SASL_USERNAME": "ann",
+    "KAFKA_SASL_PASSWORD": "ann-password",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "as_producer", "name"),
+    [({}, False, "operator"), ({}, True, "test"), (EXPLICIT, False, "ann"), (EXPLICIT, True, "ann")],
+    ids=["operator", "producer", "named", "named producer"],
+)
+def test_the_operator_logs_in_unless_somebody_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], as_producer: bool, name: str
+) -> None:
+    """And an example is published as the platform would."""
+    (tmp_path / "stack.env").write_text(STACK, "utf-8")
+    monkeypatch.setenv("DATA", str(tmp_path))
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    kafka = Surroundings.found().kafka(None, as_producer=as_producer)
+    assert kafka.sasl_username == name
+    assert kafka.sasl_password is not None
+    assert kafka.sasl_password.get_secret_value() == f"{name}-password"
+
+
 def test_every_command_has_help_with_something_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     """The examples name the command itself."""
     for name in ("publish-example", "check-message", "why", "lag", "tail", "trace"):
