@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from countersign.cli import check_message, dlq, lag, publish_example, rebuild, replay, tail, texts, topics, trace, why
+from countersign.cli import (
+    check_message,
+    dlq,
+    doctor,
+    lag,
+    publish_example,
+    rebuild,
+    replay,
+    tail,
+    texts,
+    topics,
+    trace,
+    why,
+)
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
@@ -40,7 +53,7 @@ def _register(command: ModuleType) -> None:
     app.command(command.NAME, help=about, short_help=command.HELP, epilog=epilog)(command.command)
 
 
-for _command in (publish_example, check_message, why, lag, tail, trace, rebuild):
+for _command in (publish_example, check_message, why, doctor, lag, tail, trace, rebuild):
     _register(_command)
 app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
 app.add_typer(replay.app, name="replay", short_help="plan and run recorded events once more, without effect on people")
