@@ -33,7 +33,7 @@ from countersign.operations.doctor.examination import examined
 from countersign.operations.doctor.secret_files import files_in
 from countersign.operations.doctor.services import Told, merged
 from countersign.operations.letters import SERVICES
-from countersign.runtime.checkup import Finding, any_error, fine, warning, wrong
+from countersign.runtime.checkup import Finding, any_error, fine, warning, without_logs_of_kafka, wrong
 from countersign.runtime.settings import secrets_file
 
 if TYPE_CHECKING:
@@ -64,14 +64,15 @@ def command(
     if kafka is None and refused is None and address is None:
         around.need("KAFKA_BOOTSTRAP_SERVERS", bootstrap, "--bootstrap")
     asked, unknown = _services(service)
-    found = asyncio.run(_looked(kafka, address, _secret_files(around, secrets), asked))
+    with without_logs_of_kafka():
+        found = asyncio.run(_looked(kafka, address, _secret_files(around, secrets), asked))
     if refused is not None:
         found = [refused, *(finding for finding in found if finding.subject != "Kafka")]
     found += unknown
     for finding in found:
         sys.stdout.write(f"{json.dumps(asdict(finding)) if as_json else finding}\n")
     if not as_json:
-        counts = [f"{sum(one.level == level for one in found)} {level}" for level in ("error", "warning", "ok")]
+        counts = [f"{level}: {sum(one.level == level for one in found)}" for level in ("error", "warning", "ok")]
         sys.stdout.write(f"{', '.join(counts)}\n")
     return 1 if any_error(found) else 0
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 Level = Literal["ok", "warning", "error"]
 ANSWER_SECONDS_MAX = 8.0  # chosen: one check, with the words for its failure; several run side by side
@@ -46,6 +48,18 @@ def wrong(subject: str, sentence: str, todo: str) -> Finding:
 def any_error(found: Iterable[Finding]) -> bool:
     """Return True if something has to be mended now."""
     return any(finding.level == "error" for finding in found)
+
+
+@contextmanager
+def without_logs_of_kafka() -> Iterator[None]:
+    """Keep aiokafka from logging that it cannot connect: the finding says so, in words."""
+    log = logging.getLogger("aiokafka")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 async def in_time(

@@ -46,12 +46,28 @@ def unread(environment: Collection[str], known: Collection[str]) -> dict[str, st
     Upper and lower case are the same, as pydantic-settings has it.
     """
     found = {name for name in environment if name.upper().startswith(PREFIX)}
-    names = sorted(known)
-    return {name: _nearest(name.upper(), names) for name in sorted(found) if name.upper() not in {*known, *OTHERS_READ}}
+    passed_over = [name for name in sorted(found) if name.upper() not in {*known, *OTHERS_READ}]
+    return {name: _nearest(name.upper(), known) for name in passed_over}
 
 
-def _nearest(name: str, known: list[str]) -> str | None:
-    return next(iter(get_close_matches(name, known, n=1, cutoff=_LIKENESS_MIN)), None)
+def _nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that differs in underscores, or whose parts are like those of `name`.
+
+    Where only the first part is, that one with `__…`.
+    """
+    squeezed = {each.replace(_BETWEEN, "_"): each for each in sorted(known, reverse=True)}
+    if meant := squeezed.get(name.replace(_BETWEEN, "_")):
+        return meant
+    head, *rest = name.removeprefix(PREFIX).split(_BETWEEN)
+    parts = [each.removeprefix(PREFIX).split(_BETWEEN) for each in sorted(known)]
+    heads = get_close_matches(head, {each[0] for each in parts}, n=1, cutoff=_LIKENESS_MIN)
+    if not heads:
+        return None
+    if not rest:
+        return f"{PREFIX}{heads[0]}"
+    below = [_BETWEEN.join(each[1:]) for each in parts if each[0] == heads[0] and len(each) > 1]
+    near = get_close_matches(_BETWEEN.join(rest), below, n=1, cutoff=_LIKENESS_MIN)
+    return f"{PREFIX}{heads[0]}{_BETWEEN}{near[0] if near else '…'}" if below else f"{PREFIX}{heads[0]}"
 
 
 def unread_findings(

@@ -45,10 +45,10 @@ async def database_findings(dsn: str) -> list[Finding]:
             found += await _work(db)
         found.append(await session_finding(dsn))
     except POSTGRES_FAILURES as error:
-        told = "migrations, outbox, dead letters and brakes were not looked at, as PostgreSQL cannot be used"
+        told = "were not looked at, as PostgreSQL cannot be used"
         return [
             wrong("PostgreSQL", *words_of_postgres(error)),
-            warning("migrations, outbox, dead letters", told, "mend that first, then run this again"),
+            warning("migrations, outbox, dead letters, brakes", told, "mend that first, then run this again"),
         ]
     return found
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.checkup import Finding
 
-_NEAREST = re.compile(rf"set ({PREFIX}\w+) if")
+_NEAREST = re.compile(rf"set ({PREFIX}\S+) if")
 
 
 @dataclass(frozen=True, slots=True)
