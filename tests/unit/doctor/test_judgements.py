@@ -193,7 +193,14 @@ def test_dead_letters_and_brakes_are_judged() -> None:
     """One finding a service with its commonest cause; one a partition that stands still."""
 
     def cause(service: str, words: str, letters: int) -> Cause:
-        named = {"topic": "t", "kind": "bug", "state": "new", "source": None, "first": NOON, "last": NOON}
+        named: dict[str, Any] = {
+            "topic": "t",
+            "kind": "bug",
+            "state": "new",
+            "source": None,
+            "first": NOON,
+            "last": NOON,
+        }
         return Cause(service=service, cause=words, letters=letters, **named)
 
     letters = judged_letters([cause("exports", "a", 1), cause("verifier", "b", 2), cause("verifier", "c", 3)])
