@@ -35,6 +35,7 @@ COMMANDS = (
     "publish-example",
     "check-message",
     "why",
+    "doctor",
     "lag",
     "tail",
     "trace",

@@ -117,6 +117,10 @@ class Grants:
         """Return what the verifier signed of a denial, with the keys at hand. Raises GrantRefused and KeyUnknown."""
         return judge_denial(proof, expected, self.keys, self.realm)
 
+    async def fetch(self) -> Mapping[str, PublishedKey]:
+        """Return the keys that the verifier publishes now, by id, without keeping them. Raises KeysAway."""
+        return await self._fetch()
+
     async def close(self) -> None:
         """Close the connections to the verifier."""
         session, self._session = self._session, None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.runtime.checkpoint import Checkpoint
+    from countersign.runtime.checkup import Finding
     from countersign.runtime.due import AnyDue
     from countersign.runtime.fold import AnyFold
     from countersign.runtime.health import Health
@@ -70,11 +71,24 @@ class Command(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Something outside of the process that a service needs, and that `check` asks: `look` never raises on purpose."""
+
+    subject: str
+    look: Callable[[], Awaitable[Sequence[Finding]]]
+
+
+def no_checks(_settings: ServiceSettings) -> Sequence[Check]:
+    """Return nothing: a service that needs no more than its settings and PostgreSQL."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Service(Generic[S]):
     """A service: its name is its schema, its role and its folder.
 
     `wire` is an async context manager, so that a service can close what it opened. `seed` takes the demonstration's
-    people and lists and changes nothing the second time.
+    people and lists and changes nothing the second time. `checks` are what its `check` asks beside PostgreSQL.
     """
 
     name: str
@@ -83,3 +97,4 @@ class Service(Generic[S]):
     limits: Callable[[S], Sequence[Limit]]
     seed: Callable[[Pool, S, Mapping[str, Any]], Awaitable[None]] | None = None
     commands: Sequence[Command[S]] = ()
+    checks: Callable[[S], Sequence[Check]] = no_checks

@@ -189,6 +189,7 @@ async def migrate(dsn: str, service: str, log: structlog.typing.FilteringBoundLo
             applied.append(name)
             if log is not None:
                 log.info("migration_applied", migration=name)
+        await connection.execute(_LET_OPERATOR_SEE)
     finally:
         await connection.close()
     return applied
@@ -199,6 +200,9 @@ CREATE TABLE IF NOT EXISTS migration (
     name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
+
+# `countersign doctor` compares what was applied with what this program brings.
+_LET_OPERATOR_SEE = "GRANT SELECT ON migration TO operator"
 
 
 def migrations_of(service: str) -> list[tuple[str, str]]:
@@ -214,6 +218,11 @@ def migrations_of(service: str) -> list[tuple[str, str]]:
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
         if _NUMBERED.match(entry.name)
     ]
+
+
+def migration_digests(service: str) -> dict[str, str]:
+    """Return the name and the SHA-256 of each migration that a service's schema has to have."""
+    return {name: _sha256(sql) for name, sql in migrations_of(service)}
 
 
 def _sha256(text: str) -> str:

@@ -31,6 +31,7 @@ from countersign.runtime.machine import Machine
 from countersign.runtime.metrics import Metrics
 from countersign.runtime.publisher import Publisher
 from countersign.runtime.replay import program
+from countersign.runtime.service_check import checked
 from countersign.runtime.settings import SecretsReadableError, ServiceSettings, refuse_open_secrets
 
 if TYPE_CHECKING:
@@ -159,9 +160,7 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
         case "seed":
             uvloop.run(_seed(service, settings, json.loads(asked.file.read_bytes())))
         case "check":
-            reason = uvloop.run(postgres.reachable(dsn, service.name))
-            print(reason or f"{service.name}: the settings are right and the database answers")  # noqa: T201
-            return 1 if reason else 0
+            return uvloop.run(checked(service, settings, sys.stdout, as_json=asked.json))
         case "check-letters" | "replay-plan" | "replay-run":
             return uvloop.run(_at_rest(service, settings, log, asked))
         case "limits":
@@ -204,7 +203,10 @@ def _parser(service: Service[Any]) -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="bring the service's schema up to date")
     seed = commands.add_parser("seed", help="put the demonstration's data in, once")
     seed.add_argument("file", type=Path, help="the JSON file with the demonstration's people and lists")
-    commands.add_parser("check", help="say whether settings and database are right")
+    check = commands.add_parser(
+        "check", help="say whether settings, PostgreSQL, Kafka and what else is needed are right"
+    )
+    check.add_argument("--json", action="store_true", help="print JSON objects, one a line")
     commands.add_parser("check-letters", help="say what this code makes of each new dead letter; nothing is changed")
     commands.add_parser("replay-plan", help="print the plan of a replay; standard input says of which, as JSON")
     replay = commands.add_parser("replay-run", help="go on with a replay that `countersign replay` has begun")

@@ -186,8 +186,14 @@ def refuse_open_secrets() -> None:
     A mode that changes later must not stop work that people wait for.
     """
     path = secrets_file()
-    if path is not None and path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if path is not None and path.exists() and (mode := open_mode(path)) is not None:
         raise SecretsReadableError(
-            f"{path} is open to its group or to others (mode {stat.S_IMODE(path.stat().st_mode):04o}): "
+            f"{path} is open to its group or to others (mode {mode:04o}): "
             f"chmod 600 {path}, and draw new secrets if somebody else may have read them"
         )
+
+
+def open_mode(path: Path) -> int | None:
+    """Return the mode of a file that its group or others can use, None of one that is its owner's alone."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return mode if mode & (stat.S_IRWXG | stat.S_IRWXO) else None

@@ -9,6 +9,7 @@ from prometheus_client import Counter
 
 from countersign import policy
 from countersign.client import AccessRequests, Grants
+from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.frame import Command, Limit, Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
@@ -31,7 +32,7 @@ from services.enrolment.staff_acts.routes import ManagerRoutes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from countersign.runtime.frame import Frame
+    from countersign.runtime.frame import Check, Frame
 
 
 _POLICY = ("policy.switch", "policy.exports", "policy.texts.countries")
@@ -119,8 +120,15 @@ def limits(settings: EnrolmentSettings) -> Sequence[Limit]:
     ]
 
 
+def checks(settings: EnrolmentSettings) -> Sequence[Check]:
+    """Return what it needs beside PostgreSQL."""
+    return [kafka_check("enrolment", settings.kafka), jwks_check(settings.jwks_url)]
+
+
 COMMANDS: Sequence[Command[EnrolmentSettings]] = (
     Command("verify-audit", "compare the audit chain of every account with what its topic was told", verify),
     Command("rekey", "seal every number under the current key, so that older keys can be removed", rekey),
 )
-SERVICE = Service(name="enrolment", settings=EnrolmentSettings, wire=wire, limits=limits, seed=seed, commands=COMMANDS)
+SERVICE = Service(
+    name="enrolment", settings=EnrolmentSettings, wire=wire, limits=limits, seed=seed, commands=COMMANDS, checks=checks
+)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter
 
 from countersign.client import AccessRequests, Grants
+from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.sweep import Sweep
@@ -18,9 +19,9 @@ from services.exports.http import Routes
 from services.exports.settings import ExportsSettings, limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from countersign.runtime.frame import Frame
+    from countersign.runtime.frame import Check, Frame
 
 
 @asynccontextmanager
@@ -46,4 +47,9 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
         )
 
 
-SERVICE = Service(name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed)
+def checks(settings: ExportsSettings) -> Sequence[Check]:
+    """Return what it needs beside PostgreSQL."""
+    return [kafka_check("exports", settings.kafka), jwks_check(settings.jwks_url)]
+
+
+SERVICE = Service(name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed, checks=checks)

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
+from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime import http
 from countersign.runtime.frame import Limit, Parts, Service
 from countersign.runtime.sweep import Sweep
@@ -27,7 +28,7 @@ from services.gateway.upstream import ANSWERED_SECONDS, Exports
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from countersign.runtime.frame import Frame
+    from countersign.runtime.frame import Check, Frame
 
 SWEPT_EVERY_SECONDS = 300.0  # chosen: a session that is over opens nothing meanwhile
 # Chosen: somebody looks at an empty page meanwhile, and sees one after 5 s at most, whatever is away: a log-in submits,
@@ -139,4 +140,9 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
     ]
 
 
-SERVICE = Service(name="gateway", settings=GatewaySettings, wire=wire, limits=limits, seed=seed)
+def checks(settings: GatewaySettings) -> Sequence[Check]:
+    """Return what it needs beside PostgreSQL."""
+    return [kafka_check("gateway", settings.kafka), jwks_check(str(settings.jwks_url))]
+
+
+SERVICE = Service(name="gateway", settings=GatewaySettings, wire=wire, limits=limits, seed=seed, checks=checks)

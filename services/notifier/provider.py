@@ -24,6 +24,12 @@ _WORDS = {
     "provider.clock": "SNS refuses our clock",
     "provider.spend_limit": "the monthly SMS spending quota is used up",
 }
+_NO_TEXTS = "SNS takes no texts"
+
+
+def words_of_stop(receipt: Receipt) -> str:
+    """Return in words why SNS takes no texts of ours."""
+    return _WORDS.get(receipt.reason or "", _NO_TEXTS)
 
 
 class Provider:
@@ -64,7 +70,7 @@ class Provider:
                 pass
 
     def _stop(self, reason: str, seconds: float) -> None:
-        words = _WORDS.get(reason, "SNS takes no texts")
+        words = _WORDS.get(reason, _NO_TEXTS)
         if self._reason is None:
             self._log.error("provider_stopped", reason=reason, words=words)
         self._reason = reason

@@ -155,7 +155,14 @@ def _attributes(settings: SnsSettings) -> dict[str, MessageAttributeValueTypeDef
 
 @asynccontextmanager
 async def sns_sender(settings: SnsSettings, parallel: int) -> AsyncIterator[SnsSender]:
-    """Open the client: no retries of its own, as many connections as texts in flight."""
+    """Open the client with as many connections as texts in flight."""
+    async with sns_client(settings, parallel) as client:
+        yield SnsSender(client, settings)
+
+
+@asynccontextmanager
+async def sns_client(settings: SnsSettings, parallel: int) -> AsyncIterator[SNSClient]:
+    """Open a client of AWS that makes no retries of its own, with so many connections."""
     config = AioConfig(
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_SECONDS_MAX,
@@ -175,4 +182,4 @@ async def sns_sender(settings: SnsSettings, parallel: int) -> AsyncIterator[SnsS
         config=config,
     )
     async with client as opened:
-        yield SnsSender(opened, settings)
+        yield opened

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from countersign import policy
+from countersign.operations.doctor.of_service import kafka_check
 from countersign.runtime.frame import Frame, Limit, Parts, Service
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.sweep import Sweep
@@ -25,10 +26,12 @@ from services.notifier.pauses import PauseCheck
 from services.notifier.provider import PROBE_EVERY_SECONDS, Provider
 from services.notifier.sending import Doubts, Rings, Texts, Wording
 from services.notifier.settings import PUBLISH_SECONDS_MAX, NotifierSettings
+from services.notifier.sns_check import sns_check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from countersign.runtime.frame import Check
     from countersign.runtime.postgres import Connection
 
 
@@ -129,4 +132,9 @@ def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
     return own + [Limit(*limit) for limit in texts if limit[0].startswith("policy.texts.")]
 
 
-SERVICE = Service(name="notifier", settings=NotifierSettings, wire=wire, limits=limits_of)
+def checks(settings: NotifierSettings) -> Sequence[Check]:
+    """Return what it needs beside PostgreSQL."""
+    return [kafka_check("notifier", settings.kafka), sns_check(settings.sns)]
+
+
+SERVICE = Service(name="notifier", settings=NotifierSettings, wire=wire, limits=limits_of, checks=checks)

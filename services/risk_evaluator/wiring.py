@@ -11,6 +11,7 @@ from pydantic import Field
 
 from countersign import policy
 from countersign.client import Grants
+from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.policy import PolicyFile
 from countersign.runtime.dead_letter import LetterReports
 from countersign.runtime.frame import Command, Limit, Parts, Service
@@ -27,7 +28,7 @@ from services.risk_evaluator.shadow.command import shadow
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from countersign.runtime.frame import Frame
+    from countersign.runtime.frame import Check, Frame
 
 
 JUDGED_BY = ("policy.version", "policy.requests.", "policy.places.", "policy.exports.")
@@ -77,8 +78,15 @@ def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
     ]
 
 
+def checks(settings: RiskEvaluatorSettings) -> Sequence[Check]:
+    """Return what it needs beside PostgreSQL."""
+    return [kafka_check("risk_evaluator", settings.kafka), jwks_check(settings.jwks_url)]
+
+
 COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
     Command("shadow", "judge recorded requests by another policy, as ordered on standard input; no effects", shadow),
     Command("rebuild-places", "make known places anew from the topics, as ordered on standard input", rebuild_places),
 )
-SERVICE = Service(name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS)
+SERVICE = Service(
+    name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS, checks=checks
+)

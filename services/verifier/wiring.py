@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from countersign.operations.doctor.of_service import kafka_check
 from countersign.runtime.frame import Parts, Service
 from countersign.runtime.http import Site, application
 from countersign.runtime.keys import KeyRing
@@ -25,12 +26,12 @@ from services.verifier.settings import VerifierSettings
 from services.verifier.waiters import Waiters
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from aiohttp import web
 
-    from countersign.runtime.frame import Frame
+    from countersign.runtime.frame import Check, Frame
 
 
 @asynccontextmanager
@@ -100,4 +101,9 @@ def _site(frame: Frame[VerifierSettings], desk: Desk) -> Site:
     return Site(app, http.host, http.port, connections=http.connections)
 
 
-SERVICE = Service("verifier", VerifierSettings, wire, limits)
+def checks(settings: VerifierSettings) -> Sequence[Check]:
+    """Return what it needs beside PostgreSQL."""
+    return [kafka_check("verifier", settings.kafka)]
+
+
+SERVICE = Service("verifier", VerifierSettings, wire, limits, checks=checks)
