@@ -31,7 +31,7 @@ async def test_lag_is_shown_in_seconds_until_it_is_folded(servers: Servers) -> N
     held, go = asyncio.Event(), asyncio.Event()
 
     async def hold(name: str) -> None:
-        if name == "fetched":
+        if name == "decided":
             held.set()
             await go.wait()
 
@@ -54,11 +54,13 @@ async def test_lag_is_shown_in_seconds_until_it_is_folded(servers: Servers) -> N
 async def test_metrics_say_whether_the_process_is_ready(servers: Servers) -> None:
     """As /readyz does at that moment."""
     toy = await a_toy(servers)
-    async with running(toy.service(), toy.settings()) as machine:
-        async with TestClient(TestServer(health_application(machine.health, machine.metrics))) as client:
-            assert "countersign_ready 1.0" in await (await client.get("/metrics")).text()
-            machine.health.tell("sns", "texts wait")
-            assert "countersign_ready 0.0" in await (await client.get("/metrics")).text()
+    async with (
+        running(toy.service(), toy.settings()) as machine,
+        TestClient(TestServer(health_application(machine.health, machine.metrics))) as client,
+    ):
+        assert "countersign_ready 1.0" in await (await client.get("/metrics")).text()
+        machine.health.tell("sns", "texts wait")
+        assert "countersign_ready 0.0" in await (await client.get("/metrics")).text()
 
 
 async def test_an_outbox_row_has_an_age_until_it_is_published_or_parked(servers: Servers) -> None:
