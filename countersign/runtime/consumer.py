@@ -219,6 +219,7 @@ class Worker:
         for partition in consumer.assignment():
             if partition in self._braked:
                 consumer.pause(partition)
+        self._metrics.braked.clear()  # one that was released meanwhile
         for partition, reason in self._braked.items():
             self._metrics.braked.labels(partition.topic, partition.partition).set(1)
             self._log.error("partition_braked", topic=partition.topic, partition=partition.partition, reason=reason)

@@ -41,6 +41,7 @@ def health_application(health: Health, metrics: Metrics) -> web.Application:
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def exposition(_request: web.Request) -> web.Response:
+        metrics.ready.set(not health.reasons)
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

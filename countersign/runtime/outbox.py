@@ -56,7 +56,8 @@ PARK = "UPDATE outbox SET parked_reason = $2 WHERE event_id = $1"
 
 PENDING = """
 SELECT count(*) FILTER (WHERE parked_reason IS NULL) AS waiting,
-       count(*) FILTER (WHERE parked_reason IS NOT NULL) AS parked
+       count(*) FILTER (WHERE parked_reason IS NOT NULL) AS parked,
+       coalesce(extract(epoch FROM now() - min(owed_at) FILTER (WHERE parked_reason IS NULL)), 0)::float8 AS oldest
   FROM outbox
 """
 
@@ -120,7 +121,7 @@ async def park(db: Connection, event_id: UUID, reason: str) -> None:
     await db.execute(PARK, event_id, reason)
 
 
-async def pending(db: Connection) -> tuple[int, int]:
-    """Return how many rows wait and how many are parked."""
+async def pending(db: Connection) -> tuple[int, int, float]:
+    """Return how many rows wait, how many are parked, and the age in seconds of the oldest that waits."""
     row = await db.fetchrow(PENDING)
-    return (row["waiting"], row["parked"]) if row else (0, 0)
+    return (row["waiting"], row["parked"], row["oldest"]) if row else (0, 0, 0.0)

@@ -240,9 +240,10 @@ class LeftOver:
     async def take(self, db: Connection, limit: int) -> Sequence[Outgoing]:
         """Lease rows whose lease ran out, and count what lies there."""
         rows = await outbox.take(db, limit)
-        waiting, parked = await outbox.pending(db)
+        waiting, parked, oldest = await outbox.pending(db)
         self._metrics.outbox.labels("waiting").set(waiting)
         self._metrics.outbox.labels("parked").set(parked)
+        self._metrics.outbox_oldest.set(oldest)
         if rows:
             self._log.info("outbox_left_over", rows=len(rows))
         return rows

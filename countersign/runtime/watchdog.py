@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
 
+from countersign.runtime.behind import Behind
+
 if TYPE_CHECKING:
     import structlog
     from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -62,6 +64,7 @@ class Watchdog:
         self._health = health
         self._metrics = metrics
         self._log = log
+        self._behind = Behind()
         self._moved: dict[TopicPartition, tuple[int, float]] = {}
         self._unread_since: dict[TopicPartition, float] = {}
         self._rejoined: float | None = None
@@ -183,6 +186,9 @@ class Watchdog:
         for partition in [known for known in self._moved if known not in lag]:
             del self._moved[partition]
             self._metrics.lag.remove(partition.topic, partition.partition)
+        waited = self._behind.look(lag, now)
+        for topic in self._worker.topics:
+            self._metrics.lag_seconds.labels(topic).set(waited.get(topic, 0.0))
         for partition, (at, behind) in lag.items():
             self._metrics.lag.labels(partition.topic, partition.partition).set(behind)
             known = self._moved.get(partition)

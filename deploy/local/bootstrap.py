@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from deploy.local import needs
+from deploy.local import needs, promtool
 from deploy.local.checkout import CHECKOUT, virtual_environment
 from deploy.local.jars import fetch_jars, jars_are_there
 
@@ -28,6 +28,8 @@ def main(what: str, arguments: list[str]) -> None:
     for needed in (needs.python_venv(), needs.java(), needs.maven(), needs.chromium() if what == "dev" else None):
         if needed is not None:
             needs.install_or_refuse(*needed)
+    if what == "dev":
+        promtool.bring()
     jars = _Fetch()
     jars.start()
     python = _environment(what)

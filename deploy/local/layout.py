@@ -38,6 +38,9 @@ PORTS = {
 }
 
 
+SERVICES = ("gateway", "exports", "enrolment", "risk_evaluator", "verifier", "notifier")
+
+
 class UnfitError(Exception):
     """The stack cannot start here; the text is one sentence with what helps."""
 

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 from deploy.local import kafka, postgres, principals, sns, stack_env
 from deploy.local.checkout import CHECKOUT
-from deploy.local.layout import HOST, Layout, closed_folder
+from deploy.local.layout import HOST, SERVICES, Layout, closed_folder
 from deploy.local.process import Program
 from deploy.local.together import together
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SERVERS = ("sns", "kafka", "postgres")  # in the order of their end
-SERVICES = ("gateway", "exports", "enrolment", "risk_evaluator", "verifier", "notifier")
 SEEDED = ("enrolment", "exports", "gateway")
 POLICY = CHECKOUT / "deploy" / "policy" / "local.yaml"
 

@@ -14,8 +14,8 @@ from aiohttp import ClientError
 from countersign.runtime.kafka import KafkaConnection
 from deploy.local import postgres, principals, programs, secret_files, seeds, stack_env
 from deploy.local.lay import lay
-from deploy.local.layout import UnfitError
-from deploy.local.programs import SERVERS, SERVICES
+from deploy.local.layout import SERVICES, UnfitError
+from deploy.local.programs import SERVERS
 from deploy.local.supervisor import Supervisor
 from deploy.local.together import together
 from deploy.local.transcript import Stage, StoppedError, perform, words_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deploy.local import postgres, principals, secret_files
+from deploy.local.layout import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,7 @@ def of_services(layout: Layout, secrets: secret_files.Secrets, seed: Mapping[str
         "VERIFIER_URL": layout.url("verifier"),
         "ENROLMENT_URL": layout.url("enrolment"),
         "EXPORTS_URL": layout.url("exports"),
+        **{f"HEALTH_{name.upper()}_URL": layout.url(f"{name} health") for name in SERVICES},
         "SERVICE_TOKEN": secret_files.bearer_of(secrets),
         "DEMO_ACCOUNT_ID": seed["account_id"],
         "DEMO_LIST_ID": seed["lists"][0]["list_id"],

@@ -32,10 +32,33 @@ from services.enrolment.staff_acts.routes import ManagerRoutes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from prometheus_client import CollectorRegistry
+
     from countersign.runtime.frame import Check, Frame
 
 
 _POLICY = ("policy.switch", "policy.exports", "policy.texts.countries")
+
+
+def members_counter(registry: CollectorRegistry) -> Counter:
+    """Return the counter of words about members."""
+    return Counter(
+        "countersign_members_total",
+        "Words about members by what became of them: set, removed, pending (an owner's code is missing). If `pending` "
+        "grows, owners do not confirm: see the log of enrolment.",
+        ("became",),
+        registry=registry,
+    )
+
+
+def exceeded_counter(registry: CollectorRegistry) -> Counter:
+    """Return the counter of acts beyond the limit."""
+    return Counter(
+        "countersign_manager_acts_exceeded_total",
+        "Acts refused because one account manager had made as many as are allowed in an hour. If it grows, ask that "
+        "manager by another way whether it is them.",
+        registry=registry,
+    )
 
 
 @asynccontextmanager
@@ -45,17 +68,8 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     rules = policy.load(settings.policy_file)
     frame.log.info("policy_loaded", policy_version=rules.stamp)
     http = settings.http
-    counter = Counter(
-        "countersign_members_total",
-        "Words about members by what became of them: set, removed, pending (an owner's code is missing).",
-        ("became",),
-        registry=frame.metrics.registry,
-    )
-    exceeded = Counter(
-        "countersign_manager_acts_exceeded_total",
-        "Acts refused because one account manager had made as many as are allowed in an hour.",
-        registry=frame.metrics.registry,
-    )
+    counter = members_counter(frame.metrics.registry)
+    exceeded = exceeded_counter(frame.metrics.registry)
     hold = rules.exports.hold
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         tools = Tools(

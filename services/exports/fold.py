@@ -87,8 +87,10 @@ class ObeyDecisions:
             self._counter.labels(told).inc()
             self._log.info(
                 "export_decided",
+                request_id=str(outcome.export.export_id),
                 export_id=str(outcome.export.export_id),
                 account_id=str(outcome.export.account_id),
+                user_id=str(outcome.export.user_id),
                 outcome=told,
                 reason=outcome.reason if isinstance(outcome, Denied) else None,
             )

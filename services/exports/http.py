@@ -182,7 +182,7 @@ class Routes:
         )
         assert built.digest == export.digest()
         await store.keep_req(db, export.export_id, built.req)
-        self._log.info("export_asked", export_id=str(export.export_id), rows=export.rows, format=export.format)
+        self._log.info("export_asked", **_story(export), rows=export.rows, format=export.format)
         return asking, (self._requests.record(built, now, traceparent),)
 
     async def read(self, request: web.Request) -> web.StreamResponse:
@@ -203,7 +203,7 @@ class Routes:
                     raise Problem(409, "denied", "The export was denied.", reason=export.reason)
                 case _:
                     raise Problem(410, "expired", "The file is not offered any more: export again.")
-        self._log.info("export_fetched", export_id=str(export.export_id), user_id=str(export.user_id))
+        self._log.info("export_fetched", **_story(export))
         return web.Response(
             body=content,
             headers={
@@ -265,6 +265,12 @@ def _session(request: web.Request) -> bytes:
         if len(digest) == hashlib.sha256().digest_size:
             return digest
     raise Problem(400, "session", "session: expected base64url of a SHA-256, 43 characters without padding.")
+
+
+def _story(export: Export) -> dict[str, str]:
+    """Return what each log line about an export names. Its request has its id."""
+    named = {"request_id": export.export_id, "account_id": export.account_id, "user_id": export.user_id}
+    return {"export_id": str(export.export_id), **{name: str(value) for name, value in named.items()}}
 
 
 def _traceparent(request: web.Request) -> str | None:

@@ -21,7 +21,20 @@ from services.exports.settings import ExportsSettings, limits
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from prometheus_client import CollectorRegistry
+
     from countersign.runtime.frame import Check, Frame
+
+
+def exports_counter(registry: CollectorRegistry) -> Counter:
+    """Return the counter of exports."""
+    return Counter(
+        "countersign_exports_total",
+        "Exports by what became of them: granted, denied, late, ready, expired. If `granted` grows and `ready` does "
+        "not, files are not written: look for `due_act_failed` in the log.",
+        ("outcome",),
+        registry=registry,
+    )
 
 
 @asynccontextmanager
@@ -32,12 +45,7 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     routes = Routes(frame.pool, frame.publisher, requests, settings, frame.log, frame.checkpoint)
     http = settings.http
     app = application(routes.routes(), http.callers, metrics=frame.metrics, log=frame.log)
-    counter = Counter(
-        "countersign_exports_total",
-        "Exports by what became of them: granted, denied, late, ready, expired.",
-        ("outcome",),
-        registry=frame.metrics.registry,
-    )
+    counter = exports_counter(frame.metrics.registry)
     writing = Writing(frame.pool, settings.files.offered, counter)
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from countersign.runtime.postgres import Connection
     from countersign.runtime.record import Outgoing
     from services.notifier.counters import Counters
-    from services.notifier.model import Settlement, SmsText, TextKey
+    from services.notifier.model import Candidate, Settlement, SmsText, TextKey
     from services.notifier.pauses import PauseCheck
     from services.notifier.provider import Provider
     from services.notifier.settings import TextSettings
@@ -169,10 +169,10 @@ class Texts:
         except KeyUnknown as missing:
             self._rings.codes.refresh()
             self._rings.numbers.refresh()
-            self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id)
+            self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id, **_story(candidate))
             return Receipt(Answer.NOT_SENT, "key.unknown"), 0
         except NumberBroken:
-            self._log.error("number_unreadable", user_id=str(sealed.user_id), key_id=sealed.key_id)
+            self._log.error("number_unreadable", key_id=sealed.key_id, **_story(candidate))
             return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0
         if (held := await self._pause_check.held(candidate.account_id, sealed.country)) is not None:
             return held, 0
@@ -231,6 +231,7 @@ def settled(
         counters.count(row)
         log.info(
             "text_settled" if store.is_end(row) else "text_due_again",
+            request_id=row["request_id"],
             challenge_id=str(row["challenge_id"]),
             send=row["send"],
             account_id=str(row["account_id"]),
@@ -241,6 +242,16 @@ def settled(
             seconds=round(row["age_seconds"], 3),
         )
     return [delivery_of(row, row["now"]) for row in rows if store.is_end(row)]
+
+
+def _story(candidate: Candidate) -> dict[str, str]:
+    """Return what each log line about a text names."""
+    return {
+        "request_id": json.loads(candidate.event)["request_id"],
+        "challenge_id": str(candidate.key[0]),
+        "account_id": str(candidate.account_id),
+        "user_id": str(candidate.user_id),
+    }
 
 
 def _seconds() -> float:

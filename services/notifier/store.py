@@ -120,7 +120,8 @@ SELECT challenge_id, send, claims FROM dispatch
 # A text that certainly did not leave is due again, and does not count against the limits.
 SETTLE = """
 WITH held AS (
-    SELECT d.challenge_id, d.send, s.state, s.reason, s.retry_at, s.segments, s.message_id, s.pause
+    SELECT d.challenge_id, d.send, s.state, s.reason, s.retry_at, s.segments, s.message_id, s.pause,
+           convert_from(d.event, 'UTF8')::jsonb ->> 'request_id' AS request_id
       FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[],
                   $8::smallint[], $9::text[], $10::float8[])
         AS s (challenge_id, send, was, claims, state, reason, retry_at, segments, message_id, pause)
@@ -142,7 +143,7 @@ UPDATE dispatch d
   FROM held h
  WHERE d.challenge_id = h.challenge_id AND d.send = h.send
 RETURNING now() AS now, d.challenge_id, d.send, d.account_id, d.user_id, d.number_id, d.state, d.country, d.segments,
-          d.provider_message_id, d.reason, d.retry_at, d.traceparent,
+          d.provider_message_id, d.reason, d.retry_at, d.traceparent, h.request_id,
           extract(epoch FROM now() - d.created_at)::float8 AS age_seconds
 """
 

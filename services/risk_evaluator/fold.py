@@ -158,6 +158,7 @@ class AssessRequests:
                 "assessed",
                 request_id=str(event.request_id),
                 account_id=str(event.account_id),
+                user_id=str(event.user_id),
                 action=event.action,
                 outcome=event.outcome,
                 reasons=event.reasons,
@@ -172,6 +173,8 @@ class AssessRequests:
             "producer_clock_wrong",
             source=(answer.request.header("ce_source") or b"").decode(errors="replace"),
             request_id=str(answer.event.request_id),
+            account_id=str(answer.event.account_id),
+            user_id=str(answer.event.user_id),
             seconds_ahead=round(seconds_ahead, 1),
             words=fast if seconds_ahead > 0 else slow,
         )

@@ -28,6 +28,8 @@ from services.risk_evaluator.shadow.command import shadow
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from prometheus_client import CollectorRegistry
+
     from countersign.runtime.frame import Check, Frame
 
 
@@ -44,18 +46,24 @@ class RiskEvaluatorSettings(ServiceSettings):
     assessment_keys: list[KeySettings] = Field(min_length=1, repr=False)
 
 
+def assessments_counter(registry: CollectorRegistry) -> Counter:
+    """Return the counter of assessments."""
+    return Counter(
+        "countersign_assessments_total",
+        "Assessments by action and outcome. If the share of `challenge` among log-ins is far above other days, places "
+        "are lost or addresses change: `countersign trace` shows the reasons.",
+        ("action", "outcome"),
+        registry=registry,
+    )
+
+
 @asynccontextmanager
 async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
     """Three folds and a sweep."""
     settings = frame.settings
     rules = policy.load(settings.policy_file)
     keys = KeyRing("assessment_keys", settings.assessment_keys)
-    counter = Counter(
-        "countersign_assessments_total",
-        "Assessments by action and outcome.",
-        ("action", "outcome"),
-        registry=frame.metrics.registry,
-    )
+    counter = assessments_counter(frame.metrics.registry)
     frame.log.info("policy_loaded", policy_version=rules.stamp)
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(

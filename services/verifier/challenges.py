@@ -132,7 +132,7 @@ class Challenges:
             grant = work.decided(judged.ending, counted)
         elif judged.ending is not None:
             await self._end(work, judged.ending, now)
-        work.tell.append(partial(self._desk.journal.judged, locked.challenge.challenge_id, judged))
+        work.tell.append(partial(self._desk.journal.judged, locked.challenge.asked, judged))
         word = told(verdict)
         if word == "wait":
             return _waiting(judged.wait, now)
@@ -179,7 +179,7 @@ class Challenges:
         issued = self._desk.issuer.issue(text, draw(self._digits), now)
         await store_challenges.add_send(work.db, challenge.challenge_id, send, issued.code_digest, now)
         work.due += await outbox.append(work.db, [issued.event])
-        work.tell.append(partial(self._desk.journal.sent, challenge.challenge_id, challenge.asked.action, send))
+        work.tell.append(partial(self._desk.journal.sent, challenge.asked, send))
         return Sent(send, resend_after(send, now, challenge.expires_at))
 
     async def cancel(self, challenge_id: UUID) -> bool | None:

@@ -52,7 +52,7 @@ def deliver(event: Delivery, texts: Texts | None) -> Delivered | None:
     if before.state != "sending":
         return None
     after = Send(event.send, before.issued_at, STATES[type(event)], event.reason, event.retry_at)
-    return Delivered(event.challenge_id, after, _ending(texts, after))
+    return Delivered(event.challenge_id, after, asked, _ending(texts, after))
 
 
 def _ending(texts: Texts, after: Send) -> Denied | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from countersign.runtime.outbox import Kept
     from countersign.runtime.postgres import Connection
     from services.verifier.desk import Desk
+    from services.verifier.unsettled import UnsettledTexts
 
 # Longer than any topic could bring a request back (decision 2).
 KEPT = timedelta(days=40)
@@ -49,12 +50,17 @@ class Expiry:
     parallel = 200
     leases = True
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, unsettled: UnsettledTexts) -> None:
         self.waker = Waker()
         self._desk = desk
+        self._unsettled = unsettled
 
     async def take(self, db: Connection, limit: int) -> Sequence[UUID]:
-        """Lease open challenges whose time is over; one that somebody works on is left for the next look."""
+        """Lease open challenges whose time is over; one that somebody works on is left for the next look.
+
+        Measure, every few seconds, how long texts have been issued without an outcome.
+        """
+        await self._unsettled.look(db)
         return [row["challenge_id"] for row in await db.fetch(EXPIRED, limit)]
 
     async def act(self, item: UUID) -> UUID:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
+from countersign.contract import challenge_id_of
 from services.verifier.model import Allow, Denied, Deny, Open
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from uuid import UUID
 
     import structlog
     from prometheus_client import CollectorRegistry
 
-    from services.verifier.model import Decision, Delivered, Judged, Taken
+    from services.verifier.model import Asked, Decision, Delivered, Judged, Taken
 
 
 class Journal:
@@ -25,12 +25,25 @@ class Journal:
         self._log = log
         self._decisions = Counter(
             "countersign_decisions_total",
-            "Decisions by action, and granted or the reason of the denial.",
+            "Decisions by action, and granted or the reason of the denial. If one reason grows, "
+            "`countersign trace` of one such request shows why.",
             ("action", "outcome"),
             registry=registry,
         )
-        self._texts = Counter("countersign_texts_issued_total", "Texts with a code.", ("action",), registry=registry)
-        self._answers = Counter("countersign_answers_total", "Answers by verdict.", ("verdict",), registry=registry)
+        self._texts = Counter(
+            "countersign_texts_issued_total",
+            "Texts with a code that the verifier asked for. If it is far above other days, somebody may be pumping "
+            "texts: `countersign texts pause` stops them.",
+            ("action",),
+            registry=registry,
+        )
+        self._answers = Counter(
+            "countersign_answers_total",
+            "Codes that were entered, by verdict. If `mismatched` grows, somebody guesses; if all are few, texts do "
+            "not arrive.",
+            ("verdict",),
+            registry=registry,
+        )
 
     def taken(self, one: Taken) -> None:
         """Tell what an assessment came to."""
@@ -48,7 +61,9 @@ class Journal:
         self._log.info(
             "assessment_taken",
             request_id=str(event.request_id),
+            challenge_id=str(challenge_id_of(event.request_id)) if isinstance(one.ending, Open) else None,
             account_id=str(event.account_id),
+            user_id=str(event.user_id),
             action=event.action,
             outcome=ending,
             reasons=one.reasons,
@@ -62,9 +77,7 @@ class Journal:
             self._decisions.labels(asked.action, outcome).inc()
             self._log.info(
                 "challenge_ended",
-                request_id=str(asked.request_id),
-                challenge_id=str(asked.challenge_id),
-                account_id=str(asked.account_id),
+                **_story(asked),
                 action=asked.action,
                 outcome=outcome,
             )
@@ -73,23 +86,33 @@ class Journal:
         """Tell what became of a text."""
         self._log.info(
             "text_delivered",
-            challenge_id=str(one.challenge_id),
+            **_story(one.asked),
             send=one.send.send,
             state=one.send.state,
             reason=one.send.reason,
         )
 
-    def judged(self, challenge_id: UUID, judged: Judged) -> None:
+    def judged(self, asked: Asked, judged: Judged) -> None:
         """Tell a verdict: to those who run this, the ways to be over need not look alike."""
         self._answers.labels(judged.verdict.value).inc()
         self._log.info(
             "answer_judged",
-            challenge_id=str(challenge_id),
+            **_story(asked),
             verdict=judged.verdict.value,
             tries_left=judged.tries_left,
         )
 
-    def sent(self, challenge_id: UUID, action: str, send: int) -> None:
+    def sent(self, asked: Asked, send: int) -> None:
         """Tell that a further text was issued."""
-        self._texts.labels(action).inc()
-        self._log.info("text_issued", challenge_id=str(challenge_id), action=action, send=send)
+        self._texts.labels(asked.action).inc()
+        self._log.info("text_issued", **_story(asked), action=asked.action, send=send)
+
+
+def _story(asked: Asked) -> dict[str, str]:
+    """Return what each log line about a challenge names, so that one search finds all of them."""
+    return {
+        "request_id": str(asked.request_id),
+        "challenge_id": str(asked.challenge_id),
+        "account_id": str(asked.account_id),
+        "user_id": str(asked.user_id),
+    }

@@ -274,4 +274,5 @@ class Delivered:
 
     challenge_id: UUID
     send: Send
+    asked: Asked
     ending: Denied | None = None

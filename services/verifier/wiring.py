@@ -23,6 +23,7 @@ from services.verifier.journal import Journal
 from services.verifier.limits import limits
 from services.verifier.model import RequestLimits
 from services.verifier.settings import VerifierSettings
+from services.verifier.unsettled import UnsettledTexts
 from services.verifier.waiters import Waiters
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     )
     yield Parts(
         folds=(assessments, DeliveryFold(desk)),
-        dues=(Expiry(desk), Sweep(forget)),
+        dues=(Expiry(desk, UnsettledTexts(frame.metrics.registry)), Sweep(forget)),
         sites=(_site(frame, desk),),
         background=(desk.waiters.run,),
     )

@@ -9,8 +9,8 @@ import yaml
 
 from deploy.local.checkout import CHECKOUT
 from deploy.local.kafka import OPEN, PROPERTIES
-from deploy.local.layout import Layout
-from deploy.local.programs import SERVERS, SERVICES, environment, settings_of
+from deploy.local.layout import SERVICES, Layout
+from deploy.local.programs import SERVERS, environment, settings_of
 from tests.support.containers import IMAGES
 
 if TYPE_CHECKING:

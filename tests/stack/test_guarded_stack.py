@@ -11,8 +11,8 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from countersign.cli import main
 from countersign.runtime.kafka import KafkaConnection
 from countersign.runtime.kafka_refusal import refusal_of
+from deploy.local.layout import SERVICES
 from deploy.local.principals import passwords_of
-from deploy.local.programs import SERVICES
 from deploy.local.topics import topics
 from tests.support.kafka import publish_raw, read_topic
 

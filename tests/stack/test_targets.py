@@ -6,7 +6,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from deploy.local.checkout import CHECKOUT
-from deploy.local.programs import SERVICES, limits
+from deploy.local.layout import SERVICES
+from deploy.local.programs import limits
 
 if TYPE_CHECKING:
     from tests.support.stack import RunningStack

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 
 from deploy.local.stack import stage_of
 from deploy.local.transcript import perform
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tests.support.stack import RunningStack
 
 _PEOPLE = ("OWNER", "MANAGED", "MANAGED2", "MANAGER", "MANAGER2")
+_SERVICES = ("GATEWAY", "VERIFIER", "ENROLMENT", "EXPORTS", "RISK_EVALUATOR", "NOTIFIER")
 _NAMES = {
     *(
         *(f"KAFKA_{name}" for name in ("BOOTSTRAP_SERVERS", "SECURITY_PROTOCOL", "SASL_MECHANISM")),
@@ -30,7 +32,8 @@ _NAMES = {
     ),
     *("ENROLMENT_URL", "EXPORTS_URL", "SERVICE_TOKEN", "DEMO_ACCOUNT_ID", "DEMO_LIST_ID", "SECRETS_DIR"),
     *(f"DEMO_{person}_{what}" for person in _PEOPLE for what in ("ID", "EMAIL", "PASSWORD", "NUMBER")),
-    *(f"PID_{name}" for name in ("GATEWAY", "VERIFIER", "ENROLMENT", "EXPORTS", "RISK_EVALUATOR", "NOTIFIER")),
+    *(f"PID_{name}" for name in _SERVICES),
+    *(f"HEALTH_{name}_URL" for name in _SERVICES),
     *("PID_KAFKA", "PID_POSTGRES", "PID_SNS"),
 }
 
@@ -50,6 +53,17 @@ async def test_stack_env_names_everything(stack: RunningStack) -> None:
     """Addresses, the gateway's bearer, the people, the processes; for its owner alone."""
     assert set(stack.env) == _NAMES
     assert stat.S_IMODE(stack.layout.stack_env.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
+
+
+@pytest.mark.parametrize("name", _SERVICES)
+async def test_each_service_shows_its_metrics_where_stack_env_says(stack: RunningStack, name: str) -> None:
+    """It says that it is ready, and how far behind it is: nobody is."""
+    async with aiohttp.ClientSession() as http, http.get(f"{stack.env[f'HEALTH_{name}_URL']}/metrics") as answer:
+        told = await answer.text()
+    assert "countersign_ready 1.0" in told
+    seconds = re.findall(r"^countersign_lag_seconds{.*} (\S+)$", told, re.MULTILINE)
+    assert seconds
+    assert max(map(float, seconds)) < 30
 
 
 async def test_secrets_are_for_their_owner_alone(stack: RunningStack) -> None:

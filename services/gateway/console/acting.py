@@ -186,7 +186,7 @@ class ActPages:
         try:
             await gate.decisions.wait(kept.request_id, WAIT_IN_POST_SECONDS)
         except ConnectionError:
-            gate.log.warning("verifier_away", request_id=str(kept.request_id))
+            gate.log.warning("verifier_away", request_id=str(kept.request_id), user_id=str(session.user_id))
 
     async def _coded(
         self, visitor: Visitor, session: Session, form: Mapping[str, str], draft: ActDraft, found: RequestState
@@ -207,12 +207,12 @@ class ActPages:
         try:
             checked = await gate.grants.check(grant, expected, draft.now)
         except GrantRefused as refused:
-            gate.log.warning("grant_refused", what=refused.what, request_id=str(draft.request_id))
+            gate.log.warning("grant_refused", what=refused.what, **_story(session, draft))
             outcome = "grant_refused"
         else:
             outcome = await gate.manager_calls.act(draft, grant) if checked.method == "sms" else "grant_refused"
         await store.settle(gate.pool, visitor.session_id, draft.request_id, outcome)
-        gate.log.info("acted", request_id=str(draft.request_id), act=draft.kind, outcome=outcome)
+        gate.log.info("acted", **_story(session, draft), act=draft.kind, outcome=outcome)
 
     async def _give_up(self, visitor: Visitor, draft: ActDraft, found: RequestState) -> web.Response:
         if found.state == "challenged" and found.challenge is not None:
@@ -251,3 +251,12 @@ class ActPages:
 def _tag(visitor: Visitor, draft: ActDraft) -> str:
     """Return what the forms of this act carry. It does not tell the request's id."""
     return str(visitor.id_of("act step", str(draft.request_id)))
+
+
+def _story(session: Session, draft: ActDraft) -> dict[str, str]:
+    """Return what each log line about an act names; the account is the one that is acted on."""
+    return {
+        "request_id": str(draft.request_id),
+        "account_id": str(draft.account_id),
+        "user_id": str(session.user_id),
+    }

@@ -177,7 +177,7 @@ class LoginPages:
             ):  # the page after this one waits for the verifier too
                 await gate.decisions.wait(request_id, WAIT_IN_POST_SECONDS)
         except OSError:  # away, or a time-out
-            gate.log.warning("verifier_away", request_id=str(request_id))
+            gate.log.warning("verifier_away", request_id=str(request_id), user_id=str(person.user_id))
 
 
 def _again(visitor: Visitor, problem: str, email: str) -> web.Response:

@@ -136,11 +136,11 @@ class LoginCodePages:
         try:
             checked = await gate.grants.check(grant, expected, pending.now)
         except GrantRefused as refused:
-            gate.log.warning("grant_refused", what=refused.what, request_id=str(pending.request_id))
+            gate.log.warning("grant_refused", what=refused.what, **_story(pending))
             return None
         if pending.staff and checked.method != "sms":
             # The verifier asks every account manager for a code; a grant without one is not acted on here either.
-            gate.log.warning("grant_refused", what="amr", request_id=str(pending.request_id))
+            gate.log.warning("grant_refused", what="amr", **_story(pending))
             return None
         reset = await setup.open_reset(gate.pool, pending.user_id, visitor.seen_from)
         if way_after_password(reset) != "log_in":
@@ -153,7 +153,7 @@ class LoginCodePages:
         )
         if signed_in:
             visitor.secret = secret
-            gate.log.info("signed_in", user_id=str(pending.user_id), method=checked.method)
+            gate.log.info("signed_in", **_story(pending), method=checked.method)
         elif not await resume(gate, visitor):
             # Nothing to hand over: the grant was spent, and its session has been shown by a browser or has ended.
             return see_other(gate.front)
@@ -163,3 +163,12 @@ class LoginCodePages:
     def _unfit(self, request: web.Request) -> web.Response:
         title = request[VISITOR].words("denied.unfit.title")
         return self._plain(request, "denied", title, status=403, kind="unfit", retry_in=None)
+
+
+def _story(pending: Session) -> dict[str, str]:
+    """Return what each log line about a log-in names."""
+    return {
+        "request_id": str(pending.request_id),
+        "account_id": str(pending.account_id),
+        "user_id": str(pending.user_id),
+    }

@@ -43,7 +43,7 @@ async def begin(gate: Gate, visitor: Visitor, draft: Draft) -> None:
     try:
         await gate.decisions.wait(draft.request_id, WAIT_IN_POST_SECONDS)
     except ConnectionError:
-        gate.log.warning("verifier_away", request_id=str(draft.request_id))
+        gate.log.warning("verifier_away", request_id=str(draft.request_id), user_id=str(draft.user_id))
 
 
 async def shown(gate: Gate, visitor: Visitor, draft: Draft) -> dict[str, Any]:

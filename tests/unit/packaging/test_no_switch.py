@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from countersign.runtime.checkpoint import nothing
 from countersign.runtime.service import main, serving
 from deploy.local.checkout import CHECKOUT
-from deploy.local.programs import SERVICES
+from deploy.local.layout import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

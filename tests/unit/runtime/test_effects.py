@@ -55,7 +55,7 @@ def dispatch(*, late: bool) -> Dispatch:
 
 
 def delivered(ending: Denied | None) -> Delivered:
-    return Delivered(ONE, Send(1, NOON, "refused"), ending)
+    return Delivered(ONE, Send(1, NOON, "refused"), ASKED, ending)
 
 
 def decided(replaces: UUID | None, *, confirms: bool = True) -> DecidedHere:
