@@ -74,6 +74,15 @@ class BuiltRequest:
         )
 
 
+def traceparent_of(request_id: UUID) -> str | None:
+    """Return the W3C trace context, sampled, that begins a request's trace: its trace id is the request's id.
+
+    It is the same however often the request is published. None for an id that no trace or span may have (all zeros).
+    """
+    trace_id, parent_id = request_id.hex, request_id.hex[16:]
+    return f"00-{trace_id}-{parent_id}-01" if int(parent_id, 16) else None
+
+
 class AccessRequests:
     """Builds access requests and, given producer settings, submits them.
 
@@ -121,8 +130,12 @@ class AccessRequests:
         return BuiltRequest(event, digest)
 
     def record(self, built: BuiltRequest, now: datetime | None = None, traceparent: str | None = None) -> Outgoing:
-        """Return the record for an outbox of the caller's. `now` is its database's time; without it, the clock's."""
-        return write(built.event, source=self._source, time=now or self._clock(), traceparent=traceparent)
+        """Return the record for an outbox of the caller's. `now` is its database's time; without it, the clock's.
+
+        Without a `traceparent` the request begins a trace of its own, `traceparent_of` its id.
+        """
+        trace = traceparent or traceparent_of(built.request_id)
+        return write(built.event, source=self._source, time=now or self._clock(), traceparent=trace)
 
     async def submit(self, built: BuiltRequest, now: datetime | None = None, traceparent: str | None = None) -> None:
         """Hand the request to Kafka and return when all in-sync replicas have it.

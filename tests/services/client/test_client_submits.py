@@ -41,6 +41,7 @@ async def test_a_submitted_request_is_there_when_submit_returns(servers: Servers
     assert incoming.traceparent is not None
     first, second = await arrived(servers, request_id)
     assert first.ce_id == second.ce_id  # twice is the same request
+    assert second.traceparent == f"00-{request_id.hex}-{request_id.hex[16:]}-01"  # none was given: it begins its own
 
 
 async def test_after_a_failure_the_next_submission_uses_a_new_producer(servers: Servers) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from countersign.client import (
     AccessRequests,
+    BuiltRequest,
     Client,
     Expected,
     ExportTerms,
@@ -27,7 +28,8 @@ from countersign.client import (
     login_digest,
     new_id,
 )
-from countersign.contract import base64url, digest_of
+from countersign.contract import AccessRequested, base64url, digest_of, reader
+from countersign.runtime.record import Record
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ACCOUNT, USER = uuid4(), uuid4()
@@ -181,3 +183,32 @@ async def test_without_kafka_submitting_fails_in_words() -> None:
             await away.reach()
     with pytest.raises(RuntimeError, match="without producer settings"):
         await requests().submit(built)
+
+
+def a_login(request_id: UUID) -> BuiltRequest:
+    return requests().build("login", ACCOUNT, USER, Client(), {}, request_id=request_id)
+
+
+def test_a_request_without_a_trace_begins_one_named_after_it() -> None:
+    """The reader takes it for a W3C trace context, and publishing the request again does not change a byte."""
+    request_id = new_id(NOON)
+    out = requests().record(a_login(request_id))
+    incoming = reader(AccessRequested)(Record(out.topic, 0, 0, out.key, out.value, out.headers, NOON))
+    assert incoming is not None
+    assert incoming.traceparent is not None
+    version, trace_id, parent_id, flags = incoming.traceparent.split("-")
+    assert (version, trace_id, flags) == ("00", request_id.hex, "01")
+    assert int(parent_id, 16) > 0
+    assert requests().record(a_login(request_id)) == out
+
+
+def test_the_trace_of_the_caller_is_kept() -> None:
+    """The request is then a part of what the caller was doing."""
+    given = "00-" + "1" * 32 + "-" + "2" * 16 + "-00"
+    assert dict(requests().record(a_login(uuid4()), traceparent=given).headers)["traceparent"] == given.encode()
+
+
+def test_an_id_that_no_trace_may_have_begins_none() -> None:
+    """W3C Trace Context, 3.2.2.3 and 3.2.2.4: ids of all zeros are invalid."""
+    assert "traceparent" not in dict(requests().record(a_login(UUID(int=0))).headers)
+    assert "traceparent" not in dict(requests().record(a_login(UUID(int=1 << 127))).headers)
