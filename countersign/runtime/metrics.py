@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from countersign.runtime.key_metrics import KeyMetrics
 from countersign.runtime.sources import Sources
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -15,6 +16,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.sources = Sources()
+        self.keys = KeyMetrics(registry)
         self.records = Counter(
             "countersign_records_total",
             "Records by what became of them: folded, skipped, aged, dead.",

@@ -49,6 +49,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
     settings = frame.settings
     rules = policy.load(settings.policy_file)
     keys = KeyRing("assessment_keys", settings.assessment_keys)
+    frame.metrics.keys.show(keys)
     counter = Counter(
         "countersign_assessments_total",
         "Assessments by action and outcome.",
