@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from countersign.cli import check_message, dlq, lag, publish_example, rebuild, replay, tail, texts, topics, trace, why
+from countersign.cli import (
+    check_message,
+    dlq,
+    lag,
+    publish_example,
+    rebuild,
+    replay,
+    secret_files,
+    tail,
+    texts,
+    topics,
+    trace,
+    why,
+)
 from countersign.cli.surroundings import Failed
 
 if TYPE_CHECKING:
@@ -44,6 +57,7 @@ for _command in (publish_example, check_message, why, lag, tail, trace, rebuild)
     _register(_command)
 app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
 app.add_typer(replay.app, name="replay", short_help="plan and run recorded events once more, without effect on people")
+app.add_typer(secret_files.app, name="secrets", short_help="draw the secrets of a new installation")
 app.add_typer(texts.app, name="texts", short_help="stop texts at once, and let them go again")
 app.add_typer(topics.app, name="topics", short_help="compare the cluster's topics with schemas/topics, and mend")
 
