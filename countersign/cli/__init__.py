@@ -14,6 +14,7 @@ import typer
 from countersign.cli import (
     check_message,
     dlq,
+    keys,
     lag,
     publish_example,
     rebuild,
@@ -56,6 +57,7 @@ def _register(command: ModuleType) -> None:
 for _command in (publish_example, check_message, why, lag, tail, trace, rebuild):
     _register(_command)
 app.add_typer(dlq.app, name="dlq", short_help="look at dead letters, fold them again, release brakes")
+app.add_typer(keys.app, name="keys", short_help="bring new keys in and old ones out, without losing anything")
 app.add_typer(replay.app, name="replay", short_help="plan and run recorded events once more, without effect on people")
 app.add_typer(secret_files.app, name="secrets", short_help="draw the secrets of a new installation")
 app.add_typer(texts.app, name="texts", short_help="stop texts at once, and let them go again")

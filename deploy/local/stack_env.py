@@ -44,6 +44,7 @@ def of_services(layout: Layout, secrets: secret_files.Secrets, seed: Mapping[str
         "VERIFIER_URL": layout.url("verifier"),
         "ENROLMENT_URL": layout.url("enrolment"),
         "EXPORTS_URL": layout.url("exports"),
+        **{f"{name.upper()}_HEALTH_URL": layout.url(f"{name} health") for name in postgres.ROLES},
         "SERVICE_TOKEN": secret_files.bearer_of(secrets),
         "DEMO_ACCOUNT_ID": seed["account_id"],
         "DEMO_LIST_ID": seed["lists"][0]["list_id"],
