@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.support.stack import RunningStack
 
 _PEOPLE = ("OWNER", "MANAGED", "MANAGED2", "MANAGER", "MANAGER2")
+_SERVICES = ("GATEWAY", "VERIFIER", "ENROLMENT", "EXPORTS", "RISK_EVALUATOR", "NOTIFIER")
 _NAMES = {
     *(
         *(f"KAFKA_{name}" for name in ("BOOTSTRAP_SERVERS", "SECURITY_PROTOCOL", "SASL_MECHANISM")),
@@ -29,7 +30,8 @@ _NAMES = {
     ),
     *("ENROLMENT_URL", "EXPORTS_URL", "SERVICE_TOKEN", "DEMO_ACCOUNT_ID", "DEMO_LIST_ID", "SECRETS_DIR"),
     *(f"DEMO_{person}_{what}" for person in _PEOPLE for what in ("ID", "EMAIL", "PASSWORD", "NUMBER")),
-    *(f"PID_{name}" for name in ("GATEWAY", "VERIFIER", "ENROLMENT", "EXPORTS", "RISK_EVALUATOR", "NOTIFIER")),
+    *(f"PID_{name}" for name in _SERVICES),
+    *(f"{name}_HEALTH_URL" for name in _SERVICES),
     *("PID_KAFKA", "PID_POSTGRES", "PID_SNS"),
 }
 
