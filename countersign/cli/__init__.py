@@ -30,22 +30,24 @@ _ABOUT: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
 }
-# A command has the name of its module; a group of commands has a `HELP`, too, and an `app` instead of a `command`.
-COMMANDS = (
-    "publish-example",
-    "check-message",
-    "why",
-    "doctor",
-    "lag",
-    "tail",
-    "trace",
-    "rebuild",
-    "dlq",
-    "offsets",
-    "replay",
-    "texts",
-    "topics",
-)
+# Each command's module. That of a group of commands has an `app`, any other a `command`; each has a `HELP`.
+COMMANDS = {
+    "publish-example": "publish_example",
+    "check-message": "check_message",
+    "why": "why",
+    "doctor": "doctor",
+    "lag": "lag",
+    "tail": "tail",
+    "trace": "trace",
+    "dlq": "dlq",
+    "texts": "texts",
+    "replay": "replay",
+    "rebuild": "rebuild",
+    "offsets": "offsets",
+    "topics": "topics",
+    "keys": "keys",
+    "secrets": "secret_files",
+}
 
 
 def _app(names: Iterable[str]) -> typer.Typer:
@@ -53,7 +55,7 @@ def _app(names: Iterable[str]) -> typer.Typer:
     app = typer.Typer(**_ABOUT)
     app.callback()(_nothing)  # a program of one command would take that command's name for its first argument
     for name in names:
-        module = import_module(f"countersign.cli.{name.replace('-', '_')}")
+        module = import_module(f"countersign.cli.{COMMANDS[name]}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name, short_help=module.HELP)
         else:

@@ -15,6 +15,7 @@ from countersign.runtime.settings import Part, secrets_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 def _from_base64(value: object) -> object:
@@ -53,7 +54,8 @@ class KeyRing:
             raise ValueError(f"{name}: at least one key is needed")
         self.name = name
         self._keys = _keys_of(keys)
-        self._read_at = _changed_at()
+        # The first refresh reads the file in any case: it may have been changed since the settings were read from it.
+        self._read: tuple[int, int] | None = None
 
     def current(self, now: datetime) -> Key:
         """Return the youngest key that is active and not retired. Raises KeyUnknown if there is none."""
@@ -77,16 +79,18 @@ class KeyRing:
 
     def refresh(self) -> None:
         """Read the ring again if the secrets file was changed; a file that cannot be read leaves the ring as it is."""
-        changed_at = _changed_at()
         path = secrets_file()
-        if path is None or changed_at == self._read_at:
+        if path is None:
             return
         try:
+            version = _version(path)
+            if version == self._read:
+                return
             listed = json.loads(path.read_bytes()).get(self.name) or []
             self._keys = _keys_of([KeySettings.model_validate(entry) for entry in listed]) or self._keys
         except (OSError, ValueError, ValidationError):
             return  # it is being written: the next batch looks again
-        self._read_at = changed_at
+        self._read = version
 
 
 def _keys_of(keys: Sequence[KeySettings]) -> dict[str, Key]:
@@ -96,9 +100,7 @@ def _keys_of(keys: Sequence[KeySettings]) -> dict[str, Key]:
     }
 
 
-def _changed_at() -> int | None:
-    path = secrets_file()
-    try:
-        return path.stat().st_mtime_ns if path is not None else None
-    except OSError:
-        return None
+def _version(path: Path) -> tuple[int, int]:
+    """Return what differs after the file was changed or replaced, also twice within one tick of the clock."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino

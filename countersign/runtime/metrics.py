@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from countersign.runtime.key_metrics import KeyMetrics
 from countersign.runtime.sources import Sources
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -21,6 +22,7 @@ class Metrics:
             "1 while /readyz says ready, else 0. If it stays 0, read the reasons at /readyz.",
             registry=registry,
         )
+        self.keys = KeyMetrics(registry)
         self._count_records(registry)
         self._measure_lag(registry)
         self._count_outbox(registry)

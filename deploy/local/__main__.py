@@ -117,7 +117,7 @@ def _limits(layout: Layout) -> int:
         layout = replace(layout, data=Path(folder))  # limits need settings with some secrets, not with these
         dsns = {role: f"postgresql://{role}@127.0.0.1/countersign" for role in ROLES}
         drawn = secret_files.with_dsns(secret_files.draw(), dsns)
-        for name, held_secrets in principals.with_logins(drawn, principals.passwords_of(layout)).items():
+        for name, held_secrets in secret_files.with_logins(drawn, principals.passwords_of(layout)).items():
             secret_files.write(layout.secrets, name, held_secrets)
         lines = asyncio.run(programs.limits(layout))
     widths = [max(len(line[column]) for line in lines) for column in range(3)]

@@ -18,7 +18,7 @@ from countersign.runtime.postgres import migrate
 from deploy.local import postgres, secret_files
 from deploy.local.guard import ADMIN
 from deploy.local.layout import from_environment
-from deploy.local.principals import local_rights, with_logins
+from deploy.local.principals import local_rights
 from deploy.local.programs import sow
 from deploy.local.seeds import seed_of
 from deploy.local.together import together
@@ -47,7 +47,7 @@ async def lay(
     drawn = secret_files.draw(secret_files.read(secrets_folder))
     secrets = secret_files.with_dsns(drawn, dsns)
     if passwords is not None:
-        secrets = with_logins(secrets, passwords)
+        secrets = secret_files.with_logins(secrets, passwords)
     secrets["enrolment"]["staff_account_id"] = staff_account_id  # drawn like the rest, so it lies with the rest
     for name, held in secrets.items():
         secret_files.write(secrets_folder, name, held)

@@ -15,8 +15,6 @@ from deploy.local.guard import ADMIN, Guard, Listener
 from deploy.local.postgres import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from deploy.local.layout import Layout
 
 TEST = "test"
@@ -58,11 +56,6 @@ def settings_of(layout: Layout, service: str) -> dict[str, str]:
 def local_rights() -> frozenset[Right]:
     """Return the rights of everybody here."""
     return wanted_rights() | _of_test()
-
-
-def with_logins(drawn: secret_files.Secrets, passwords: Mapping[str, str]) -> secret_files.Secrets:
-    """Return the services' secrets with the password of each one's principal."""
-    return {name: {**held, "kafka": {"sasl_password": passwords[name]}} for name, held in drawn.items()}
 
 
 def _of_test() -> set[Right]:

@@ -71,13 +71,15 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     counter = members_counter(frame.metrics.registry)
     exceeded = exceeded_counter(frame.metrics.registry)
     hold = rules.exports.hold
+    ring = KeyRing("number_keys", settings.number_keys)
+    frame.metrics.keys.show(ring)
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         tools = Tools(
             pool=frame.pool,
             publisher=frame.publisher,
             requests=AccessRequests("enrolment"),
             grants=grants,
-            ring=KeyRing("number_keys", settings.number_keys),
+            ring=ring,
             fingerprint_key=settings.fingerprint_key.get_secret_value(),
             hold=hold,
             countries=rules.texts.countries,

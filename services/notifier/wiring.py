@@ -41,6 +41,7 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
     settings = frame.settings
     limits = policy.load(settings.policy_file).texts
     rings = Rings(KeyRing("code_keys", settings.code_keys), KeyRing("number_keys", settings.number_keys))
+    frame.metrics.keys.show(rings.codes, rings.numbers)
     counters = Counters(frame.metrics.registry)
     waker = Waker()
     languages = words.load()

@@ -64,6 +64,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
     rules = policy.load(settings.policy_file)
     keys = KeyRing("assessment_keys", settings.assessment_keys)
     counter = assessments_counter(frame.metrics.registry)
+    frame.metrics.keys.show(keys)
     frame.log.info("policy_loaded", policy_version=rules.stamp)
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(

@@ -43,8 +43,10 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     now = await frame.pool.fetchval("SELECT now()")
     desk.signer.check(now)
     desk.issuer.check(now)
+    assessment_keys = KeyRing("assessment_keys", settings.assessment_keys)
+    frame.metrics.keys.show(assessment_keys)
     assessments = AssessmentFold(
-        assessment_keys=KeyRing("assessment_keys", settings.assessment_keys),
+        assessment_keys=assessment_keys,
         desk=desk,
         requests=RequestLimits(settings.request.age_max, settings.request.future_max),
         codes=CodeLimits(settings.code.lifetime, settings.code.attempts_max, settings.code.digits),
@@ -60,13 +62,15 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
 def desk_of(frame: Frame[VerifierSettings]) -> Desk:
     """Return what the parts of one process hold together."""
     settings = frame.settings
+    grant_keys, code_keys = KeyRing("grant_keys", settings.grant_keys), KeyRing("code_keys", settings.code_keys)
+    frame.metrics.keys.show(grant_keys, code_keys)
     signer = Signer(
-        KeyRing("grant_keys", settings.grant_keys),
+        grant_keys,
         issuer=settings.grant.issuer,
         audience=settings.grant.audience,
         lifetime=settings.grant.lifetime,
     )
-    issuer = Issuer(KeyRing("code_keys", settings.code_keys), settings.pepper.get_secret_value())
+    issuer = Issuer(code_keys, settings.pepper.get_secret_value())
     return Desk(signer, issuer, Waiters(frame.pool), Journal(frame.log, frame.metrics.registry))
 
 

@@ -113,7 +113,7 @@ class NumberRoutes:
     ) -> _Done:
         tools = self._tools
         target = decide.member_of(standing)
-        new = store.seal(number, target.user_id, new_id(now), tools.ring.current(now), tools.fingerprint_key)
+        new = store.seal(number, target.user_id, new_id(now), tools.sealing_key(now), tools.fingerprint_key)
         before = None if asked.request_id is None else await store.opened(db, asked.request_id)
         if before is not None:
             if (before.subject_id, before.fingerprint) != (target.user_id, new.fingerprint):

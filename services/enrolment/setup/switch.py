@@ -147,7 +147,7 @@ class SwitchRoutes:
             now = await tables.now_of(db)
             new = None
             if number is not None:
-                key = tools.ring.current(now)
+                key = tools.sealing_key(now)
                 new = store.seal(number, asked.user_id, new_id(now), key, tools.fingerprint_key)
             request_id, due = await self._asked(db, account_id, asked, new, now)
         tools.publisher.hand(due)

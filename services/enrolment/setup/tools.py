@@ -12,13 +12,13 @@ from services.enrolment.setup import decide
 from services.enrolment.setup.model import Opening
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from countersign.client import AccessRequests, Grants
     from countersign.contract import Client, Role
     from countersign.contract.number import PhoneNumber
-    from countersign.runtime.keys import KeyRing
+    from countersign.runtime.keys import Key, KeyRing
     from countersign.runtime.postgres import Pool
     from countersign.runtime.publisher import Publisher
     from services.enrolment.setup.model import SealedNumber
@@ -37,6 +37,11 @@ class Tools:
     hold: timedelta
     countries: tuple[str, ...] | None
     members_need: Literal["given", "confirmed"]
+
+    def sealing_key(self, now: datetime) -> Key:
+        """Return the key that numbers are sealed with, also one that was installed since. Raises KeyUnknown."""
+        self.ring.refresh()
+        return self.ring.current(now)
 
     def parse(self, entered: str, region: str | None) -> PhoneNumber:
         """Return the number that somebody entered. Raises Problem 422, in words for that person."""

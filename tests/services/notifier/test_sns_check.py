@@ -12,7 +12,6 @@ from services.notifier.settings import SnsSettings
 from services.notifier.sns_check import sns_check
 
 if TYPE_CHECKING:
-
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

@@ -250,14 +250,18 @@ def test_the_operator_logs_in_unless_somebody_is_named(
 
 def test_every_command_has_help_with_something_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     """The examples name the command itself."""
-    for name in ("publish-example", "check-message", "why", "lag", "tail", "trace"):
-        assert cli.main([name, "--help"]) == 0
+    groups = ("keys list", "keys rotate", "keys revoke", "secrets new")
+    for name in ("publish-example", "check-message", "why", "lag", "tail", "trace", *groups):
+        assert cli.main([*name.split(), "--help"]) == 0
         assert f"\n    countersign {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "arguments",
     [["fly"], ["lag", "--topic"], ["lag", "--seconds-max", "many"], ["lag", "--topic", "none.such"],
+     ["keys", "rotate"], ["keys", "rotate", "pins"], ["keys", "revoke", "codes"], ["keys", "list", "--ring", "pins"],
+     ["keys", "rotate", "codes", "--active-in", "soon"], ["keys", "rotate", "codes", "--execute"],
+     ["keys", "rotate", "codes"], ["keys", "rotate", "codes", "--secrets", "/does/not/exist"], ["secrets", "new"],
      ["why", "--offset", "1"], ["check-message"], ["publish-example", "access.flown"]],
     ids=" ".join,
 )  # fmt: skip

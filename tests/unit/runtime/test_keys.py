@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import generate_latest
 from pydantic import ValidationError
 
 from countersign.runtime.errors import KeyUnknown
 from countersign.runtime.keys import KeyRing, KeySettings
+from countersign.runtime.metrics import Metrics
 from countersign.runtime.settings import SECRETS_FILE
 
 if TYPE_CHECKING:
@@ -72,3 +74,33 @@ def test_a_ring_is_read_again_when_its_file_changes(tmp_path: Path, monkeypatch:
     os.utime(file, ns=(2, 2))
     ring.refresh()
     assert ring.get("b").key_id == "b"
+
+
+def test_a_file_changed_between_settings_and_ring_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that waits for its database at the start does not go on with what it read before."""
+    file = tmp_path / "secrets.json"
+    file.write_text(json.dumps({"code_keys": [_settings("a", NOON), _settings("b", NOON)]}))
+    monkeypatch.setenv(SECRETS_FILE, str(file))
+    ring = _ring(_settings("a", NOON))
+    ring.refresh()
+    assert ring.get("b").key_id == "b"
+
+
+def test_a_scrape_shows_the_keys_of_the_file_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no record comes nothing else reads it; ids and times are shown, and no secret."""
+    file = tmp_path / "secrets.json"
+    file.write_text(json.dumps({"code_keys": [_settings("a", NOON)]}))
+    monkeypatch.setenv(SECRETS_FILE, str(file))
+    metrics = Metrics()
+    metrics.keys.show(_ring(_settings("a", NOON)))
+    new = tmp_path / "new.json"
+    later = NOON + timedelta(minutes=1)
+    new.write_text(json.dumps({"code_keys": [_settings("a", NOON), _settings("b", later)]}))
+    new.rename(file)
+    shown = generate_latest(metrics.registry).decode()
+    for key_id, active_from in (("a", NOON), ("b", later)):
+        (line,) = (line for line in shown.splitlines() if f'key_id="{key_id}"' in line)
+        assert line.startswith("countersign_key_active_from_seconds{")
+        assert 'ring="code_keys"' in line
+        assert float(line.split()[-1]) == active_from.timestamp()
+    assert base64.b64encode(b"a".ljust(32)).decode() not in shown
