@@ -1,7 +1,8 @@
 """Tell what became of a request and why, with every step over all services and the time between them.
 
 Give one id: of a request, of a challenge, of a user or of an account. Of a user or an account the latest requests are
-told. No code and no number is shown. With --json one JSON object is printed for each step.
+told, after the latest changes of their settings. No code and no number is shown. With --json one JSON object is printed
+for each step.
 
 Exit codes: 0 something is known, 1 nothing is, 2 PostgreSQL does not answer.
 
@@ -75,20 +76,23 @@ class Wanted:
     id: UUID
 
     async def stories(self, traces: Traces, within: timedelta, most: int) -> list[tuple[UUID, Story]]:
-        """Return the stories, the newest first."""
+        """Return the stories, the newest first; before them the changes that no request was for."""
         match self.kind:
             case "user" | "account":
+                changes = await traces.changes(self.kind, self.id, within, most)
                 ids = await traces.recent(self.kind, self.id, within, most)
+                return [(self.id, changes), *[(id_, await traces.story(id_)) for id_ in ids]]
             case _:
-                ids = [self.id]
-        return [(id_, await traces.story(id_)) for id_ in ids]
+                return [(self.id, await traces.story(self.id))]
 
 
 def _lines(id_: UUID, story: Story) -> Sequence[str]:
     first = story.steps[0]
+    is_of_no_request = first.request_id is None and first.challenge_id is None
+    words = f"{len(story.steps)} changes of settings." if is_of_no_request else outcome_of(story, system_clock())
     lines = [
-        f"{outcome_of(story, system_clock())}\n",
-        f"  {id_}  user {first.user_id}  account {first.account_id}\n",
+        f"{words}\n",
+        f"  {id_}  user {first.user_id or 'all'}  account {first.account_id}\n",
     ]
     for step, gap in zip(story.steps, story.gaps(), strict=True):
         after = "" if gap is None else f"+{gap.total_seconds() * 1000:.0f} ms"

@@ -33,6 +33,14 @@ SELECT request_id, max(at) AS last FROM {schema}.timeline
    AND at > now() - $3::interval
  GROUP BY request_id ORDER BY last DESC LIMIT $4
 """
+# What belongs to no request: settings that were changed, by whom.
+CHANGES = """
+SELECT request_id, challenge_id, account_id, user_id, at, what, detail::text AS detail FROM {schema}.timeline
+ WHERE request_id IS NULL AND challenge_id IS NULL
+   AND ($1 = 'user' AND user_id = $2 OR $1 = 'account' AND account_id = $2)
+   AND at > now() - $3::interval
+ ORDER BY at DESC LIMIT $4
+"""
 
 # What a person is told of each reason; the reason itself stands behind it.
 _DENIED: Mapping[str, str] = {
@@ -67,7 +75,7 @@ class Step:
     request_id: UUID | None
     challenge_id: UUID | None
     account_id: UUID
-    user_id: UUID
+    user_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +161,15 @@ class Traces:
         steps: list[Step] = []
         for schema in self._schemas:
             rows = await self._db.fetch(STEPS.format(schema=schema), list(requests), list(challenges))
-            steps += [Step(service=schema, **{**dict(row), "detail": json.loads(row["detail"])}) for row in rows]
-        return Story(tuple(sorted(steps, key=lambda step: step.at)))
+            steps += _steps(schema, rows)
+        return _story(steps)
+
+    async def changes(self, of: Literal["user", "account"], id_: UUID, within: timedelta, most: int) -> Story:
+        """Return the latest changes of a user's or an account's settings."""
+        steps: list[Step] = []
+        for schema in self._schemas:
+            steps += _steps(schema, await self._db.fetch(CHANGES.format(schema=schema), of, id_, within, most))
+        return Story(_story(steps).steps[-most:])
 
     async def recent(self, of: Literal["user", "account"], id_: UUID, within: timedelta, most: int) -> list[UUID]:
         """Return the latest requests of a user or an account, the newest first."""
@@ -163,3 +178,11 @@ class Traces:
             for row in await self._db.fetch(RECENT.format(schema=schema), of, id_, within, most):
                 last[row["request_id"]] = max(row["last"], last.get(row["request_id"], row["last"]))
         return sorted(last, key=lambda one: last[one], reverse=True)[:most]
+
+
+def _steps(schema: str, rows: Sequence[asyncpg.Record]) -> list[Step]:
+    return [Step(service=schema, **{**dict(row), "detail": json.loads(row["detail"])}) for row in rows]
+
+
+def _story(steps: Sequence[Step]) -> Story:
+    return Story(tuple(sorted(steps, key=lambda step: step.at)))

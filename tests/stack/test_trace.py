@@ -75,6 +75,18 @@ async def test_the_story_of_a_request_over_all_services(
     assert {step["request_id"] for step in steps if step["request_id"]} >= {str(request_id)}
 
 
+async def test_what_was_changed_about_an_account(stack: RunningStack, capsys: pytest.CaptureFixture[str]) -> None:
+    """By whom and when, before the requests; nobody's number."""
+    owner = (await WholeStack(stack).household()).owner
+    code, printed = await trace(stack, capsys, "--account", str(owner.account_id))
+    assert code == 0, printed
+    assert printed.splitlines()[0].endswith(" changes of settings.")
+    assert "two_factor.enabled" in printed
+    assert owner.number not in printed
+    code, printed = await trace(stack, capsys, "--user", str(owner.user_id), "--json")
+    assert "enrolment" in {json.loads(line)["service"] for line in printed.splitlines()}
+
+
 async def test_what_nobody_knows_is_told(stack: RunningStack, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1; and a wrong way of asking is told in words."""
     code, printed = await trace(stack, capsys, "--request", str(uuid4()))
