@@ -50,7 +50,7 @@ COMMANDS = {
 }
 
 
-def _app(names: Iterable[str]) -> typer.Typer:
+def program(names: Iterable[str]) -> typer.Typer:
     """Return the program with these commands. Only their modules are imported: together all take over a second."""
     app = typer.Typer(**_ABOUT)
     app.callback()(_nothing)  # a program of one command would take that command's name for its first argument
@@ -77,7 +77,7 @@ def _register(app: typer.Typer, command: ModuleType, name: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Nothing that a person can type gives a stack trace."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    app = _app(given[:1] if given and given[0] in COMMANDS else COMMANDS)
+    app = program(given[:1] if given and given[0] in COMMANDS else COMMANDS)
     command = typer.main.get_command(app)
     try:
         code = command.main(given, "countersign", standalone_mode=False)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("folder")]
 SERVICE = "notifier"
 Found = dict[str, dict[str, Any]]
 
@@ -130,10 +130,9 @@ async def test_a_service_is_told_what_nobody_reads_and_what_is_away(
 
 
 async def test_a_missing_topic_and_a_wrong_retention_are_found(
-    own: Servers, folder: Path, capsys: pytest.CaptureFixture[str]
+    own: Servers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each by its topic; afterwards all is well again."""
-    del folder
     connection = KafkaConnection(bootstrap_servers=own.kafka)
     files = {file.topic: file for file in topic_files()}
     async with connected(connection) as cluster:
@@ -260,10 +259,9 @@ async def test_an_old_key_is_found(own: Servers, folder: Path, capsys: pytest.Ca
 
 
 async def test_a_wrong_password_and_dead_servers_are_found(
-    own: Servers, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    own: Servers, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other server is looked at all the same."""
-    del folder
     dsn = own.dsn_of(OPERATOR)
     code, found = await doctor(capsys, "--dsn", dsn.replace("operator:", "operator:not-", 1))
     assert (code, found["PostgreSQL"]["level"]) == (1, "error")
@@ -278,11 +276,8 @@ async def test_a_wrong_password_and_dead_servers_are_found(
     assert "does not answer: is it running?" in found["Kafka"]["sentence"]
 
 
-async def test_a_pooler_in_transaction_mode_is_found(
-    own: Servers, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_pooler_in_transaction_mode_is_found(own: Servers, capsys: pytest.CaptureFixture[str]) -> None:
     """By trying; without it the same try finds nothing."""
-    del folder
     dsn = own.dsn_of(OPERATOR)
     assert (await session_finding(dsn)).level == "ok"
     parts = urlsplit(dsn)
@@ -292,9 +287,8 @@ async def test_a_pooler_in_transaction_mode_is_found(
     assert "a pooler in transaction mode" in found["PostgreSQL sessions"]["sentence"]
 
 
-async def test_a_producers_clock_is_found(own: Servers, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_producers_clock_is_found(own: Servers, capsys: pytest.CaptureFixture[str]) -> None:
     """By the newest records of each source: last, as records stay."""
-    del folder
     good, ahead = f"good-{uuid4().hex[:6]}", f"ahead-{uuid4().hex[:6]}"
     for source, seconds in ((good, 0), (ahead, 90)):
         event = an_access_requested()

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from countersign.cli import app, main
+from countersign.cli import COMMANDS, main, program
 from deploy.local.promtool import promtool
 from tests.support import watching
 
@@ -128,7 +128,7 @@ def commands() -> list[str]:
 
 def path_of(line: str) -> list[str]:
     """Return the names of the command and its groups in a command line, without what it is told."""
-    command, path = typer.main.get_command(app), list[str]()
+    command, path = typer.main.get_command(program(COMMANDS)), list[str]()
     for word in line.split()[1:]:
         below = getattr(command, "commands", {})
         if word not in below:
