@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.runtime.checkup import Finding, fine, warning, wrong
+from countersign.runtime.keys import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,8 @@ def _of_key(subject: str, ring: str, key: KeySettings, now: datetime) -> list[Fi
         told = f"{ring}: {key.key_id} is still listed though it was retired {since} days ago"
         check = "make sure with `python -m services.enrolment rekey` that no number lies under it, then "
         return [warning(subject, told, f"{check if ring == 'number_keys' else ''}take it out of the file")]
+    if key.active_from == WAITS:
+        return [fine(subject, f"{ring}: {key.key_id} is installed and waits for `countersign keys rotate`")]
     if key.active_from > now + EARLY_MAX:
         ahead = (key.active_from - now).days
         told = f"{ring}: {key.key_id} is not active before {key.active_from:%Y-%m-%d}, in {ahead} days"

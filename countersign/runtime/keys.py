@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+WAITS = datetime(9999, 1, 1, tzinfo=UTC)  # of a key that is installed: one that is forgotten never begins by itself
+
 
 def _from_base64(value: object) -> object:
     if isinstance(value, str):

@@ -13,8 +13,9 @@ from countersign.cli.keys.options import Folder, Instances, RingName, files_of, 
 from countersign.cli.options import AsJson, Dsn
 from countersign.operations.keys.instances import look
 from countersign.operations.keys.plan import state_of
-from countersign.operations.keys.rings import RINGS, WAITS
+from countersign.operations.keys.rings import RINGS
 from countersign.operations.keys.uses import now_of, uses_of
+from countersign.runtime.keys import WAITS
 
 if TYPE_CHECKING:
     from pathlib import Path

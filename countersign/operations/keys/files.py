@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from countersign.operations import secret_files
-from countersign.operations.keys.rings import WAITS, Entry, Holdings
+from countersign.operations.keys.rings import Entry, Holdings
 from countersign.runtime.findings import findings
-from countersign.runtime.keys import KeySettings
+from countersign.runtime.keys import WAITS, KeySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from countersign.operations.keys.rings import WAITS
+from countersign.runtime.keys import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from countersign.operations import secret_files
+from countersign.runtime.keys import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-# The time of a key that waits for being made active: one that somebody forgets never begins by itself.
-WAITS = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class KeysDifferError(Exception):

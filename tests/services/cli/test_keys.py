@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from countersign.contract import challenge_id_of
 from countersign.operations.installation import scram
-from countersign.operations.keys.rings import WAITS
+from countersign.runtime.keys import WAITS
 from deploy.local.postgres import OPERATOR
 from tests.support.kafka import eventually, read_topic
 from tests.support.key_desk import HOLDERS, KeyDesk, a_key_desk

@@ -17,7 +17,8 @@ from countersign.operations.keys.plan import (
     rotation,
     state_of,
 )
-from countersign.operations.keys.rings import RINGS, WAITS, Entry, Holdings, KeysDifferError
+from countersign.operations.keys.rings import RINGS, Entry, Holdings, KeysDifferError
+from countersign.runtime.keys import WAITS
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)

@@ -11,7 +11,7 @@ import pytest
 
 from countersign.operations.doctor.secret_files import files_in, secrets_findings
 from countersign.runtime.key_ages import AGE_MAX, EARLY_MAX, RETIRED_KEPT, key_findings
-from countersign.runtime.keys import KeySettings
+from countersign.runtime.keys import WAITS, KeySettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,8 +64,13 @@ def told(*keys: dict[str, Any], ring: str = "code_keys") -> list[Finding]:
             ["warning"],
             "code-0 is still listed though it was retired 40 days ago",
         ),
+        (
+            [a_key(), a_key("code-2", active_from=WAITS.isoformat())],
+            ["ok"],
+            "code-2 is installed and waits for `countersign keys rotate`",
+        ),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_ring_is_judged(keys: list[dict[str, Any]], levels: list[str], words: str) -> None:
     """Each limit, from both sides; the newest of the active keys counts."""
