@@ -254,7 +254,8 @@ async def test_an_old_key_is_found(own: Servers, folder: Path, capsys: pytest.Ca
     secret_files.write(folder, "verifier", content)
     code, found = await doctor(capsys)
     assert (code, set(found)) == (0, {str(folder / "verifier.json")})
-    assert "grant-1, which is in use, is 900 days old" in found[str(folder / "verifier.json")]["sentence"]
+    key_id = content["grant_keys"][0]["key_id"]
+    assert f"{key_id}, which is in use, is 900 days old" in found[str(folder / "verifier.json")]["sentence"]
     assert own.secrets["verifier"]["grant_keys"][0]["secret"] not in json.dumps(found)
 
 
