@@ -211,15 +211,15 @@ class Worker:
                 await asyncio.sleep(backoff.next())
                 continue
             self._health.tell("postgres.brakes", None)
-            self._braked = {TopicPartition(topic, number): reason for (topic, number), reason in rows.items()}
+            found = {TopicPartition(topic, number): reason for (topic, number), reason in rows.items()}
+            for partition in self._braked.keys() - found.keys():
+                self._let_go(partition)
+            self._braked = found
             self._pause(consumer)
             self._brakes_epoch = epoch
 
     def _pause(self, consumer: AIOKafkaConsumer) -> None:
-        for partition in consumer.assignment():
-            if partition in self._braked:
-                consumer.pause(partition)
-        self._metrics.braked.clear()  # one that was released meanwhile
+        consumer.pause(*(consumer.assignment() & self._braked.keys()))
         for partition, reason in self._braked.items():
             self._metrics.braked.labels(partition.topic, partition.partition).set(1)
             self._log.error("partition_braked", topic=partition.topic, partition=partition.partition, reason=reason)
@@ -240,12 +240,16 @@ class Worker:
         async with self._link.use() as db:
             rows = await brake.held(db, list(self._folds))
         for partition in [p for p in self._braked if (p.topic, p.partition) not in rows]:
-            del self._braked[partition]
-            self._metrics.braked.labels(partition.topic, partition.partition).set(0)
-            self._log.info("partition_released", topic=partition.topic, partition=partition.partition)
-            self._folder.forgive(partition.topic, partition.partition)
+            self._let_go(partition)
             if partition in consumer.assignment():
                 consumer.resume(partition)
+
+    def _let_go(self, partition: TopicPartition) -> None:
+        """Forget that the brake held a partition, and tell it."""
+        del self._braked[partition]
+        self._metrics.braked.labels(partition.topic, partition.partition).set(0)
+        self._log.info("partition_released", topic=partition.topic, partition=partition.partition)
+        self._folder.forgive(partition.topic, partition.partition)
 
     def _rewind(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
         with suppress(IllegalStateError):
