@@ -184,6 +184,7 @@ async def a_key_desk(
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {fleet.bearer}"}) as http,
     ):
         await db.execute("DELETE FROM verifier.operation; DELETE FROM enrolment.operation")
+        await db.execute("UPDATE verifier.challenge SET closed_at = now() WHERE closed_at IS NULL")
         try:
             await fleet.start_all(HOLDERS)
             yield KeyDesk(fleet, sns, Neighbourhood(servers, db, sns.url), capsys, folder, http)

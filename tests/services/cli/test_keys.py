@@ -48,7 +48,8 @@ async def desk(
         yield found
         kept = [str(dict(row)) for row in await found.operations()]
         metrics = list((await found.fleet.metrics()).values())
-        assert found.drawn
+        for secret in found.drawn:  # the search finds what is there
+            assert found.leaks(f"before {secret} after") == [secret]
         assert found.leaks(*kept, *metrics, *found.fleet.logs().values()) == []
 
 
