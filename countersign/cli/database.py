@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
 from countersign.cli.failures import naming_postgres
 from countersign.cli.surroundings import Surroundings
+from countersign.operations import journal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 T = TypeVar("T")
 _SECONDS = 10
@@ -33,6 +34,28 @@ async def database(address: str) -> AsyncIterator[asyncpg.Connection]:
         yield db
     finally:
         await db.close()
+
+
+@asynccontextmanager
+async def recorded(
+    db: asyncpg.Connection, schema: str, command: str, by: str, reason: str, planned: Mapping[str, Any]
+) -> AsyncIterator[dict[str, Any]]:
+    """Keep a row before something is done outside of the database, and its outcome after, also if it fails.
+
+    What is put into the dictionary is the outcome; if nothing is, it is the name of the error. Raises Failed if
+    PostgreSQL does not keep it.
+    """
+    with naming_postgres():
+        operation_id = await journal.begin(db, schema, command, by, reason, planned)
+    outcome: dict[str, Any] = {}
+    try:
+        yield outcome
+    except BaseException as error:
+        outcome = outcome or {"failed": type(error).__name__}
+        raise
+    finally:
+        with naming_postgres():
+            await journal.end(db, schema, operation_id, outcome)
 
 
 def ask(dsn: str | None, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

@@ -11,14 +11,14 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from countersign.cli.database import address_of, database
-from countersign.cli.failures import naming_kafka, naming_postgres
+from countersign.cli.database import address_of, database, recorded
+from countersign.cli.failures import naming_kafka
 from countersign.cli.moments import moment_of
 from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.surroundings import Failed, Surroundings
@@ -26,16 +26,17 @@ from countersign.clock import system_clock
 from countersign.operations import journal
 from countersign.operations.connecting import connected
 from countersign.operations.lag import GROUP_PREFIX, readings
-from countersign.operations.offsets import RECORDS_PER_SECOND, OffsetsError, Undo, commit, planned
+from countersign.operations.offsets import RECORDS_PER_SECOND, OffsetsError, Undo, commit, plan_reset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from countersign.operations.offsets import Reset, Target
     from countersign.runtime.kafka import KafkaConnection
 
 HELP = "move a group's place on a topic, as the last resort"
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
+_ENDS: Mapping[str, Literal["earliest", "latest"]] = {"earliest": "earliest", "latest": "latest"}
 # Whoever logs in or exports waits for these; for the others nobody does.
 _WAITED_FOR = {
     f"{GROUP_PREFIX}risk_evaluator": "access.requests.v1",
@@ -116,11 +117,9 @@ def _wanted(group: str | None, topic: str | None, to: str | None, undo: Path | N
         return _known(back.group, back.topic), back.topic, back
     if group is None or topic is None or to is None:
         raise Failed("what? Give --group, --topic and --to, or --undo FILE")
-    if to in {"earliest", "latest"}:
-        return _known(group, topic), topic, to  # type: ignore[return-value] # one of the two
-    moment = moment_of(to, "--to")
-    assert moment is not None
-    return _known(group, topic), topic, moment
+    target = _ENDS.get(to) or moment_of(to, "--to")
+    assert target is not None
+    return _known(group, topic), topic, target
 
 
 def _known(group: str, topic: str) -> str:
@@ -158,7 +157,7 @@ def _keep(undo: Undo, file: Path) -> None:
 def _planned(kafka: KafkaConnection, group: str, topic: str, target: Target, partitions: list[int] | None) -> Reset:
     async def look() -> Reset:
         async with connected(kafka) as cluster:
-            return await planned(cluster, group, topic, target, partitions or None)
+            return await plan_reset(cluster, group, topic, target, partitions or None)
 
     with naming_kafka(kafka):
         try:
@@ -169,25 +168,17 @@ def _planned(kafka: KafkaConnection, group: str, topic: str, target: Target, par
 
 async def _move(kafka: KafkaConnection, address: str, found: Reset, file: Path, by: tuple[str, str]) -> None:
     """Keep the way back, then move it, with a row before and its outcome after in the schema of the group's service."""
-    schema = _service(found.group)
     moves = {str(one.partition): [one.committed, one.target] for one in found.changes}
-    deed = {"group": found.group, "topic": found.topic, "moves": moves, "undo": str(file)}
+    planned = {"group": found.group, "topic": found.topic, "moves": moves, "undo": str(file)}
     async with database(address) as db:
         _keep(found.undo(system_clock()), file)
-        with naming_postgres():
-            operation_id = await journal.begin(db, schema, "offsets reset", *by, deed)
-        outcome: dict[str, Any] = {"moved": len(found.changes)}
-        try:
-            await commit(kafka, found)
-        except OffsetsError as error:
-            outcome = {"refused": str(error)}
-            raise Failed(str(error)) from None
-        except Exception as error:
-            outcome = {"failed": type(error).__name__}
-            raise
-        finally:
-            with naming_postgres():
-                await journal.end(db, schema, operation_id, outcome)
+        async with recorded(db, _service(found.group), "offsets reset", *by, planned) as outcome:
+            try:
+                await commit(kafka, found)
+            except OffsetsError as error:
+                outcome["refused"] = str(error)
+                raise Failed(str(error)) from None
+            outcome["moved"] = len(found.changes)
 
 
 def _require_typed(confirm: str | None, asked: str) -> None:

@@ -12,14 +12,14 @@ import json
 import sys
 from dataclasses import asdict
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from countersign.cli.database import address_of, database
-from countersign.cli.failures import naming_kafka, naming_postgres
+from countersign.cli.database import address_of, database, recorded
+from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.contract.topic_files import topic_files
@@ -123,17 +123,9 @@ async def _mend(
         of_topic = list(changes)
         file = by_name[name]
         planned = {"topic": name, "changes": [asdict(each) for each in of_topic]}
-        with naming_postgres():
-            operation_id = await journal.begin(db, file.owner, "topics apply", by, reason, planned)
-        outcome: dict[str, Any] = {"changed": len(of_topic)}
-        try:
+        async with recorded(db, file.owner, "topics apply", by, reason, planned) as outcome:
             await topics.mend(file, of_topic, replication)
-        except Exception as error:
-            outcome = {"failed": type(error).__name__}
-            raise
-        finally:
-            with naming_postgres():
-                await journal.end(db, file.owner, operation_id, outcome)
+            outcome["changed"] = len(of_topic)
 
 
 async def _settled(

@@ -20,9 +20,23 @@ if TYPE_CHECKING:
     from countersign.runtime.kafka import KafkaConnection
 
 ANSWER_MS_MAX = 5_000
+_STATE, _MEMBERS = 2, 5  # places in Kafka's answer about a group
 REQUEST_MS_MAX = 10_000  # of one that changes something
 # Ours: 12 partitions, a fetch in hand and one on its way, stay far below 200 MB.
 _PARTITION_BYTES_MAX, _FETCH_BYTES_MAX = 256 * 1024, 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group's state in Kafka's word, and how many members it has."""
+
+    state: str
+    members: int
+
+    @property
+    def free(self) -> bool:
+        """Return True if nobody is a member, and nobody is becoming one."""
+        return self.state in {"Empty", "Dead"} and not self.members
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,13 @@ class Cluster:
             one["topic"]: sorted(TopicPartition(one["topic"], part["partition"]) for part in one["partitions"])
             for one in described
         }
+
+    async def group(self, name: str) -> Group:
+        """Return how a group stands; one that nobody ever joined is empty."""
+        for answer in await self.admin.describe_consumer_groups([name]):
+            for found in answer.groups:
+                return Group(found[_STATE], len(found[_MEMBERS]))
+        return Group("Dead", 0)
 
 
 @asynccontextmanager

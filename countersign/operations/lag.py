@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 GROUP_PREFIX = "countersign."
 FIRST_RECORDS_SECONDS_MAX = 10.0
-_STATE, _MEMBERS = 2, 5  # places in Kafka's answer about a group
 _RATE_OVER_MIN = timedelta(milliseconds=200)
 
 
@@ -81,7 +80,8 @@ class Groups:
     async def lag(self, wanted: Sequence[Reading]) -> list[Lag]:
         """Return the lag of each reading. Raises KafkaError, OSError and TimeoutError."""
         groups = sorted({reading.group for reading in wanted})
-        members = await self._members(groups)
+        # One by one: aiokafka cannot take apart an answer about several that have members.
+        members = {group: (await self._cluster.group(group)).members for group in groups}
         committed = {group: await self._admin.list_consumer_group_offsets(group) for group in groups}
         partitions = await self._cluster.partitions({reading.topic for reading in wanted})
         every = [partition for found in partitions.values() for partition in found]
@@ -100,13 +100,6 @@ class Groups:
         })  # fmt: skip
         seen = _Seen(unread, starts, ends, appended, members, self._clock())
         return [seen.lag_of(reading, partitions.get(reading.topic, ())) for reading in wanted]
-
-    async def _members(self, groups: Sequence[str]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for name in groups:  # one by one: aiokafka cannot take apart an answer about several that have members
-            for answer in await self._admin.describe_consumer_groups([name]):
-                found |= {group[1]: len(group[_MEMBERS]) for group in answer.groups}
-        return found
 
     async def _appended(self, first: set[tuple[TopicPartition, int]]) -> dict[tuple[TopicPartition, int], datetime]:
         """Return when the records at these offsets, or the first behind them, were appended."""

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 RECORDS_PER_SECOND = 200.0  # chosen: far below what a service reads, so that nobody waits for longer than was said
 Target: TypeAlias = "Literal['earliest', 'latest'] | datetime | Undo"
-_STATE, _MEMBERS = 2, 5  # places in Kafka's answer about a group
-_FREE = frozenset({"Empty", "Dead"})
 _FILE_MODE = 0o600
 _ACTIVE = (IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
@@ -146,7 +144,7 @@ class Reset(BaseModel):
         return Undo(group=self.group, topic=self.topic, made_at=now, offsets=offsets)
 
 
-async def planned(
+async def plan_reset(
     cluster: Cluster, group: str, topic: str, target: Target, partitions: Collection[int] | None = None
 ) -> Reset:
     """Return what moving a group would do. Raises OffsetsError, KafkaError, OSError and TimeoutError."""
@@ -179,12 +177,10 @@ async def planned(
 
 async def _group(cluster: Cluster, group: str) -> tuple[int, dict[TopicPartition, int]]:
     """Return how many members a group has, one at least if it is not free, and what it has committed."""
-    members = 0
-    for answer in await cluster.admin.describe_consumer_groups([group]):
-        for one in answer.groups:
-            members = max(len(one[_MEMBERS]), int(one[_STATE] not in _FREE))
+    found = await cluster.group(group)
+    members = 0 if found.free else max(1, found.members)
     offsets = await cluster.admin.list_consumer_group_offsets(group)
-    return members, {one: found.offset for one, found in offsets.items() if found.offset >= 0}
+    return members, {one: at.offset for one, at in offsets.items() if at.offset >= 0}
 
 
 async def _targets(

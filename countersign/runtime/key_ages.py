@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.runtime.checkup import Finding, fine, warning, wrong
-from countersign.runtime.keys import WAITS
+from countersign.runtime.keys import RETIRED_KEPT, WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from countersign.runtime.keys import KeySettings
 
 AGE_MAX = timedelta(days=730)  # NIST SP 800-57 part 1 rev. 5, table 1: at most two years for keys that seal or sign
-RETIRED_KEPT = timedelta(days=40)  # longer than any topic could bring back what a retired key made
 EARLY_MAX = timedelta(days=30)  # chosen: a key is installed days before it is used; more is a mistake in the year
 MAKE_A_NEW_ONE = "install a new key everywhere it is held, with active_from some days ahead"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, Field, SecretBytes, ValidationError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAITS = datetime(9999, 1, 1, tzinfo=UTC)  # of a key that is installed: one that is forgotten never begins by itself
+RETIRED_KEPT = timedelta(days=40)  # longer than any topic could bring back what a retired key made
 
 
 def _from_base64(value: object) -> object:

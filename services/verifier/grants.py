@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry, serialize_compact
 
+from countersign.runtime.keys import RETIRED_KEPT
+
 if TYPE_CHECKING:
     from joserfc._rfc7515.model import JWSAlgModel  # its public modules do not export the name
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 ALGORITHM = "EdDSA"
 TYP = "countersign-grant+jwt"
 DENIAL_TYP = "countersign-denial+jwt"
-# A retired key is published as long as a topic could bring back what it signed.
-PUBLISHED_AFTER_RETIREMENT = timedelta(days=40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,7 @@ class Signer:
 
         A new key is installed at least 10 minutes before its `active_from`, so readers have it before it signs.
         """
-        published = [
-            key
-            for key in self._ring.all()
-            if key.retired_at is None or now < key.retired_at + PUBLISHED_AFTER_RETIREMENT
-        ]
+        published = [key for key in self._ring.all() if key.retired_at is None or now < key.retired_at + RETIRED_KEPT]
         return {"keys": [self._public_of(key) for key in published]}
 
     def _public_of(self, key: Key) -> dict[str, Any]:

@@ -67,8 +67,8 @@ async def _keys(
     for key_id in holdings.key_ids():
         begins = holdings.begins(key_id)
         retired_at = holdings.retired_at(key_id)
-        uses = [str(use) for use in await uses_of(db, holdings, key_id, now)]
         state = state_of(holdings, key_id, now)
+        uses = [] if state == "current" else await uses_of(db, holdings, key_id, now)
         found.append(
             {
                 "ring": ring.name,
@@ -80,7 +80,7 @@ async def _keys(
                 "missing": list(holdings.missing(key_id)),
                 "known_to": [str(each.instance) for each in seen if each.why_not(key_id) is None],
                 "unknown_to": [why for each in seen if (why := each.why_not(key_id)) is not None],
-                "uses": [] if state == "current" else uses,
+                "uses": [str(use) for use in uses],
             }
         )
     return found

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from countersign.cli.database import ask
+from countersign.cli.database import ask, recorded
 from countersign.cli.keys.options import Folder, OneRing, files_of, naming_files, ring_of
 from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.surroundings import Failed
@@ -96,13 +96,9 @@ async def _carried_out(db: asyncpg.Connection, order: _Order) -> Revocation | No
             "uses": [str(use) for use in plan.uses],
             "forced": order.forced,
         }
-        operation_id = await journal.begin(db, ring.owner, "keys revoke", order.by, order.why, planned)
-        outcome: dict[str, Any] = {"failed": True}
-        try:
+        async with recorded(db, ring.owner, "keys revoke", order.by, order.why, planned) as outcome:
             changes.revoke(order.files, plan, now)
-            outcome = {plan.action: plan.key_id}
-        finally:
-            await journal.end(db, ring.owner, operation_id, outcome)
+            outcome[plan.action] = plan.key_id
     return plan
 
 

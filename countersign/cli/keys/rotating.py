@@ -6,11 +6,11 @@ import json
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from countersign.cli.database import ask
+from countersign.cli.database import ask, recorded
 from countersign.cli.keys.options import (
     Folder,
     Instances,
@@ -115,9 +115,7 @@ async def _carried_out(db: asyncpg.Connection, order: _Order) -> tuple[Rotation,
             "missing": plan.missing,
             "unequal": plan.unequal,
         }
-        operation_id = await journal.begin(db, files.ring.owner, "keys rotate", order.by, order.why, planned)
-        outcome: dict[str, Any] = {"failed": True}
-        try:
+        async with recorded(db, files.ring.owner, "keys rotate", order.by, order.why, planned) as outcome:
             done = await changes.rotate(
                 files,
                 plan,
@@ -127,9 +125,7 @@ async def _carried_out(db: asyncpg.Connection, order: _Order) -> tuple[Rotation,
                 active_in=order.active_in,
                 within=order.within,
             )
-            outcome = {"key_id": done.key_id, "begins": _written(done), "unknown_to": done.unknown_to}
-        finally:
-            await journal.end(db, files.ring.owner, operation_id, outcome)
+            outcome |= {"key_id": done.key_id, "begins": _written(done), "unknown_to": done.unknown_to}
     return plan, done
 
 
@@ -191,5 +187,5 @@ def _written(done: Rotated) -> str | None:
 
 
 def _minutes(length: timedelta) -> str:
-    seconds = length.total_seconds()
-    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} s"  # noqa: PLR2004 - seconds of a minute
+    minute = timedelta(minutes=1)
+    return f"{length / minute:g} minutes" if length >= minute else f"{length.total_seconds():g} s"

@@ -6,14 +6,16 @@ No secret, nor anything made of one, is in a finding.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from countersign.operations.letters import SERVICES
+from countersign.operations.secret_files import RINGS
 from countersign.runtime.checkup import Finding, fine, warning, wrong
 from countersign.runtime.findings import findings
 from countersign.runtime.key_ages import key_findings
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUBJECT = "secrets files"
-_SHARED = ("assessment_keys", "code_keys", "number_keys")  # grant_keys are the verifier's alone
+_SHARED = sorted(ring for ring, holders in Counter(chain(*RINGS.values())).items() if holders > 1)
 _RING = "_keys"
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 # A second rotation so soon is rather the first one run again.
 RECENT = timedelta(hours=1)
-# As the verifier does it: a topic could bring back until then what a retired key signed.
-PUBLISHED_AFTER_RETIREMENT = timedelta(days=40)
 # Readers of the JWKS look again within 10 minutes; the others were asked whether they know the key.
 ACTIVE_IN_MIN = {"grants": timedelta(minutes=10)}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.operations.keys.plan import PUBLISHED_AFTER_RETIREMENT, Use
+from countersign.operations.keys.plan import Use
+from countersign.runtime.keys import RETIRED_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +77,8 @@ def _published(retired_at: datetime | None, now: datetime) -> Iterator[Use]:
     """Yield that the key set still has to publish it: learning places and replays check what it signed."""
     if retired_at is None:
         yield Use(what="the verifier's key set (JWKS) publishes it, for 40 days after it was retired")
-    elif now < retired_at + PUBLISHED_AFTER_RETIREMENT:
-        until = retired_at + PUBLISHED_AFTER_RETIREMENT
+    elif now < retired_at + RETIRED_KEPT:
+        until = retired_at + RETIRED_KEPT
         yield Use(what="the verifier's key set (JWKS) has to publish it", until=until)
 
 

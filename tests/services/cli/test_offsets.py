@@ -18,7 +18,7 @@ from aiokafka.admin import NewTopic
 from countersign import cli
 from countersign.operations.connecting import connected
 from countersign.operations.lag import Reading
-from countersign.operations.offsets import OffsetsError, commit, planned
+from countersign.operations.offsets import OffsetsError, commit, plan_reset
 from countersign.runtime.kafka import KafkaConnection
 from deploy.local.postgres import OPERATOR
 from tests.support.events import clock
@@ -167,7 +167,7 @@ async def test_to_an_end_of_the_topic(moving: Moving, to: str, confirm: str, off
 async def test_a_group_with_members_is_left_alone(moving: Moving) -> None:
     """Told before anything is asked; and refused by the broker itself where a member came after the plan."""
     async with connected(moving.kafka) as cluster:
-        plan = await planned(cluster, moving.reading.group, moving.reading.topic, "earliest")
+        plan = await plan_reset(cluster, moving.reading.group, moving.reading.topic, "earliest")
     async with moving.member():
         code, words = await moving.call(*moving.asked("earliest"), *moving.doing("1 s"))
         assert (code, "has 1 member: stop every process" in words) == (1, True)
