@@ -41,14 +41,18 @@ class Breakable:
 
     def pause(self, name: str) -> None:
         """Stop a server where it is, with its children: it takes connections and answers nothing."""
-        for pid in _family(self._processes[name].pid):
-            kill(pid, signal.SIGSTOP)
+        pid = self._processes[name].pid
+        kill(pid, signal.SIGSTOP)  # first: it makes no more children then
+        for child in _children(pid):
+            with suppress(ProcessLookupError):  # one that just ended answers nothing either
+                kill(child, signal.SIGSTOP)
 
     def wake(self, name: str) -> None:
         """Let a paused server go on."""
-        for pid in _family(self._processes[name].pid):
+        pid = self._processes[name].pid
+        for one in (pid, *_children(pid)):
             with suppress(ProcessLookupError):
-                kill(pid, signal.SIGCONT)
+                kill(one, signal.SIGCONT)
 
     def logs(self) -> dict[str, str]:
         """Return what each server has logged so far."""
@@ -63,9 +67,8 @@ class Breakable:
             await process.end()
 
 
-def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(int(child) for child in children)]
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @asynccontextmanager
