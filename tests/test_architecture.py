@@ -100,12 +100,12 @@ def test_what_decide_stands_on_is_plain_too() -> None:
             "1: a service imports countersign only, not deploy",
         ),
         (
-            "countersign/runtime/fold.py",
+            "countersign/runtime/folding/fold.py",
             "from countersign.contract import EVENTS\n",
             "1: imports countersign.contract, which is built on it",
         ),
         (
-            "countersign/runtime/fold.py",
+            "countersign/runtime/folding/fold.py",
             "from countersign import client\n",
             "1: imports countersign.client, which is built on it",
         ),
@@ -146,8 +146,8 @@ def test_what_decide_stands_on_is_plain_too() -> None:
         ("services/verifier/decide.py", "import secrets\n", "1: decide imports plain data only, not secrets"),
         (
             "services/verifier/decide.py",
-            "from countersign.runtime import outbox\n",
-            "1: decide imports plain data only, not countersign.runtime.outbox",
+            "from countersign.runtime.publishing import outbox\n",
+            "1: decide imports plain data only, not countersign.runtime.publishing.outbox",
         ),
         ("services/verifier/decide.py", "async def decide(): ...\n", "1: decide waits for nothing"),
         (
@@ -156,7 +156,7 @@ def test_what_decide_stands_on_is_plain_too() -> None:
             "2: asks the wall clock; take `now` as an argument",
         ),
         (
-            "countersign/runtime/due.py",
+            "countersign/runtime/due_work/due.py",
             "import time\ndef f(at=time.time()): ...\n",
             "2: asks the wall clock; take `now` as an argument",
         ),

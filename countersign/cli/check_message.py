@@ -36,13 +36,13 @@ from countersign.cli.surroundings import Failed
 from countersign.contract import EVENTS, canonical, digest_of
 from countersign.operations.mends import near_header
 from countersign.operations.messages import Fault, Verdict, check_message, envelope_of
-from countersign.runtime.record import Record
+from countersign.runtime.messages.record import Record
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from countersign.runtime.cloudevents import Event
-    from countersign.runtime.record import Headers
+    from countersign.runtime.messages.cloudevents import Event
+    from countersign.runtime.messages.record import Headers
 
 HELP = "check a message offline, as its readers would"
 _BY_NAME = {model.ce_type.removeprefix("countersign.").rpartition(".")[0]: model for model in EVENTS}

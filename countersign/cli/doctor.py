@@ -39,7 +39,7 @@ from countersign.runtime.settings import secrets_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 HELP = "say what is wrong with an installation, and what to do"
 PROGRAM_SECONDS_MAX = 45.0  # a program needs 3 s of a core to start, and six may start at once

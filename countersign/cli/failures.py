@@ -10,12 +10,12 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from countersign.cli.surroundings import Failed
-from countersign.runtime.kafka_refusal import words_of_kafka
+from countersign.runtime.broker.kafka_refusal import words_of_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 
 @contextmanager

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from countersign.operations.lag import Lag, Reading
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 HELP = "show how far behind the groups are"
 CODE_LIFE = timedelta(minutes=5)  # the verifier's default: who waits longer than that gets a code that is over

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from countersign.operations.offsets import Reset, Target
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 HELP = "move a group's place on a topic, as the last resort"
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)

@@ -31,17 +31,17 @@ from countersign.cli.surroundings import Failed, Surroundings
 from countersign.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.cloudevents import Event, write_raw
-from countersign.runtime.findings import findings
-from countersign.runtime.kafka_refusal import refusal_of, words_of_kafka
+from countersign.runtime.broker.kafka_refusal import refusal_of, words_of_kafka
+from countersign.runtime.messages.cloudevents import Event, write_raw
+from countersign.runtime.messages.findings import findings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from typing import TextIO
 
-    from countersign.runtime.kafka import KafkaConnection
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.broker.kafka import KafkaConnection
+    from countersign.runtime.messages.record import Outgoing
 
 HELP = "publish an example event with fresh ids, and print the record"
 # What programs outside Countersign write.

@@ -30,7 +30,7 @@ from countersign.cli.service_program import answer_of
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.operations.durations import parse_duration
 from countersign.policy import PolicyUnfit
-from countersign.runtime.times import rfc3339
+from countersign.runtime.messages.times import rfc3339
 
 NAME = "shadow"
 HELP = "judge recorded requests again by another policy, without effects"

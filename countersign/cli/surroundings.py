@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from countersign.runtime.findings import findings
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.messages.findings import findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -36,13 +36,13 @@ from countersign.operations.durations import parse_duration
 from countersign.operations.log import TopicAbsentError, reading_log
 from countersign.operations.masking import masked
 from countersign.operations.tailing import Condition, Filter, Tail
-from countersign.runtime.cloudevents import made_fit
+from countersign.runtime.messages.cloudevents import made_fit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import timedelta
 
-    from countersign.runtime.record import Record
+    from countersign.runtime.messages.record import Record
 
 HELP = "show the end of a topic, decoded and masked"
 _GREEN = frozenset({"granted", "allow", "accepted", "enabled", "confirmed"})

@@ -16,16 +16,16 @@ from countersign.client.grant import Expected
 from countersign.clock import id_of, new_id, system_clock
 from countersign.contract import AccessRequested, Action, Client, Summary, req_of
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.cloudevents import value_of, write
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.kafka_refusal import refusal_of
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.broker.kafka_refusal import refusal_of
+from countersign.runtime.messages.cloudevents import value_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
     from uuid import UUID
 
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
 
 REFUSED_WITHIN_SECONDS = 1.0  # chosen: a page that waits for a submission still comes in time
 

@@ -21,8 +21,8 @@ from countersign.contract.values import (
     SummaryHint,
     Time,
 )
-from countersign.runtime.cloudevents import Event, Text
-from countersign.runtime.repairs import report_repair
+from countersign.runtime.messages.cloudevents import Event, Text
+from countersign.runtime.messages.repairs import report_repair
 
 
 class _Access(Event):

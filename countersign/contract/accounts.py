@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, Vali
 
 from countersign.contract.hints import NO_NAME, SHOWN_CHARACTERS_MAX, locale_hint, read_name
 from countersign.contract.values import Actor, Digest, Locale, Place, Role, Version
-from countersign.runtime.cloudevents import Event, Text
-from countersign.runtime.repairs import report_repair
+from countersign.runtime.messages.cloudevents import Event, Text
+from countersign.runtime.messages.repairs import report_repair
 
 
 class _Member(Event):

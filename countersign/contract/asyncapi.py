@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from countersign.contract.topic_files import TopicFile
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
 _VERSION = "1.0.0"  # of the contract, not of the package
 _BINDING = "0.5.0"  # of the Kafka binding, https://github.com/asyncapi/bindings/tree/master/kafka

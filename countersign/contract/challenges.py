@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import Field, StringConstraints
 
 from countersign.contract.values import Action, Client, Country, KeyId, Send, Summary, Time
-from countersign.runtime.cloudevents import Event, Text, Word
+from countersign.runtime.messages.cloudevents import Event, Text, Word
 
 _CHALLENGES = uuid5(NAMESPACE_URL, "countersign.challenge")
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from countersign.contract import values
-from countersign.runtime.cloudevents import Event, write
+from countersign.runtime.messages.cloudevents import Event, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"  # W3C Trace Context's own example
 

@@ -34,7 +34,7 @@ from countersign.contract.example_story import (
     STAFF,
     Example,
 )
-from countersign.runtime.cloudevents import Event, value_of
+from countersign.runtime.messages.cloudevents import Event, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BeforeValidator
 
-from countersign.runtime.cloudevents import is_fit, made_fit
-from countersign.runtime.repairs import report_repair
+from countersign.runtime.messages.cloudevents import is_fit, made_fit
+from countersign.runtime.messages.repairs import report_repair
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from countersign.runtime.findings import findings
+from countersign.runtime.messages.findings import findings
 
 Service = Literal["gateway", "risk_evaluator", "verifier", "notifier", "enrolment", "exports"]
 _Sentence = Annotated[str, StringConstraints(min_length=10)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from countersign.contract import access, accounts, challenges
-from countersign.runtime.cloudevents import Event, read
+from countersign.runtime.messages.cloudevents import Event, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.messages.record import Incoming, Record
 
 E = TypeVar("E", bound=Event)
 

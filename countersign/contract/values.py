@@ -25,9 +25,9 @@ from countersign.contract.hints import (
     read_rows,
     read_shown,
 )
-from countersign.runtime.cloudevents import Text
-from countersign.runtime.repairs import report_repair
-from countersign.runtime.times import rfc3339
+from countersign.runtime.messages.cloudevents import Text
+from countersign.runtime.messages.repairs import report_repair
+from countersign.runtime.messages.times import rfc3339
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo

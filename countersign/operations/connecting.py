@@ -12,12 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.stopping import stop_clients
+from countersign.runtime.consuming.stopping import stop_clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 ANSWER_MS_MAX = 5_000
 _STATE, _MEMBERS = 2, 5  # places in Kafka's answer about a group

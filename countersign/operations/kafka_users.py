@@ -18,7 +18,7 @@ from countersign.operations.connecting import answer_to
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 ITERATIONS = 8192  # Kafka takes 4096 (RFC 5802) to 16384; each log-in of a client computes it once
 _MECHANISMS = {"SCRAM-SHA-256": (1, "sha256"), "SCRAM-SHA-512": (2, "sha512")}  # Kafka's number, the hash

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from countersign.contract.topic_files import Service
 from countersign.operations import journal
-from countersign.runtime.record import headers_from_text
+from countersign.runtime.messages.record import headers_from_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.record import Headers
+    from countersign.runtime.messages.record import Headers
 
 TRIES_MAX = 3  # chosen: what fails three times fails for a reason that nobody has mended
 SERVICES: tuple[str, ...] = get_args(Service)

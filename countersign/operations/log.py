@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 
 from countersign.operations.connecting import connected
-from countersign.runtime.fetching import record_of
-from countersign.runtime.seeking import offsets_at
+from countersign.runtime.consuming.fetching import record_of
+from countersign.runtime.consuming.seeking import offsets_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-    from countersign.runtime.kafka import KafkaConnection
-    from countersign.runtime.record import Record
+    from countersign.runtime.broker.kafka import KafkaConnection
+    from countersign.runtime.messages.record import Record
 
     Offsets = Mapping[TopicPartition, int]
 

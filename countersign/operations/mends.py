@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
 _EPOCH = re.compile(r"\d{9,19}(\.\d+)?")
 _NO_ZONE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?")

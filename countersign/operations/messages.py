@@ -23,13 +23,13 @@ from countersign.operations.mends import (
     mend_of_value,
     unknown_fields,
 )
-from countersign.runtime.cloudevents import parse_value
 from countersign.runtime.errors import OffContract
-from countersign.runtime.findings import finding_words
+from countersign.runtime.messages.cloudevents import parse_value
+from countersign.runtime.messages.findings import finding_words
 
 if TYPE_CHECKING:
-    from countersign.runtime.cloudevents import Event
-    from countersign.runtime.record import Headers, Incoming, Record
+    from countersign.runtime.messages.cloudevents import Event
+    from countersign.runtime.messages.record import Headers, Incoming, Record
 
 _HEADER = re.compile(r"header ([\w-]+): ")
 _STRUCTURED = "header content-type: "

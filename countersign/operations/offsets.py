@@ -16,8 +16,8 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from countersign.operations.connecting import answer_to
-from countersign.runtime.findings import findings
-from countersign.runtime.seeking import offsets_at
+from countersign.runtime.consuming.seeking import offsets_at
+from countersign.runtime.messages.findings import findings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiokafka import TopicPartition
 
     from countersign.operations.connecting import Cluster
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 RECORDS_PER_SECOND = 200.0  # chosen: far below what a service reads, so that nobody waits for longer than was said
 Target: TypeAlias = "Literal['earliest', 'latest'] | datetime | Undo"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from countersign.contract.topic_files import TopicFile
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 OPERATOR = "operator"  # the principal of the command line, as the database's role is called
 GROUP_PREFIX = "countersign."

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from countersign.operations.log import Log, Offsets
-    from countersign.runtime.record import Record
+    from countersign.runtime.messages.record import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 _ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})  # libpq's sslmode; the others fall back to plain text
 

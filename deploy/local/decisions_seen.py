@@ -14,7 +14,7 @@ from countersign.metadata_age import METADATA_AGE_MS
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 _ASSESSED = b"countersign.access.assessed.v1"
 _GRANTED = b"countersign.access.granted.v1"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from countersign.runtime.kafka import SecurityProtocol
+    from countersign.runtime.broker.kafka import SecurityProtocol
     from deploy.local.certificates import Certificates
 
 ADMIN = "admin"  # the broker itself, and whoever lays users and rights; nobody else has all rights

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from deploy.local.jars import JARS
 from deploy.local.layout import closed_folder
 from deploy.local.process import Program, answers

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from countersign.operations.kafka_users import set_passwords
 from countersign.operations.rights import add_rights
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.postgres import migrate
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.database.postgres import migrate
 from deploy.local import postgres, secret_files
 from deploy.local.guard import ADMIN
 from deploy.local.layout import from_environment

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import ClientError
 
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from deploy.local import postgres, principals, programs, secret_files, seeds, stack_env
 from deploy.local.lay import lay
 from deploy.local.layout import SERVICES, UnfitError

@@ -14,7 +14,7 @@ from countersign.operations.topics import Topics
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 
 @dataclass(frozen=True, slots=True)

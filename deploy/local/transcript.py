@@ -17,7 +17,7 @@ from deploy.local.phone import Phone, Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
     from deploy.local.decisions_seen import Seen
 
 T = TypeVar("T")

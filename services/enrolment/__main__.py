@@ -2,7 +2,7 @@
 
 import sys
 
-from countersign.runtime.service import main
+from countersign.runtime.program.service import main
 from services.enrolment.wiring import SERVICE
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from countersign import contract
 from countersign.contract import base64url
-from countersign.runtime import cloudevents, outbox
+from countersign.runtime.messages import cloudevents
+from countersign.runtime.publishing import outbox
 from services.enrolment.chain import Link, chained
 from services.enrolment.model import Change
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.outbox import Kept
     from services.enrolment.model import Confirmed
 
 SOURCE = "enrolment"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from countersign.client.denial import jws_of
 from countersign.client.grant import Expected, GrantRefused
 from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, reader
-from countersign.runtime.effect import Effect
 from countersign.runtime.errors import KeyUnknown, OffContract
-from countersign.runtime.fold import never
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import never
 from services.enrolment import changes, decide, store
 from services.enrolment.model import Approval
 from services.enrolment.setup.approving import give_approved
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from countersign.client.grants import Grants
     from countersign.contract import Role
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
     from services.enrolment.model import Decided, Member, MemberChanged, Number, OwnRequest
 
     MemberEvent = MemberSet | MemberRemoved

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 
 from countersign.contract import Actor
-from countersign.runtime.http import CALLER, Problem, Route, parse_id, to_id
+from countersign.runtime.web.http import CALLER, Problem, Route, parse_id, to_id
 from services.enrolment import changes, overview, store
 from services.enrolment.model import Change
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from countersign.runtime.postgres import Connection, Pool
-    from countersign.runtime.publisher import Publisher
+    from countersign.runtime.database.postgres import Connection, Pool
+    from countersign.runtime.publishing.publisher import Publisher
 
 _QUERY = frozenset({"user_id", "actor_id"})
 

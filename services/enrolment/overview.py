@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
 
 ACCOUNT = "SELECT two_factor, switched_at, version, exports_held_until FROM account WHERE account_id = $1"
 

@@ -18,8 +18,8 @@ from countersign.runtime.keys import KeyRing
 if TYPE_CHECKING:
     import asyncpg
 
+    from countersign.runtime.database.postgres import Connection, Pool
     from countersign.runtime.keys import Key
-    from countersign.runtime.postgres import Connection, Pool
     from services.enrolment.settings import EnrolmentSettings
 
 BATCH = 500

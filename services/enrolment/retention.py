@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
 
 NUMBERS_KEPT_DAYS = 2  # the notice to a replaced number leaves within minutes; texts to it end with its challenges
 NEW_NUMBERS_KEPT_DAYS = 1  # chosen: far longer than the grant of the request that would let it in

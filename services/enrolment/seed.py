@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from countersign.runtime.database.postgres import Connection, Pool
     from countersign.runtime.keys import Key
-    from countersign.runtime.postgres import Connection, Pool
     from services.enrolment.settings import EnrolmentSettings
 
 _SEED = Actor(kind="system", id="seed")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from countersign.contract import Role
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.enrolment.model import Confirmed, Decided, MemberChanged
 
 NOW = "SELECT now()"

@@ -10,10 +10,10 @@ from prometheus_client import Counter
 from countersign import policy
 from countersign.client import AccessRequests, Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
-from countersign.runtime.frame import Command, Limit, Parts, Service
-from countersign.runtime.http import Site, application
+from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
-from countersign.runtime.sweep import Sweep
+from countersign.runtime.program.frame import Command, Limit, Parts, Service
+from countersign.runtime.web.http import Site, application
 from services.enrolment import decide, retention
 from services.enrolment.audit.verify import verify
 from services.enrolment.fold import DecisionsFold, MembersFold
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from countersign.runtime.frame import Check, Frame
+    from countersign.runtime.program.frame import Check, Frame
 
 
 _POLICY = ("policy.switch", "policy.exports", "policy.texts.countries")

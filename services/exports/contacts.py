@@ -9,13 +9,13 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from countersign.runtime.cloudevents import Text
+from countersign.runtime.messages.cloudevents import Text
 from services.exports.model import Contact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.database.postgres import Connection, Pool
 
 LISTS = """
 SELECT l.list_id, l.name, (SELECT count(*) FROM contact c WHERE c.list_id = l.list_id) AS rows

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from countersign.client.digests import contacts_digest
-from countersign.runtime.outbox import NOTHING
-from countersign.runtime.waker import Waker
+from countersign.runtime.due_work.waker import Waker
+from countersign.runtime.publishing.outbox import NOTHING
 from services.exports import contacts, store
 from services.exports.decide import reason_of_end
 from services.exports.files import write_file
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.database.postgres import Connection, Pool
+    from countersign.runtime.publishing.outbox import Kept
     from services.exports.model import Export
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from countersign.client.denial import jws_of
 from countersign.contract import AccessDenied, AccessGranted, reader
-from countersign.runtime.effect import Effect
-from countersign.runtime.fold import never
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import never
+from countersign.runtime.publishing.outbox import NOTHING
 from services.exports import store
 from services.exports.decide import decide
 from services.exports.model import Denied, Granted, Held, Outcome
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.client import Grants
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
-    from countersign.runtime.waker import Waker
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.due_work.waker import Waker
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
 
 _read: Callable[[Record], Incoming[AccessGranted | AccessDenied] | None] = reader(AccessGranted, AccessDenied)
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from countersign.clock import new_id
 from countersign.contract import Client, Digest, canonical, from_base64url
-from countersign.runtime import outbox
-from countersign.runtime.http import Problem, Route, body, parse_id, query_id, to_id
+from countersign.runtime.publishing import outbox
+from countersign.runtime.web.http import Problem, Route, body, parse_id, query_id, to_id
 from services.exports import contacts, store
 from services.exports.decide import reason_of_end, shown
 from services.exports.files import CONTENT_TYPES, content_disposition, file_name
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from countersign.client import AccessRequests
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.postgres import Connection, Pool
-    from countersign.runtime.publisher import Publisher
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.database.postgres import Connection, Pool
+    from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.publisher import Publisher
     from services.exports.model import Contact, Export
     from services.exports.settings import ExportsSettings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from countersign.client.digests import ExportTerms, export_digest
 from countersign.contract import Summary
-from countersign.runtime.cloudevents import made_fit
+from countersign.runtime.messages.cloudevents import made_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from countersign.runtime.frame import Limit
+from countersign.runtime.program.frame import Limit
 from countersign.runtime.settings import HttpSettings, Part, ServiceSettings
 
 

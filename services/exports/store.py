@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime import leases
-from countersign.runtime.postgres import rows_of
+from countersign.runtime.database import leases
+from countersign.runtime.database.postgres import rows_of
 from services.exports.contacts import contact_of
 from services.exports.model import Denied, Export, Granted, Late, Outcome
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.exports.model import Contact, Format
 
 # Longer than any topic could bring a decision back (decision 2).

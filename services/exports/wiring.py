@@ -9,9 +9,9 @@ from prometheus_client import Counter
 
 from countersign.client import AccessRequests, Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
-from countersign.runtime.frame import Parts, Service
-from countersign.runtime.http import Site, application
-from countersign.runtime.sweep import Sweep
+from countersign.runtime.due_work.sweep import Sweep
+from countersign.runtime.program.frame import Parts, Service
+from countersign.runtime.web.http import Site, application
 from services.exports.contacts import seed
 from services.exports.due import Ending, Writing, forget
 from services.exports.fold import ObeyDecisions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from countersign.runtime.frame import Check, Frame
+    from countersign.runtime.program.frame import Check, Frame
 
 
 def exports_counter(registry: CollectorRegistry) -> Counter:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from countersign.client import RequestState
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
 IDLE_MAX = timedelta(minutes=30)  # NIST SP 800-63B-3, 4.2.3: again after 30 minutes without activity,
 LIFE_MAX = timedelta(hours=12)  # and after 12 hours in all

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from countersign.contract import MemberRemoved, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled, reader
-from countersign.runtime.cloudevents import Event
-from countersign.runtime.effect import Effect
-from countersign.runtime.fold import never
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import never
+from countersign.runtime.messages.cloudevents import Event
+from countersign.runtime.publishing.outbox import NOTHING
 from services.gateway.decide import ENDS_WITHIN, ending_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from datetime import datetime
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
     from services.gateway.model import Ending
 
 E = TypeVar("E", bound=Event)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pydantic import HttpUrl
 
     from countersign.client import AccessRequests, Challenges, Decisions, Grants
-    from countersign.runtime.metrics import Metrics
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
+    from countersign.runtime.watching.metrics import Metrics
     from services.gateway.browser_key import BrowserKey
     from services.gateway.console.calls import ManagerCalls
     from services.gateway.enrolment import Enrolment

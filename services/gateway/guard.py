@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from countersign.runtime.deadline import awake_timeout
 from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.web.deadline import awake_timeout
 from countersign.typed import visible
 from services.gateway import words
 from services.gateway.hosts import is_same_host, is_same_origin, origin_of

@@ -16,7 +16,7 @@ from services.gateway.passwords import Passwords
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.gateway.settings import GatewaySettings
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.client import BuiltRequest
-    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.database.postgres import Connection, Pool
     from services.gateway.model import Try
     from services.gateway.upstream import ExportOwner
 

@@ -23,7 +23,7 @@ from services.gateway.model import Session, Site, Stage
 from services.gateway.remark import Remark
 
 if TYPE_CHECKING:
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.gateway.settings import GatewaySettings
     from services.gateway.words import Words
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
-from countersign.runtime import http
-from countersign.runtime.frame import Limit, Parts, Service
-from countersign.runtime.sweep import Sweep
+from countersign.runtime.due_work.sweep import Sweep
+from countersign.runtime.program.frame import Limit, Parts, Service
+from countersign.runtime.web import http
 from services.gateway import decide, fold, store, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
 from services.gateway.console.calls import ManagerCalls
@@ -28,7 +28,7 @@ from services.gateway.upstream import ANSWERED_SECONDS, Exports
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from countersign.runtime.frame import Check, Frame
+    from countersign.runtime.program.frame import Check, Frame
 
 SWEPT_EVERY_SECONDS = 300.0  # chosen: a session that is over opens nothing meanwhile
 # Chosen: somebody looks at an empty page meanwhile, and sees one after 5 s at most, whatever is away: a log-in submits,

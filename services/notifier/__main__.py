@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from countersign.runtime.service import main
+from countersign.runtime.program.service import main
 from services.notifier.wiring import SERVICE
 
 if __name__ == "__main__":

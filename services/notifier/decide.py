@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from countersign.contract import ChallengeIssued
     from countersign.policy import TextLimits
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
     from services.notifier.model import Candidate, Known, Receipt, Recent, Step, TextKey
 
 LIFE_LEFT_MIN = timedelta(seconds=5)  # design, invariant 6: a later code would arrive dead

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown
-from countersign.runtime import cloudevents
+from countersign.runtime.messages import cloudevents
 from services.notifier.model import State
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
 
 _EVENTS: dict[State, type[SmsAccepted | SmsRefused | SmsSuppressed | SmsUnknown]] = {
     State.ACCEPTED: SmsAccepted,

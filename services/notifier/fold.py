@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.contract import ChallengeIssued, reader
-from countersign.runtime.effect import Effect
-from countersign.runtime.fold import always
-from countersign.runtime.outbox import NOTHING, append
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import always
+from countersign.runtime.publishing.outbox import NOTHING, append
 from services.notifier import store
 from services.notifier.decide import LATE, receive
 from services.notifier.deliveries import delivery_of
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from datetime import datetime
 
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.keys import KeyRing
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
-    from countersign.runtime.waker import Waker
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
     from services.notifier.model import Dispatch, Known
 
 _parse = reader(ChallengeIssued)

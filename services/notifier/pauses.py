@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import structlog
 
-    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.database.postgres import Connection, Pool
 
 OPEN = "SELECT country, account_id FROM pause WHERE ended_at IS NULL"
 _SECONDS_MAX = 2.0  # chosen: a claim is good for a little longer

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import structlog
     from prometheus_client import Gauge
 
-    from countersign.runtime.health import Health
+    from countersign.runtime.watching.health import Health
     from services.notifier.model import Receipt
 
 PROBE_EVERY_SECONDS = 10.0  # a mended account is used again within that time

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from countersign.contract import ChallengeIssued
 from countersign.contract.number import SealBroken as NumberBroken
 from countersign.contract.number import open_number
+from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import KeyUnknown
-from countersign.runtime.outbox import append
-from countersign.runtime.waker import Waker
+from countersign.runtime.publishing.outbox import append
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from countersign.contract.number import PhoneNumber
     from countersign.policy import TextLimits
+    from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import KeyRing
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.outbox import Kept
     from services.notifier.counters import Counters
     from services.notifier.model import Candidate, Settlement, SmsText, TextKey
     from services.notifier.pauses import PauseCheck

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from countersign.runtime.checkup import Finding, fine, wrong
-from countersign.runtime.frame import Check
+from countersign.runtime.program.frame import Check
 from services.notifier.model import Answer
 from services.notifier.provider import words_of_stop
 from services.notifier.sns import answer_of_error, answer_of_failure, sns_client

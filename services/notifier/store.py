@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from countersign.runtime import leases
-from countersign.runtime.postgres import rows_of
+from countersign.runtime.database import leases
+from countersign.runtime.database.postgres import rows_of
 from services.notifier.decide import first_of_each, ordinary_of, reserve_of
 from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, SentTimes, State
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from countersign.policy import TextLimits
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.notifier.model import Dispatch, Settlement, Step, TextKey
 
 KEPT_DAYS = 40  # decision 2: longer than any topic could bring a challenge back

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from countersign import policy
 from countersign.operations.doctor.of_service import kafka_check
-from countersign.runtime.frame import Frame, Limit, Parts, Service
+from countersign.runtime.due_work.sweep import Sweep
+from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.keys import KeyRing
-from countersign.runtime.sweep import Sweep
-from countersign.runtime.waker import Waker
+from countersign.runtime.program.frame import Frame, Limit, Parts, Service
 from services.notifier import sns, store, words
 from services.notifier.counters import Counters
 from services.notifier.decide import LIFE_LEFT_MIN, PAUSE_SECONDS_MAX
@@ -31,8 +31,8 @@ from services.notifier.sns_check import sns_check
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from countersign.runtime.frame import Check
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.program.frame import Check
 
 
 @asynccontextmanager

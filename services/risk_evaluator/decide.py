@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from countersign.contract import AccessRequested, Outcome, Reason
     from countersign.policy import Policy
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
     from services.risk_evaluator.model import Assessed, Beliefs
 
 SEVERITY: tuple[Outcome, ...] = ("allow", "challenge", "deny")

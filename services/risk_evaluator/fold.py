@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from countersign.contract import AccessAssessed, AccessRequested, base64url, canonical, reader, req_of
 from countersign.places import place_of
-from countersign.runtime import dead_letter
-from countersign.runtime.cloudevents import write_raw
-from countersign.runtime.dead_letter import DeadLetter, LetterReports
-from countersign.runtime.effect import Effect
-from countersign.runtime.fold import always
+from countersign.runtime.folding import dead_letter
+from countersign.runtime.folding.dead_letter import DeadLetter, LetterReports
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import always
+from countersign.runtime.messages.cloudevents import write_raw
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import assess, clock_error, conflict, denial, is_repeated
 from services.risk_evaluator.model import Disputed
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.policy import Policy
+    from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import Key, KeyRing
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
     from services.risk_evaluator.model import Assessment, Beliefs
 
 SOURCE = "risk_evaluator"

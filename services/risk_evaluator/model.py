@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract import AccessRequested, Action, Outcome, Reason, Role
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
 
 NumberState = Literal["confirmed", "provided"]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from countersign.client import Expected, GrantRefused
 from countersign.contract import AccessGranted, PlacesForgotten, reader
-from countersign.runtime.effect import Effect
 from countersign.runtime.errors import OffContract
-from countersign.runtime.fold import always, never
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import always, never
+from countersign.runtime.publishing.outbox import NOTHING
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import is_noted, lesson, may_teach
 from services.risk_evaluator.model import Forgetting
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from countersign.client import Grants
     from countersign.policy import PlaceRules
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Incoming
+    from countersign.runtime.publishing.outbox import Kept
     from services.risk_evaluator.model import Assessed, Lesson
     from services.risk_evaluator.store_places import PlaceTables
 

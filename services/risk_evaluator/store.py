@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.runtime.outbox import kept, owed, owed_columns
-from countersign.runtime.postgres import rows_of
+from countersign.runtime.database.postgres import rows_of
+from countersign.runtime.publishing.outbox import kept, owed, owed_columns
 from services.risk_evaluator.model import Beliefs, Fingerprint
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from countersign.contract import AccessAssessed, AccessRequested
     from countersign.policy import PlaceRules
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.outbox import Kept
 
 # Longer than any topic that could bring a request or its grant back (the longest keeps 30 days).
 KEPT = timedelta(days=40)

@@ -13,11 +13,11 @@ from countersign import policy
 from countersign.client import Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.policy import PolicyFile
-from countersign.runtime.dead_letter import LetterReports
-from countersign.runtime.frame import Command, Limit, Parts, Service
+from countersign.runtime.due_work.sweep import Sweep
+from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
+from countersign.runtime.program.frame import Command, Limit, Parts, Service
 from countersign.runtime.settings import ServiceSettings
-from countersign.runtime.sweep import Sweep
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from countersign.runtime.frame import Check, Frame
+    from countersign.runtime.program.frame import Check, Frame
 
 
 JUDGED_BY = ("policy.version", "policy.requests.", "policy.places.", "policy.exports.")

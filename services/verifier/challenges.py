@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from countersign.runtime import outbox
+from countersign.runtime.publishing import outbox
 from services.verifier import store_challenges, store_decisions
 from services.verifier.codes import draw
 from services.verifier.decide_assessment import may_use_reserve
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.postgres import Connection, Pool
-    from countersign.runtime.publisher import Publisher
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.database.postgres import Connection, Pool
+    from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.publisher import Publisher
     from services.verifier.desk import Desk
     from services.verifier.model import Decision
     from services.verifier.store_challenges import Locked, Seen

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.runtime import leases
-from countersign.runtime.postgres import rows_of
-from countersign.runtime.waker import Waker
+from countersign.runtime.database import leases
+from countersign.runtime.database.postgres import rows_of
+from countersign.runtime.due_work.waker import Waker
 from services.verifier import store_decisions
 from services.verifier.model import Denied
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.publishing.outbox import Kept
     from services.verifier.desk import Desk
     from services.verifier.unsettled import UnsettledTexts
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from countersign.contract import AccessAssessed, challenge_id_of, reader
-from countersign.runtime import outbox
-from countersign.runtime.effect import Effect
 from countersign.runtime.errors import KeyUnknown, OffContract
-from countersign.runtime.fold import never
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import never
+from countersign.runtime.publishing import outbox
 from services.verifier import store_assessments, store_decisions
 from services.verifier.decide_assessment import check_mac, check_req, is_seen, is_stale, take
 from services.verifier.issue import Text
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
+    from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import KeyRing
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
     from services.verifier.desk import Desk
     from services.verifier.model import Beliefs, Decision, RequestLimits, Taken
 

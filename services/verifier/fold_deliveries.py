@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown, reader
-from countersign.runtime.effect import Effect
+from countersign.runtime.folding.effect import Effect
 from services.verifier import store_decisions, store_deliveries
 from services.verifier.decide_delivery import deliver, may_end
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
     from services.verifier.decide_delivery import Delivery, Texts
     from services.verifier.desk import Desk
     from services.verifier.model import Delivered

@@ -8,8 +8,8 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from countersign.runtime.connections import while_connected
-from countersign.runtime.http import CALLER, Problem, Route, body, parse_id
+from countersign.runtime.web.connections import while_connected
+from countersign.runtime.web.http import CALLER, Problem, Route, body, parse_id
 from services.verifier.challenges import Refused, Waiting
 from services.verifier.codes import TYPED_CHARACTERS_MAX, normalise
 from services.verifier.crowd import Crowded

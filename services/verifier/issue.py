@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from countersign.contract import ChallengeIssued
-from countersign.runtime import cloudevents
+from countersign.runtime.messages import cloudevents
 from services.verifier.codes import UNSEALED, digest_code, sealed
 from services.verifier.store_decisions import SOURCE
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from countersign.contract import Client, Summary
     from countersign.runtime.keys import KeyRing
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
     from services.verifier.model import Asked, FreshCode
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.runtime.frame import Limit
+from countersign.runtime.program.frame import Limit
 from services.verifier import counters, crowd, decide_assessment, expiry, judge, waiters
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from countersign.runtime.outbox import NOTHING, kept, owed, owed_columns
+from countersign.runtime.publishing.outbox import NOTHING, kept, owed, owed_columns
 from services.verifier.codes import draw
 from services.verifier.model import Beliefs, Counter, Fingerprint, Number, Protection
 from services.verifier.store_decisions import decided, prepare
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import asyncpg
 
     from countersign.contract import AccessAssessed
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.publishing.outbox import Kept
     from services.verifier.grants import Signer
     from services.verifier.issue import Issued
     from services.verifier.model import Asked, Decision, Taken

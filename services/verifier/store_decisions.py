@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from countersign.contract import AccessDenied, AccessGranted
-from countersign.runtime import cloudevents
-from countersign.runtime.outbox import NOTHING, kept, owed, owed_columns
+from countersign.runtime.messages import cloudevents
+from countersign.runtime.publishing.outbox import NOTHING, kept, owed, owed_columns
 from services.verifier.model import Asked, Denied, Granted
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.outbox import Kept
     from services.verifier.grants import Signed, Signer
     from services.verifier.model import Decision
 

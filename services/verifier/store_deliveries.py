@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.verifier.model import Delivered
 
 # Locked in one order against answers, further texts and expiry; what is read afterwards is read under these locks.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.verifier.model import TextState
 
 # A record that the risk-evaluator refused counts for nothing once another one under the id was judged.

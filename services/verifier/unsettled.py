@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
 
 LOOK_EVERY_SECONDS = 5.0  # chosen: half of what somebody waits before they wonder where their code is
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.verifier.store_requests import RequestState
 
 LOOK_EVERY_SECONDS_MIN = 0.02  # chosen: one query every 20-50 ms, whoever waits

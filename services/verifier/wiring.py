@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from countersign.operations.doctor.of_service import kafka_check
-from countersign.runtime.frame import Parts, Service
-from countersign.runtime.http import Site, application
+from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
-from countersign.runtime.sweep import Sweep
+from countersign.runtime.program.frame import Parts, Service
+from countersign.runtime.web.http import Site, application
 from services.verifier.challenges import Challenges
 from services.verifier.crowd import Crowd
 from services.verifier.desk import Desk
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from countersign.runtime.frame import Check, Frame
+    from countersign.runtime.program.frame import Check, Frame
 
 
 @asynccontextmanager

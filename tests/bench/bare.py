@@ -23,7 +23,7 @@ import asyncpg
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from countersign.runtime.outbox import APPEND, FORGET
+from countersign.runtime.publishing.outbox import APPEND, FORGET
 from tests.support.crashing import die_with_parent
 
 if TYPE_CHECKING:

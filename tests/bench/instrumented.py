@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import uvloop
 
-from countersign.runtime import logs
 from countersign.runtime.checkpoint import nothing
-from countersign.runtime.service import serving
+from countersign.runtime.program.service import serving
+from countersign.runtime.watching import logs
 from tests.support.crashing import die_with_parent
 
 if TYPE_CHECKING:
     import structlog
 
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.frame import Service
+    from countersign.runtime.program.frame import Service
 
 _CALLS = ("execute", "executemany", "fetch", "fetchval", "fetchrow")
 

@@ -14,9 +14,9 @@ import pytest
 import structlog
 from aiohttp import web
 
-from countersign.runtime.frame import Frame, Parts, Service
-from countersign.runtime.http import Route, Site, application
+from countersign.runtime.program.frame import Frame, Parts, Service
 from countersign.runtime.settings import HealthSettings, ServiceSettings
+from countersign.runtime.web.http import Route, Site, application
 from deploy.local.process import free_ports
 from tests.support.failover import Pair, pair
 from tests.support.frame import running

@@ -15,7 +15,7 @@ from tests.support.toy import Toy, a_toy, decoded
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.program.machine import Machine
 
 pytestmark = pytest.mark.servers
 

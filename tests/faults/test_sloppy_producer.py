@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from countersign.runtime import logs
+from countersign.runtime.watching import logs
 from tests.support.frame import running
 from tests.support.kafka import eventually, publish
 from tests.support.toy import a_toy
@@ -20,8 +20,8 @@ from tests.support.toy import a_toy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from countersign.runtime.consumer import Worker
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.consuming.consumer import Worker
+    from countersign.runtime.messages.record import Outgoing
     from tests.support.servers import Servers
     from tests.support.toy import Toy
 

@@ -14,8 +14,8 @@ from tests.support.grants import KeySite, Signer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.cloudevents import Event
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.cloudevents import Event
+    from countersign.runtime.messages.record import Incoming
     from tests.support.histories import Ground
 
 

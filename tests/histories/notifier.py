@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from countersign.runtime.frame import Parts
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
+    from countersign.runtime.program.frame import Parts
     from tests.support.histories import Ground
     from tests.support.notifier import Challenge
 

@@ -20,7 +20,7 @@ from tests.support.grants import Signer, claims_of
 from tests.support.histories import a_ground, histories, same
 
 if TYPE_CHECKING:
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

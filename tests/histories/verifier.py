@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from countersign.contract import Action
-    from countersign.runtime.frame import Parts
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
+    from countersign.runtime.program.frame import Parts
     from services.verifier.challenges import Challenges
     from services.verifier.settings import VerifierSettings
     from tests.support.histories import Ground

@@ -9,8 +9,8 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from countersign.cli import main
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.kafka_refusal import refusal_of
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.broker.kafka_refusal import refusal_of
 from deploy.local.layout import SERVICES
 from deploy.local.principals import passwords_of
 from deploy.local.topics import topics

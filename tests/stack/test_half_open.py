@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from countersign.runtime.listening import allow_descriptors
+from countersign.runtime.web.listening import allow_descriptors
 from tests.support.half_open import half_open
 
 if TYPE_CHECKING:

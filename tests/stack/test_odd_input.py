@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from countersign.client import Decisions
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from tests.support.events import an_access_requested, clock, outgoing
 from tests.support.kafka import publish_raw
 from tests.support.whole_stack import WholeStack

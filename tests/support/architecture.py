@@ -26,7 +26,7 @@ WORLD = frozenset({
     "tempfile", "threading", "time", "urllib", "uvloop", "yaml",
 })  # fmt: skip
 PLAIN_RUNTIME = frozenset(
-    {"countersign.runtime.errors", "countersign.runtime.record", "countersign.runtime.cloudevents"}
+    {"countersign.runtime.errors", "countersign.runtime.messages.record", "countersign.runtime.messages.cloudevents"}
 )
 CLOCKS = frozenset({"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
 # The one wall clock of programs that have no database to ask.

@@ -12,9 +12,9 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from countersign.policy import PlaceRules, Policy
-from countersign.runtime.dead_letter import LetterReports
+from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
-from countersign.runtime.metrics import Metrics
+from countersign.runtime.watching.metrics import Metrics
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Lesson
 from services.risk_evaluator.store_places import LIVE
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from countersign.contract import AccessRequested
-    from countersign.runtime.postgres import Connection as Db
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.database.postgres import Connection as Db
+    from countersign.runtime.messages.record import Incoming
     from services.risk_evaluator.model import Assessed
     from tests.support.members import Member
     from tests.support.servers import Servers

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from countersign.runtime import logs
-from countersign.runtime.service import serving
+from countersign.runtime.program.service import serving
+from countersign.runtime.watching import logs
 from tests.support import clocks
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import structlog
 
-    from countersign.runtime.frame import Service
+    from countersign.runtime.program.frame import Service
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 

@@ -21,7 +21,7 @@ from tests.support.upstream import Upstream, upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
     from tests.support.fleet import Fleet
     from tests.support.people import Person
     from tests.support.sns_stand_in import Publish, SnsStandIn

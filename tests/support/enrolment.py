@@ -12,8 +12,8 @@ from prometheus_client import Counter
 
 from countersign.contract import Summary
 from countersign.contract.number import NONCE_BYTES, fingerprint_of, parse_number, seal_number
-from countersign.runtime.cloudevents import Event
-from countersign.runtime.fold import absorb, rounds
+from countersign.runtime.folding.fold import absorb, rounds
+from countersign.runtime.messages.cloudevents import Event
 from services.enrolment import decide
 from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.model import OwnRequest
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from countersign.client import Grants
     from countersign.contract import MemberSet
-    from countersign.runtime.fold import AnyFold
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Outgoing
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.messages.record import Incoming, Outgoing
     from tests.support.servers import Servers
 
 NUMBER = "+61491570006"

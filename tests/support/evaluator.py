@@ -13,8 +13,8 @@ from uuid import uuid4
 import asyncpg
 
 from countersign.contract import AccessAssessed, base64url, canonical
-from countersign.runtime.cloudevents import read
-from countersign.runtime.fold import absorb, rounds
+from countersign.runtime.folding.fold import absorb, rounds
+from countersign.runtime.messages.cloudevents import read
 from countersign.runtime.settings import KafkaSettings
 from deploy.local.checkout import CHECKOUT
 from services.risk_evaluator.wiring import SERVICE, RiskEvaluatorSettings
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from countersign.runtime.fold import AnyFold
-    from countersign.runtime.frame import Frame, Parts
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.program.frame import Frame, Parts
     from tests.support.members import Member
     from tests.support.servers import Servers
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from countersign import contract
-from countersign.runtime import cloudevents
-from countersign.runtime.record import Incoming, Record
+from countersign.runtime.messages import cloudevents
+from countersign.runtime.messages.record import Incoming, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from countersign.runtime.cloudevents import Event
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.cloudevents import Event
+    from countersign.runtime.messages.record import Outgoing
 
 E = TypeVar("E", bound="Event")
 

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
 
 BLOCK = 500
 

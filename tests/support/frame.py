@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from countersign.runtime.checkpoint import Checkpoint, nothing
-from countersign.runtime.service import serving
+from countersign.runtime.program.service import serving
 from countersign.runtime.settings import ServiceSettings
 from tests.support.kafka import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.frame import Service
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.program.frame import Service
+    from countersign.runtime.program.machine import Machine
 
 S = TypeVar("S", bound=ServiceSettings)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from countersign.operations.kafka_users import set_passwords
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from deploy.local import kafka
 from deploy.local.certificates import certificates_in
 from deploy.local.guard import ADMIN, Guard, Listener

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 from countersign.contract import challenge_id_of, req_of
 from countersign.policy import TextLimits
-from countersign.runtime.cloudevents import value_of
-from countersign.runtime.record import Record
+from countersign.runtime.messages.cloudevents import value_of
+from countersign.runtime.messages.record import Record
 from services.verifier.codes import sealed
 from services.verifier.model import FreshCode
 from tests.support.drive import Told
@@ -32,7 +32,7 @@ from tests.support.world import READ_BY, Keys, Text, World, published
 
 if TYPE_CHECKING:
     from countersign.contract import AccessRequested
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
     from tests.support.world import Fate, Row
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

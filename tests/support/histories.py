@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from countersign.runtime.checkpoint import nothing
-from countersign.runtime.frame import Frame
-from countersign.runtime.health import Health
-from countersign.runtime.metrics import Metrics
-from countersign.runtime.postgres import Link, migrate
-from countersign.runtime.publisher import Publisher
-from countersign.runtime.record import headers_from_text
+from countersign.runtime.database.postgres import Link, migrate
+from countersign.runtime.messages.record import headers_from_text
+from countersign.runtime.program.frame import Frame
+from countersign.runtime.publishing.publisher import Publisher
+from countersign.runtime.watching.health import Health
+from countersign.runtime.watching.metrics import Metrics
 from deploy.local import postgres
 
 if TYPE_CHECKING:

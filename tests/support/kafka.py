@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.record import Outgoing, Record
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.messages.record import Outgoing, Record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

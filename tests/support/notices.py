@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
     from tests.support.notifier import Neighbourhood, Person
     from tests.support.sns_stand_in import SnsStandIn
 

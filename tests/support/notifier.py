@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from countersign.contract import ChallengeIssued
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.program.machine import Machine
     from tests.support.servers import Servers
     from tests.support.sns_stand_in import SnsStandIn
 

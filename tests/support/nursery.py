@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from countersign.runtime import logs
-from countersign.runtime.service import serving
+from countersign.runtime.program.service import serving
+from countersign.runtime.watching import logs
 from deploy.local.checkout import CHECKOUT
 from tests.support.crashing import die_with_parent
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import structlog
 
-    from countersign.runtime.frame import Service
+    from countersign.runtime.program.frame import Service
 
 
 def main(name: str) -> None:

@@ -12,16 +12,16 @@ from aiokafka.partitioner import murmur2
 from prometheus_client import generate_latest
 
 from countersign.contract import AccessRequested
-from countersign.runtime.frame import Parts
+from countersign.runtime.program.frame import Parts
 from services.risk_evaluator.wiring import SERVICE, RiskEvaluatorSettings
 from tests.support.frame import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from countersign.runtime.fold import AnyFold
-    from countersign.runtime.frame import Frame
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.program.frame import Frame
+    from countersign.runtime.program.machine import Machine
 
 PARTITIONS = 12
 

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 
-from countersign.runtime.postgres import open_pool
+from countersign.runtime.database.postgres import open_pool
 from services.risk_evaluator.rebuild.command import rebuild_places
 from services.risk_evaluator.wiring import RiskEvaluatorSettings
 from tests.support.crashing import Trap, die_with_parent

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.postgres import migrate
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.database.postgres import migrate
 from deploy.local import kafka, postgres, secret_files, sns
 from deploy.local.checkout import CHECKOUT
 from deploy.local.jars import fetch_jars

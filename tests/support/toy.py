@@ -13,18 +13,18 @@ from uuid import UUID, uuid4
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from countersign.runtime.cloudevents import Event, read, write
+from countersign.runtime.database.postgres import Connection, migrations_of
 from countersign.runtime.errors import KeyUnknown, OffContract
-from countersign.runtime.fold import never
-from countersign.runtime.frame import Frame, Parts, Service
-from countersign.runtime.outbox import Kept, append
-from countersign.runtime.postgres import Connection, migrations_of
+from countersign.runtime.folding.fold import never
+from countersign.runtime.messages.cloudevents import Event, read, write
+from countersign.runtime.program.frame import Frame, Parts, Service
+from countersign.runtime.publishing.outbox import Kept, append
 from countersign.runtime.settings import KafkaSettings, LeaseSettings, PostgresSettings, ServiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 
-    from countersign.runtime.record import Incoming, Outgoing, Record
+    from countersign.runtime.messages.record import Incoming, Outgoing, Record
     from tests.support.servers import Servers
 
 _AS_SHIPPED = LeaseSettings()

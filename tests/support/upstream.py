@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
 
 
 class Upstream:

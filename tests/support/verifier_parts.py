@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from countersign.runtime.checkpoint import nothing
-from countersign.runtime.frame import Frame, Parts
-from countersign.runtime.health import Health
-from countersign.runtime.metrics import Metrics
-from countersign.runtime.postgres import Link, open_pool
-from countersign.runtime.publisher import Publisher
+from countersign.runtime.database.postgres import Link, open_pool
+from countersign.runtime.program.frame import Frame, Parts
+from countersign.runtime.publishing.publisher import Publisher
+from countersign.runtime.watching.health import Health
+from countersign.runtime.watching.metrics import Metrics
 from services.verifier.wiring import SERVICE, challenges_of, desk_of
 
 if TYPE_CHECKING:

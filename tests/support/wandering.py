@@ -15,7 +15,7 @@ from tests.support.kafka import eventually, publish
 
 if TYPE_CHECKING:
     from countersign.contract import AccessRequested
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
     from tests.support.evaluator import Evaluator
     from tests.support.servers import Servers
     from tests.support.wanderers import Login, Wanderers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import promql_parser
 import structlog
 
-from countersign.runtime.metrics import Metrics
+from countersign.runtime.watching.metrics import Metrics
 from services.enrolment import wiring as enrolment
 from services.exports import wiring as exports
 from services.notifier.counters import Counters

@@ -17,8 +17,8 @@ import aiohttp
 import asyncpg
 
 from countersign.contract.topic_files import topic_files
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.postgres import open_pool
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.database.postgres import open_pool
 from deploy.local.programs import POLICY
 from services.enrolment.seed import seed as seed_enrolment
 from services.enrolment.settings import EnrolmentSettings

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from countersign.policy import TextLimits
-    from countersign.runtime.record import Record
+    from countersign.runtime.messages.record import Record
     from tests.support.drive import Driver, Told
     from tests.support.fleet import Fleet
     from tests.support.servers import Servers

@@ -19,7 +19,7 @@ from countersign.cli.surroundings import Failed
 from countersign.contract.topic_files import topic_files
 from countersign.operations import journal
 from countersign.operations.letters import SERVICES
-from countersign.runtime.findings import findings
+from countersign.runtime.messages.findings import findings
 from countersign.runtime.replay.plan import Asked, Plan, listed
 
 if TYPE_CHECKING:

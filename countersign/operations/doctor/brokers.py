@@ -11,8 +11,8 @@ from countersign.contract.topic_files import topic_files
 from countersign.operations.connecting import connected
 from countersign.operations.rights import compare_rights, wanted_rights
 from countersign.operations.topics import Topics, differences
+from countersign.runtime.broker.kafka_refusal import words_of_kafka
 from countersign.runtime.checkup import Finding, fine, warning, wrong
-from countersign.runtime.kafka_refusal import words_of_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from countersign.operations.connecting import Cluster
     from countersign.operations.rights import Difference as RightsDifference
     from countersign.operations.topics import Difference
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 KAFKA_FAILURES = (KafkaError, OSError, TimeoutError)
 _WORDS_SECONDS_MAX = 3.0

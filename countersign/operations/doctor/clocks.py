@@ -11,14 +11,14 @@ from countersign.clock import system_clock
 from countersign.contract import AccessAssessed, AccessRequested
 from countersign.operations.log import TopicAbsentError, reading_log
 from countersign.runtime.checkup import Finding, fine, warning, wrong
-from countersign.runtime.times import rfc3339
+from countersign.runtime.messages.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from countersign.runtime.kafka import KafkaConnection
-    from countersign.runtime.record import Record
+    from countersign.runtime.broker.kafka import KafkaConnection
+    from countersign.runtime.messages.record import Record
 
 RECORDS_OF_A_PARTITION = 20
 NEWEST_OF_A_SOURCE = 5

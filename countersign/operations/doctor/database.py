@@ -10,9 +10,14 @@ from countersign.clock import system_clock
 from countersign.operations.doctor.clocks import judged_machine
 from countersign.operations.letters import SERVICES, Choice, Letters
 from countersign.runtime.checkup import Finding, fine, warning, wrong
-from countersign.runtime.migrations_seen import migration_findings
-from countersign.runtime.pool import require_writable
-from countersign.runtime.postgres_refusal import POSTGRES_FAILURES, plain_session, session_finding, words_of_postgres
+from countersign.runtime.database.migrations_seen import migration_findings
+from countersign.runtime.database.pool import require_writable
+from countersign.runtime.database.postgres_refusal import (
+    POSTGRES_FAILURES,
+    plain_session,
+    session_finding,
+    words_of_postgres,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
     Look = Callable[[], Awaitable[Sequence[Finding]]]
 

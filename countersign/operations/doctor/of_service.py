@@ -9,10 +9,10 @@ from countersign.contract.topic_files import topic_files
 from countersign.operations.connecting import connected
 from countersign.operations.doctor.brokers import KAFKA_FAILURES, away, leaderless
 from countersign.runtime.checkup import Finding, fine, wrong
-from countersign.runtime.frame import Check
+from countersign.runtime.program.frame import Check
 
 if TYPE_CHECKING:
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
 
 
 def kafka_check(service: str, kafka: KafkaConnection) -> Check:

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from countersign.operations.letters import SERVICES
 from countersign.operations.secret_files import RINGS
 from countersign.runtime.checkup import Finding, fine, warning, wrong
-from countersign.runtime.findings import findings
-from countersign.runtime.key_ages import key_findings
 from countersign.runtime.keys import KeySettings
+from countersign.runtime.messages.findings import findings
+from countersign.runtime.program.key_ages import key_findings
 from countersign.runtime.settings import open_mode
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from countersign.runtime.unread_settings import PREFIX, unread_finding
+from countersign.runtime.program.unread_settings import PREFIX, unread_finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

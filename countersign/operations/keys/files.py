@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from countersign.operations import secret_files
 from countersign.operations.keys.rings import Entry, Holdings
-from countersign.runtime.findings import findings
 from countersign.runtime.keys import WAITS, KeySettings
+from countersign.runtime.messages.findings import findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

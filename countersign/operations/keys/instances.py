@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from countersign.runtime.key_metrics import METRIC
+from countersign.runtime.watching.key_metrics import METRIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

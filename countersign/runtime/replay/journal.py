@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
 
 # Of one replay at most one process is at work: an advisory lock of its session, so it is free when the process dies.
 LOCKS = 0x52504C59  # our class of advisory locks: "RPLY"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from countersign.runtime.findings import counted, findings
+from countersign.runtime.messages.findings import counted, findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

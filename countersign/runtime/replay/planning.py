@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.dead_letter import DeadLetter
 from countersign.runtime.errors import Kind, OffContract, kind_of
+from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.replay.plan import Found, Range
 from countersign.runtime.replay.reading import BATCH_RECORDS_MAX, Choice, age_at, ranges_of, read, type_of
 from countersign.runtime.replay.trial import Trial, require_counts, try_batch, unknown_of
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from countersign.runtime.fold import AnyFold
-    from countersign.runtime.postgres import Connection, Link
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.database.postgres import Connection, Link
+    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.replay.plan import Asked
     from countersign.runtime.replay.reading import Chunk
     from countersign.runtime.settings import KafkaSettings

@@ -17,11 +17,11 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from countersign.runtime.at_rest import folds_of
 from countersign.runtime.checkpoint import nothing
 from countersign.runtime.errors import Kind, kind_of
-from countersign.runtime.findings import findings
-from countersign.runtime.limits import runtime_limits
+from countersign.runtime.messages.findings import findings
+from countersign.runtime.program.at_rest import folds_of
+from countersign.runtime.program.limits import runtime_limits
 from countersign.runtime.replay import planning
 from countersign.runtime.replay.plan import Asked, Part, Plan, PlanError
 from countersign.runtime.replay.run import Replayer
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.frame import Service
+    from countersign.runtime.program.frame import Service
     from countersign.runtime.replay.journal import Journal
 
 S = TypeVar("S", bound=ServiceSettings)

@@ -13,17 +13,17 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import OffsetOutOfRangeError
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.fetching import FETCH_MS, Fetching, Untakeable, letter_of, record_of
-from countersign.runtime.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
+from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, Untakeable, letter_of, record_of
+from countersign.runtime.consuming.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
+from countersign.runtime.consuming.seeking import offsets_at
+from countersign.runtime.consuming.stopping import stop_clients
 from countersign.runtime.replay.plan import CLOCKS_APART_MAX, PlanError, Range, told_records
-from countersign.runtime.seeking import offsets_at
-from countersign.runtime.stopping import stop_clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from countersign.runtime.dead_letter import DeadLetter
-    from countersign.runtime.record import Record
+    from countersign.runtime.folding.dead_letter import DeadLetter
+    from countersign.runtime.messages.record import Record
     from countersign.runtime.replay.plan import Asked
     from countersign.runtime.settings import KafkaSettings
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.dead_letter import DeadLetter
-    from countersign.runtime.fold import AnyFold
-    from countersign.runtime.postgres import Connection, Link
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.database.postgres import Connection, Link
+    from countersign.runtime.folding.dead_letter import DeadLetter
+    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.messages.record import Incoming
     from countersign.runtime.replay.journal import Journal
     from countersign.runtime.replay.reading import Chunk
     from countersign.runtime.replay.trial import Trial

@@ -10,19 +10,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime.dead_letter import DeadLetter
-from countersign.runtime.effect import Effect
 from countersign.runtime.errors import Kind, kind_of
-from countersign.runtime.fold import absorb, rounds
+from countersign.runtime.folding.dead_letter import DeadLetter
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import absorb, rounds
 from countersign.runtime.replay.plan import PlanError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from countersign.runtime.fold import AnyFold
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
 
 # What this backend has counted and not yet handed on is in there as well: only differences within a transaction count.
 CHANGED = """

@@ -17,9 +17,9 @@ from aiokafka.errors import KafkaError
 
 from countersign.contract import from_base64url, reader
 from countersign.metadata_age import METADATA_AGE_MS
+from countersign.runtime.consuming.fetching import record_of
+from countersign.runtime.consuming.stopping import stop_clients
 from countersign.runtime.errors import OffContract
-from countersign.runtime.fetching import record_of
-from countersign.runtime.stopping import stop_clients
 from services.enrolment import changes
 from services.enrolment.audit.decide import compare
 from services.enrolment.audit.model import Account, Finding, Told, Topic
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.kafka import KafkaConnection
-    from countersign.runtime.postgres import Connection, Pool
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.broker.kafka import KafkaConnection
+    from countersign.runtime.database.postgres import Connection, Pool
+    from countersign.runtime.messages.record import Incoming, Record
     from services.enrolment.settings import EnrolmentSettings
 
 TOPIC = "account.settings.v1"

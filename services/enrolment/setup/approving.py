@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.contract import Actor
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.publishing.outbox import NOTHING
 from services.enrolment import changes
 from services.enrolment import store as tables
 from services.enrolment.model import Change
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.publishing.outbox import Kept
     from services.enrolment.model import MemberChanged
 
 

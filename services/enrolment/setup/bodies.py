@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from countersign.contract import Client, Role
 from countersign.contract.hints import SHOWN_CHARACTERS_MAX
 from countersign.contract.values import Place
-from countersign.runtime.cloudevents import Text
+from countersign.runtime.messages.cloudevents import Text
 
 _GRANT = StringConstraints(max_length=4096)
 _ENTERED = StringConstraints(max_length=1_000)  # what is too long for a number is refused in words, not as a field

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from countersign.clock import new_id
 from countersign.contract import Actor
-from countersign.runtime.http import Problem, Route, body, parse_id
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.publishing.outbox import NOTHING
+from countersign.runtime.web.http import Problem, Route, body, parse_id
 from services.enrolment import changes
 from services.enrolment import store as tables
 from services.enrolment.model import Change
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract.number import PhoneNumber
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.messages.record import Outgoing
     from services.enrolment.model import Member
     from services.enrolment.setup.model import Plan, SealedNumber, Standing
     from services.enrolment.setup.tools import Tools

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from countersign.clock import new_id
 from countersign.contract import Summary
-from countersign.runtime import outbox
-from countersign.runtime.http import Problem
+from countersign.runtime.publishing import outbox
+from countersign.runtime.web.http import Problem
 from services.enrolment.setup import decide, store
 from services.enrolment.setup.model import Opening
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from countersign.client import AccessRequests
     from countersign.contract import Client
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.publishing.outbox import Kept
     from services.enrolment.model import Member
 
 OPENED_HOURLY_MAX = 10  # chosen: a session that somebody stole sends few texts to numbers of their choosing

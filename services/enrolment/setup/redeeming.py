@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.client.grant import Expected, GrantRefused, named_request
-from countersign.runtime.http import Problem
+from countersign.runtime.web.http import Problem
 from services.enrolment import store
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from countersign.client import Grants
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.enrolment.model import OwnRequest
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract.number import PhoneNumber
+    from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import Key
-    from countersign.runtime.postgres import Connection
     from services.enrolment.setup.model import Opening
 
 FINGERPRINTS = """

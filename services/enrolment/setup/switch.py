@@ -8,8 +8,8 @@ from aiohttp import web
 
 from countersign.clock import new_id
 from countersign.contract import Actor
-from countersign.runtime.http import Problem, Route, body, parse_id
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.publishing.outbox import NOTHING
+from countersign.runtime.web.http import Problem, Route, body, parse_id
 from services.enrolment import changes
 from services.enrolment import decide as rules
 from services.enrolment import store as tables
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.publishing.outbox import Kept
     from services.enrolment.model import Member
     from services.enrolment.setup.model import SealedNumber
     from services.enrolment.setup.tools import Tools

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from countersign.contract import Summary
 from countersign.contract.number import NumberRefused, parse_number
-from countersign.runtime.http import Problem
+from countersign.runtime.web.http import Problem
 from services.enrolment.setup import decide
 from services.enrolment.setup.model import Opening
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from countersign.client import AccessRequests, Grants
     from countersign.contract import Client, Role
     from countersign.contract.number import PhoneNumber
+    from countersign.runtime.database.postgres import Pool
     from countersign.runtime.keys import Key, KeyRing
-    from countersign.runtime.postgres import Pool
-    from countersign.runtime.publisher import Publisher
+    from countersign.runtime.publishing.publisher import Publisher
     from services.enrolment.setup.model import SealedNumber
 
 

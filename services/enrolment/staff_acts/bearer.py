@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from countersign.client import GrantRefused, ManagerAct
 from countersign.contract import Client
-from countersign.runtime.cloudevents import Text
 from countersign.runtime.errors import KeyUnknown
-from countersign.runtime.http import Problem
+from countersign.runtime.messages.cloudevents import Text
+from countersign.runtime.web.http import Problem
 from services.enrolment.setup.redeeming import refused
 
 if TYPE_CHECKING:

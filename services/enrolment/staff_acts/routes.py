@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from countersign.contract import Actor
-from countersign.runtime.http import Problem, Route, body, parse_id, query_id
+from countersign.runtime.web.http import Problem, Route, body, parse_id, query_id
 from services.enrolment import changes
 from services.enrolment import store as tables
 from services.enrolment.model import Change
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.client import ManagerActKind
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.publishing.outbox import Kept
     from services.enrolment.model import ChangeKind
     from services.enrolment.setup.tools import Tools
     from services.enrolment.staff_acts.model import ActOutcome

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
-    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.database.postgres import Connection, Pool
     from services.enrolment.staff_acts.model import Act, ActOutcome
 
 HELD = """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
 
 FIND = "SELECT account_id FROM person WHERE email = $1 OR account_id = $2 OR user_id = $2 LIMIT 1"
 PEOPLE = "SELECT user_id, name, email FROM person WHERE user_id = ANY($1::uuid[])"

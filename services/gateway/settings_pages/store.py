@@ -11,7 +11,7 @@ from services.gateway.settings_pages.model import Activity, Draft, KnownPlace, M
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.gateway.settings_pages.model import DraftPage
     from services.gateway.visitor import Visitor
 

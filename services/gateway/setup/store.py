@@ -10,7 +10,7 @@ from services.gateway.setup.decide import OpenReset
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.gateway.model import Person, Site
 
 OPEN_RESET = """

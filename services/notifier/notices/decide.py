@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from countersign.policy import TextLimits
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
     from services.notifier.model import Receipt
     from services.notifier.notices.model import Candidate, Lane, Step
 

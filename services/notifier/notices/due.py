@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from countersign.contract.number import SealBroken, open_number
 from countersign.runtime.errors import KeyUnknown
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.publishing.outbox import NOTHING
 from services.notifier.decide import NUMBER_UNREADABLE
 from services.notifier.model import Answer, Receipt
 from services.notifier.notices import store
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.policy import TextLimits
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.keys import Key, KeyRing
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.waker import Waker
+    from countersign.runtime.publishing.outbox import Kept
     from services.notifier.counters import Counters
     from services.notifier.model import SmsText
     from services.notifier.notices.model import Candidate, Settlement

@@ -13,9 +13,9 @@ from countersign.contract import (
     TwoFactorEnabled,
     reader,
 )
-from countersign.runtime.effect import Effect
-from countersign.runtime.fold import always
-from countersign.runtime.outbox import NOTHING
+from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import always
+from countersign.runtime.publishing.outbox import NOTHING
 from services.notifier.notices import store
 from services.notifier.notices.decide import LIFE, of_decision, of_setting
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from datetime import datetime
 
-    from countersign.runtime.outbox import Kept
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming, Record
-    from countersign.runtime.waker import Waker
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.due_work.waker import Waker
+    from countersign.runtime.messages.record import Incoming, Record
+    from countersign.runtime.publishing.outbox import Kept
     from services.notifier.notices.decide import Decision, Setting
     from services.notifier.notices.model import Happening
 

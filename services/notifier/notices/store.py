@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.runtime.postgres import rows_of
+from countersign.runtime.database.postgres import rows_of
 from services.notifier.model import SealedNumber, State
 from services.notifier.notices.model import Candidate, Delay, Kind, Lane, Reader, Send, Withhold
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.notifier.notices.model import Happening, Settlement, Step
 
 KEPT_DAYS = 40  # as long as texts with codes; a notice is void long before any topic could bring its event back

@@ -18,10 +18,10 @@ from countersign import policy
 from countersign.client import Grants
 from countersign.operations import journal
 from countersign.operations.log import TopicAbsentError, reading_log
+from countersign.runtime.broker.kafka_refusal import words_of_kafka
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.errors import Kind, kind_of
-from countersign.runtime.findings import findings
-from countersign.runtime.kafka_refusal import words_of_kafka
+from countersign.runtime.messages.findings import findings
 from services.risk_evaluator.rebuild import tables
 from services.risk_evaluator.rebuild.model import Order, Reach, counts_for
 from services.risk_evaluator.rebuild.refold import TOPICS, Refold
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from countersign.operations.log import Log, Offsets
     from countersign.policy import PlaceRules
-    from countersign.runtime.postgres import Connection, Pool
+    from countersign.runtime.database.postgres import Connection, Pool
     from services.risk_evaluator.rebuild.model import Comparison
     from services.risk_evaluator.wiring import RiskEvaluatorSettings
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from countersign.contract import AccessGranted, PlacesForgotten
 from countersign.runtime.errors import OffContract
-from countersign.runtime.fold import absorb, rounds
+from countersign.runtime.folding.fold import absorb, rounds
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
 from services.risk_evaluator.rebuild.tables import FRESH
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from countersign.client import Grants
     from countersign.operations.log import Log, Offsets
     from countersign.policy import PlaceRules
-    from countersign.runtime.dead_letter import DeadLetter
-    from countersign.runtime.fold import AnyFold
-    from countersign.runtime.postgres import Connection
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.folding.dead_letter import DeadLetter
+    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.messages.record import Incoming
 
 TOPICS = (AccessGranted.topic, PlacesForgotten.topic)
 _BATCH = 500

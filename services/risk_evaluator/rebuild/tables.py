@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
 
 FRESH = PlaceTables("place_rebuilt", "forgotten_rebuilt")
 BEFORE = "place_before_rebuild"

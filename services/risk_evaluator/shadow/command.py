@@ -13,14 +13,14 @@ from pydantic import ValidationError
 from countersign import policy
 from countersign.contract import AccessGranted, AccessRequested, PlacesForgotten
 from countersign.operations.log import TopicAbsentError, reading_log
-from countersign.runtime.findings import findings
-from countersign.runtime.kafka_refusal import words_of_kafka
+from countersign.runtime.broker.kafka_refusal import words_of_kafka
+from countersign.runtime.messages.findings import findings
 from services.risk_evaluator.shadow.model import Order, Window
 from services.risk_evaluator.shadow.redecide import OPEN_MAX, TOPICS, Shadow
 
 if TYPE_CHECKING:
     from countersign.operations.log import Log
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.risk_evaluator.shadow.model import Tally
     from services.risk_evaluator.wiring import RiskEvaluatorSettings
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from countersign.contract.accounts import Setting
     from countersign.policy import Policy
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.messages.record import Incoming, Record
     from services.risk_evaluator.model import Assessment, NumberState
     from services.risk_evaluator.shadow.model import Window
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract.accounts import Setting
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.messages.record import Incoming, Record
     from services.risk_evaluator.model import NumberState
 
 # Somebody who moved a number, or had two-factor turned off, may not carry the contacts away at once.

@@ -19,7 +19,7 @@ from tests.support.poison import Sick, an_account_on, braked, partition_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.program.machine import Machine
     from tests.support.stage import Stage
 
 pytestmark = pytest.mark.servers

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
     from tests.support.people import Person
     from tests.support.stage import Stage
 

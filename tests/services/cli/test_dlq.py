@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from countersign import cli
 from countersign.operations.letters import TRIES_MAX
-from countersign.runtime.dead_letter import DeadLetter, keep
-from countersign.runtime.record import Record
+from countersign.runtime.folding.dead_letter import DeadLetter, keep
+from countersign.runtime.messages.record import Record
 from deploy.local.postgres import OPERATOR
 from tests.support.evaluator import evaluating
 from tests.support.evaluator_settings import NO_JWKS, give_settings

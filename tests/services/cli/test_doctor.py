@@ -18,8 +18,8 @@ from countersign import cli
 from countersign.contract.topic_files import topic_files
 from countersign.operations.connecting import connected
 from countersign.operations.topics import Topics, differences
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.postgres_refusal import session_finding
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.database.postgres_refusal import session_finding
 from deploy.local import secret_files
 from deploy.local.postgres import OPERATOR
 from deploy.local.topics import make_topics

@@ -15,7 +15,7 @@ from countersign import cli
 from countersign.contract import AccessRequested
 from countersign.operations.connecting import connected
 from countersign.operations.lag import Groups, Reading
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from tests.support.events import an_access_requested, clock, outgoing
 from tests.support.kafka import publish
 

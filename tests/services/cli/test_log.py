@@ -15,12 +15,12 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from countersign.contract import AccessGranted, AccessRequested
 from countersign.operations import log as logs
 from countersign.operations.log import TopicAbsentError, reading_log
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from tests.support.events import an_access_granted, an_access_requested, clock, outgoing
 from tests.support.kafka import publish, publish_raw
 
 if TYPE_CHECKING:
-    from countersign.runtime.record import Record
+    from countersign.runtime.messages.record import Record
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

@@ -19,7 +19,7 @@ from countersign import cli
 from countersign.operations.connecting import connected
 from countersign.operations.lag import Reading
 from countersign.operations.offsets import OffsetsError, commit, plan_reset
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from deploy.local.postgres import OPERATOR
 from tests.support.events import clock
 from tests.support.kafka import publish_raw

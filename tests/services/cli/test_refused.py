@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from countersign import cli
-from countersign.runtime.dead_letter import DeadLetter, keep
-from countersign.runtime.record import Record
+from countersign.runtime.folding.dead_letter import DeadLetter, keep
+from countersign.runtime.messages.record import Record
 from tests.support.evaluator import evaluating
 from tests.support.events import a_record, an_access_requested
 from tests.support.kafka import eventually

@@ -16,7 +16,7 @@ import pytest
 from countersign import cli
 from countersign.operations.log import reading_log
 from countersign.operations.tailing import Tail
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from tests.support.events import (
     a_client,
     a_summary,

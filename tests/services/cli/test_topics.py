@@ -16,7 +16,7 @@ from countersign import cli
 from countersign.contract.topic_files import TopicFile, topic_files
 from countersign.operations.connecting import connected
 from countersign.operations.topics import Topics
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from deploy.local.postgres import OPERATOR
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from countersign.contract import AccessRequested, reader
 from tests.support.kafka import eventually, read_topic
 
 if TYPE_CHECKING:
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

@@ -10,7 +10,7 @@ import aiohttp
 import pytest_asyncio
 
 from countersign.client import Grants
-from countersign.runtime.postgres import Link
+from countersign.runtime.database.postgres import Link
 from deploy.local.process import free_ports
 from deploy.local.secret_files import ROUTES
 from services.enrolment.wiring import SERVICE

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from countersign.contract import Actor
-from countersign.runtime.postgres import open_pool
+from countersign.runtime.database.postgres import open_pool
 from services.enrolment import changes
 from services.enrolment.audit.verify import verify
 from services.enrolment.chain import FIRST_HEAD, chained
@@ -23,7 +23,7 @@ from tests.support.kafka import publish
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.postgres import Connection
+    from countersign.runtime.database.postgres import Connection
     from services.enrolment.chain import Link
     from tests.support.enrolment import Desk
     from tests.support.servers import Servers

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from countersign.runtime.postgres import Link
+from countersign.runtime.database.postgres import Link
 from services.enrolment import overview, store
 from tests.support.enrolment import Desk, fold_batch
 from tests.support.events import a_member_removed, a_member_set, incoming

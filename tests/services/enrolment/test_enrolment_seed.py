@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from countersign.contract.number import open_number, parse_number
+from countersign.runtime.database.postgres import open_pool
 from countersign.runtime.keys import KeyRing
-from countersign.runtime.postgres import open_pool
 from deploy.local.seeds import draw
 from services.enrolment import changes, overview
 from services.enrolment.chain import broken_at

@@ -15,7 +15,7 @@ from tests.support.events import a_member_removed, a_member_set, outgoing
 from tests.support.kafka import eventually, publish, publish_raw, read_topic
 
 if TYPE_CHECKING:
-    from countersign.runtime.record import Record
+    from countersign.runtime.messages.record import Record
     from tests.services.enrolment.conftest import Calls
     from tests.support.servers import Servers
 

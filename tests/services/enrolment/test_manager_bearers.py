@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from countersign.contract import Client, Summary, req_of
-from countersign.runtime.cloudevents import value_of
+from countersign.runtime.messages.cloudevents import value_of
 from tests.services.enrolment.office import CLIENT, REQUESTS, Office, an_office, refused
 from tests.support.events import clock
 from tests.support.grants import Signer

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from countersign.contract.number import NONCE_BYTES, open_number, parse_number, seal_number
-from countersign.runtime.postgres import open_pool
+from countersign.runtime.database.postgres import open_pool
 from services.enrolment import rekey
 from tests.support.enrolment import settings_of
 from tests.support.events import clock
@@ -21,7 +21,7 @@ from tests.support.events import clock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.enrolment.settings import EnrolmentSettings
     from tests.support.enrolment import Desk
     from tests.support.servers import Servers

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from countersign.runtime.postgres import Link
+from countersign.runtime.database.postgres import Link
 from tests.services.enrolment.setting_up import NEW, OLD, THIRD, Home, a_home
 from tests.support.enrolment import Desk
 from tests.support.events import a_member_set

@@ -14,7 +14,7 @@ import aiohttp
 import asyncpg
 
 from countersign.contract import AccessDenied, AccessGranted, AccessRequested, base64url, req_of
-from countersign.runtime.cloudevents import value_of, write
+from countersign.runtime.messages.cloudevents import value_of, write
 from countersign.runtime.settings import Caller, HttpSettings, KafkaSettings, PostgresSettings
 from deploy.local.process import free_ports
 from services.exports import contacts
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
-    from countersign.runtime.record import Outgoing
+    from countersign.runtime.messages.record import Outgoing
     from tests.support.servers import Servers
 
 BEARER = "exports-tests-" + "b" * 32

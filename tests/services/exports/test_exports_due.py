@@ -18,7 +18,7 @@ from tests.support.kafka import eventually
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.exports.model import Export
     from tests.services.exports.exporting import Exporting
 

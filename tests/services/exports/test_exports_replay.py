@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry, Counter
 
 from countersign.client import Grants
 from countersign.contract import AccessGranted
-from countersign.runtime.cloudevents import VALUE_BYTES_MAX
-from countersign.runtime.fold import absorb
-from countersign.runtime.record import Record
-from countersign.runtime.waker import Waker
+from countersign.runtime.due_work.waker import Waker
+from countersign.runtime.folding.fold import absorb
+from countersign.runtime.messages.cloudevents import VALUE_BYTES_MAX
+from countersign.runtime.messages.record import Record
 from services.exports.fold import ObeyDecisions
 from tests.support.events import clock
 from tests.support.kafka import eventually, publish_raw, read_topic
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract import AccessDenied
-    from countersign.runtime.fold import Fold
-    from countersign.runtime.record import Incoming, Outgoing
+    from countersign.runtime.folding.fold import Fold
+    from countersign.runtime.messages.record import Incoming, Outgoing
     from services.exports.model import Held, Outcome
     from tests.services.exports.exporting import Customer, Exporting
 

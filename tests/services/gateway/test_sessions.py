@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from countersign.contract import Actor, MemberRemoved, NumberReset, PlacesForgotten
-from countersign.runtime.cloudevents import write
+from countersign.runtime.messages.cloudevents import write
 from tests.support.kafka import publish
 from tests.support.whole_stack import Household, WholeStack, code_of, new_address, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
     Visit = Callable[..., Any]
 

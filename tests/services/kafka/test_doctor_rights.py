@@ -11,14 +11,14 @@ from countersign.operations.doctor.brokers import let_in, rights_findings
 from countersign.operations.doctor.of_service import kafka_check
 from countersign.operations.kafka_users import set_passwords
 from countersign.operations.rights import Operation, Resource, Right, add_rights, wanted_rights
-from countersign.runtime.kafka_refusal import refusal_of
+from countersign.runtime.broker.kafka_refusal import refusal_of
 from deploy.local.principals import local_rights
 from deploy.local.topics import make_topics
 from tests.support.guarded_kafka import BOBS_PASSWORD
 from tests.support.kafka import eventually
 
 if TYPE_CHECKING:
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
     from tests.support.guarded_kafka import GuardedKafka
 
 pytestmark = pytest.mark.servers

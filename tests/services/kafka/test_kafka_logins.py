@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from countersign.operations.kafka_users import set_passwords
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.kafka_refusal import refusal_of
-from countersign.runtime.service import serving
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.broker.kafka_refusal import refusal_of
+from countersign.runtime.program.service import serving
 from countersign.runtime.settings import KafkaSettings
 from tests.support.guarded_kafka import MECHANISMS, unsigned_token
 from tests.support.kafka import eventually, publish, read_topic

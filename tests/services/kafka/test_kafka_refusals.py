@@ -15,9 +15,9 @@ import pytest
 
 from countersign.cli import main
 from countersign.client import AccessRequests, KafkaAway, ProducerSettings
-from countersign.runtime.kafka import KafkaConnection
-from countersign.runtime.kafka_refusal import refusal_of
-from countersign.runtime.service import EXIT_SETTINGS, REFUSED_PAUSE_SECONDS
+from countersign.runtime.broker.kafka import KafkaConnection
+from countersign.runtime.broker.kafka_refusal import refusal_of
+from countersign.runtime.program.service import EXIT_SETTINGS, REFUSED_PAUSE_SECONDS
 from deploy.local import secret_files
 from deploy.local.checkout import CHECKOUT
 from deploy.local.programs import POLICY

@@ -24,13 +24,13 @@ from countersign.operations.rights import (
     compare_rights,
     wanted_rights,
 )
-from countersign.runtime.kafka_refusal import refusal_of
+from countersign.runtime.broker.kafka_refusal import refusal_of
 from deploy.local.principals import PRINCIPALS, local_rights
 from deploy.local.topics import make_topics
 from tests.support.kafka import eventually, publish_raw
 
 if TYPE_CHECKING:
-    from countersign.runtime.kafka import KafkaConnection
+    from countersign.runtime.broker.kafka import KafkaConnection
     from tests.support.guarded_kafka import GuardedKafka
 
 pytestmark = pytest.mark.servers

@@ -22,7 +22,7 @@ from tests.support.sns_stand_in import Reply, SnsStandIn
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.program.machine import Machine
 
 pytestmark = pytest.mark.servers
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from countersign.contract import Client, Summary
-from countersign.runtime.record import Outgoing
+from countersign.runtime.messages.record import Outgoing
 from tests.support.events import outgoing
 from tests.support.kafka import eventually, publish
 from tests.support.notifier import Neighbourhood, a_neighbourhood

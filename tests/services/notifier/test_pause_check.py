@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from countersign.runtime.postgres import open_pool
+from countersign.runtime.database.postgres import open_pool
 from services.notifier.model import Answer, Receipt
 from services.notifier.pauses import FRESH_SECONDS, PauseCheck
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from countersign.runtime.postgres import open_pool
+from countersign.runtime.database.postgres import open_pool
 from services.enrolment.rekey import rekey
 from tests.support.enrolment import settings_of
 from tests.support.events import clock

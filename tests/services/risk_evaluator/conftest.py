@@ -11,7 +11,7 @@ from tests.support.assessments import connected
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.postgres import Connection as Db
+    from countersign.runtime.database.postgres import Connection as Db
     from tests.support.servers import Servers
 
 

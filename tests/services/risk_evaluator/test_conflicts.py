@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from countersign.contract import req_of
-from countersign.runtime.metrics import Metrics
+from countersign.runtime.watching.metrics import Metrics
 from tests.support.assessments import a_fold, asked_by, connected
 from tests.support.evaluator import evaluating
 from tests.support.events import a_client, a_summary, an_access_requested, outgoing
@@ -15,7 +15,7 @@ from tests.support.kafka import eventually, publish
 from tests.support.members import a_member
 
 if TYPE_CHECKING:
-    from countersign.runtime.postgres import Connection as Db
+    from countersign.runtime.database.postgres import Connection as Db
     from tests.support.evaluator import Evaluator
     from tests.support.servers import Servers
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.runtime.fold import absorb
+from countersign.runtime.folding.fold import absorb
 from services.risk_evaluator.decide import is_noted
 from services.risk_evaluator.model import Forgetting
 from services.risk_evaluator.places import ForgetPlaces
@@ -21,7 +21,7 @@ from tests.support.events import a_places_forgotten, clock, incoming
 from tests.support.members import a_member
 
 if TYPE_CHECKING:
-    from countersign.runtime.postgres import Connection as Db
+    from countersign.runtime.database.postgres import Connection as Db
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

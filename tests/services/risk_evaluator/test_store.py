@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from countersign.policy import PlaceRules
-from countersign.runtime.fold import absorb, rounds
+from countersign.runtime.folding.fold import absorb, rounds
 from services.risk_evaluator import store
 from services.risk_evaluator.places import ForgetPlaces
 from services.risk_evaluator.store_places import LIVE
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract import AccessRequested
-    from countersign.runtime.postgres import Connection as Db
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.database.postgres import Connection as Db
+    from countersign.runtime.messages.record import Incoming
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

@@ -19,7 +19,7 @@ from tests.support.toy import a_toy, settled
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.program.machine import Machine
     from tests.support.servers import Servers
     from tests.support.toy import Toy
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from countersign.runtime import leases, outbox
-from countersign.runtime.postgres import Link, open_pool
+from countersign.runtime.database import leases
+from countersign.runtime.database.postgres import Link, open_pool
+from countersign.runtime.publishing import outbox
 from countersign.runtime.settings import LeaseSettings
 from tests.support.frame import running
 from tests.support.kafka import eventually

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from countersign.runtime import pool
-from countersign.runtime.postgres import Link
+from countersign.runtime.database import pool
+from countersign.runtime.database.postgres import Link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from countersign.runtime.database.postgres import open_pool, require_writable_pool
 from countersign.runtime.errors import ReadOnlyServerError
-from countersign.runtime.postgres import open_pool, require_writable_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

@@ -14,7 +14,7 @@ from tests.support.kafka import eventually, publish
 from tests.support.toy import a_toy
 
 if TYPE_CHECKING:
-    from countersign.runtime.consumer import Worker
+    from countersign.runtime.consuming.consumer import Worker
     from tests.support.servers import Servers
     from tests.support.toy import Toy
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from countersign.runtime import outbox
-from countersign.runtime.health import health_application
+from countersign.runtime.publishing import outbox
+from countersign.runtime.watching.health import health_application
 from tests.support.frame import running
 from tests.support.kafka import eventually, publish
 from tests.support.toy import a_toy
 
 if TYPE_CHECKING:
-    from countersign.runtime.machine import Machine
+    from countersign.runtime.program.machine import Machine
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.runtime.record import Outgoing
+from countersign.runtime.messages.record import Outgoing
 from tests.support.frame import running
 from tests.support.kafka import eventually, publish, publish_raw, read_topic
 from tests.support.toy import Adding, Toy, a_toy, decoded, settled
@@ -150,8 +150,8 @@ async def test_what_a_dead_process_left_in_the_outbox_is_published(toy: Toy) -> 
 
 async def test_two_owners_of_a_partition_fold_the_same_batch_in_opposite_order(toy: Toy) -> None:
     """Neither deadlocks, and each event counts once."""
-    from countersign.runtime.fold import absorb  # noqa: PLC0415
-    from countersign.runtime.postgres import Link  # noqa: PLC0415
+    from countersign.runtime.database.postgres import Link  # noqa: PLC0415
+    from countersign.runtime.folding.fold import absorb  # noqa: PLC0415
     from tests.support.toy import Added  # noqa: PLC0415
 
     folds = Adding(toy.topic, toy.out), Adding(toy.topic, toy.out)
@@ -173,7 +173,7 @@ async def test_two_owners_of_a_partition_fold_the_same_batch_in_opposite_order(t
 def _incoming(toy: Toy, event: object) -> object:
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from countersign.runtime.record import Incoming, Record  # noqa: PLC0415
+    from countersign.runtime.messages.record import Incoming, Record  # noqa: PLC0415
 
     now = datetime.now(UTC)  # noqa: TID251 - a test stands outside
     return Incoming(event, Record(toy.topic, 0, 0, b"", b"", (), now), "1", now)

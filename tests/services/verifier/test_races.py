@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.runtime.fold import absorb, rounds
+from countersign.runtime.folding.fold import absorb, rounds
 from services.verifier.challenges import Answered, Challenges, Sent
 from tests.support.events import clock, incoming
 from tests.support.kafka import eventually
@@ -211,7 +211,7 @@ async def test_two_owners_of_a_partition_open_each_challenge_once(verifier: Veri
 
 
 async def _owner(verifier: VerifierUnderTest, parts: Any, batch: list[Any]) -> list[Any]:
-    from countersign.runtime.postgres import Link  # noqa: PLC0415
+    from countersign.runtime.database.postgres import Link  # noqa: PLC0415
 
     link = Link(verifier.settings.postgres.dsn.get_secret_value(), "verifier")
     fold, due = parts.folds[0], []

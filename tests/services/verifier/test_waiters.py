@@ -16,7 +16,7 @@ from services.verifier.waiters import Waiters
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from countersign.runtime.postgres import Pool
+    from countersign.runtime.database.postgres import Pool
     from services.verifier.store_requests import RequestState
     from tests.support.verifier import VerifierUnderTest
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract import AccessAssessed
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
     from tests.support.checks.view import View
 
 

@@ -40,7 +40,7 @@ from services.notifier.codes import SealBroken, open_code
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from countersign.runtime.record import Incoming, Record
+    from countersign.runtime.messages.record import Incoming, Record
     from tests.support.world import Row, World
 
 TextKey = tuple[UUID, int]

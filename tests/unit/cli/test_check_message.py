@@ -13,14 +13,14 @@ from countersign import cli
 from countersign.contract.examples import all_examples
 from countersign.contract.topic_files import schemas_folder
 from countersign.runtime.errors import OffContract
-from countersign.runtime.record import Record
+from countersign.runtime.messages.record import Record
 from services.risk_evaluator.fold import AssessRequests
 from tests.support.events import clock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
 
 FOLDER = schemas_folder() / "examples" / "countersign.access.requested.v1"
 LOGIN: dict[str, Any] = json.loads((FOLDER / "login.json").read_bytes())

@@ -29,7 +29,7 @@ from countersign.client import (
     new_id,
 )
 from countersign.contract import AccessRequested, base64url, digest_of, reader
-from countersign.runtime.record import Record
+from countersign.runtime.messages.record import Record
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ACCOUNT, USER = uuid4(), uuid4()

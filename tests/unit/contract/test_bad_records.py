@@ -12,10 +12,10 @@ import pytest
 from countersign.contract import EVENTS, TYPES_OF, AccessRequested, MemberSet, examples, reader
 from countersign.contract.json_schema import schema_of
 from countersign.runtime.errors import OffContract
-from countersign.runtime.record import Record
+from countersign.runtime.messages.record import Record
 
 if TYPE_CHECKING:
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SECRET = "s3cret-Value"  # stands where a value can, and may stand in no cause

@@ -11,8 +11,8 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from countersign.contract import EVENTS, examples, reader
-from countersign.runtime.cloudevents import VALUE_BYTES_MAX, write
-from countersign.runtime.record import Record
+from countersign.runtime.messages.cloudevents import VALUE_BYTES_MAX, write
+from countersign.runtime.messages.record import Record
 from tests.support.events import a_member_set, an_access_requested
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

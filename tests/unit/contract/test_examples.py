@@ -28,7 +28,7 @@ from countersign.contract import (
     reader,
 )
 from countersign.contract.topic_files import schemas_folder
-from countersign.runtime.record import Record
+from countersign.runtime.messages.record import Record
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,12 +16,12 @@ from structlog.testing import capture_logs
 
 from countersign.contract import AccessRequested, Client, MemberSet, Summary, examples, reader
 from countersign.contract.hints import nearest_locale
-from countersign.runtime.record import Incoming, Record
-from countersign.runtime.repairs import LOGGED_EVERY_SECONDS, RepairReports
-from countersign.runtime.sources import SOURCES_MAX, Sources
+from countersign.runtime.messages.record import Incoming, Record
+from countersign.runtime.messages.repairs import LOGGED_EVERY_SECONDS, RepairReports
+from countersign.runtime.messages.sources import SOURCES_MAX, Sources
 
 if TYPE_CHECKING:
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 EXAMPLES = {type(each.event): each for each in examples.all_examples()}

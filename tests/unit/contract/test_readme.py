@@ -11,7 +11,7 @@ import pytest
 from countersign import client
 from countersign.contract import AccessRequested, canonical, digest_of, examples, reader, req_of
 from countersign.contract.topic_files import schemas_folder
-from countersign.runtime.record import Record
+from countersign.runtime.messages.record import Record
 
 README = (schemas_folder() / "README.md").read_text("utf-8")
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from countersign.contract import EVENTS, TYPES_OF, examples, schemas
 from countersign.contract.topic_files import TopicFile, schemas_folder, topic_files
 
 if TYPE_CHECKING:
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
 ROOT = Path(__file__).parents[3]
 BY_TYPE = {model.ce_type: model for model in EVENTS}

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from countersign.contract import TwoFactorDisabled
 from countersign.contract.accounts import Setting
 from countersign.contract.json_schema import schema_of
-from countersign.runtime.times import rfc3339
+from countersign.runtime.messages.times import rfc3339
 
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 ANY = st.text(st.characters(), max_size=60)

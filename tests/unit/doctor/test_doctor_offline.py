@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from countersign import cli
-from countersign.runtime.service_check import checked
+from countersign.runtime.program.service_check import checked
 from deploy.local import secret_files
 from services.enrolment.wiring import SERVICE as ENROLMENT
 from services.exports.wiring import SERVICE as EXPORTS

@@ -18,10 +18,10 @@ from countersign.operations.letters import Brake, Cause
 from countersign.operations.rights import Difference, Operation, Resource, Right
 from countersign.operations.topics import Present, differences
 from countersign.runtime.checkup import any_error, fine, in_time, warning, wrong
-from countersign.runtime.migrations_seen import compared
-from countersign.runtime.postgres_refusal import words_of_postgres
-from countersign.runtime.record import Record
-from countersign.runtime.unread_settings import unread_finding
+from countersign.runtime.database.migrations_seen import compared
+from countersign.runtime.database.postgres_refusal import words_of_postgres
+from countersign.runtime.messages.record import Record
+from countersign.runtime.program.unread_settings import unread_finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

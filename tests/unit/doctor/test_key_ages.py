@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from countersign.operations.doctor.secret_files import files_in, secrets_findings
-from countersign.runtime.key_ages import AGE_MAX, EARLY_MAX, RETIRED_KEPT, key_findings
 from countersign.runtime.keys import WAITS, KeySettings
+from countersign.runtime.program.key_ages import AGE_MAX, EARLY_MAX, RETIRED_KEPT, key_findings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from countersign.runtime.unread_settings import OTHERS_READ, setting_names, unread, unread_findings
+from countersign.runtime.program.unread_settings import OTHERS_READ, setting_names, unread, unread_findings
 from services.gateway.settings import GatewaySettings
 from services.notifier.settings import NotifierSettings
 from services.verifier.settings import VerifierSettings

@@ -20,7 +20,7 @@ from tests.support import events
 from tests.support.events import incoming
 
 if TYPE_CHECKING:
-    from countersign.runtime.cloudevents import Event
+    from countersign.runtime.messages.cloudevents import Event
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from countersign.runtime.health import Health
+from countersign.runtime.watching.health import Health
 from services.notifier.model import Answer, Receipt
 from services.notifier.provider import UNANSWERED_SECONDS_MAX, Provider
 

@@ -19,7 +19,7 @@ from services.notifier.model import Dispatch, Known
 from tests.support.events import a_challenge_issued, a_summary, incoming
 
 if TYPE_CHECKING:
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SECRET = b"s" * 32

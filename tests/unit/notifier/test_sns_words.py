@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 from prometheus_client import CollectorRegistry
 
-from countersign.runtime.health import Health
+from countersign.runtime.watching.health import Health
 from services.notifier.counters import Counters
 from services.notifier.model import Answer, Receipt
 from services.notifier.provider import PROBE_EVERY_SECONDS, Provider

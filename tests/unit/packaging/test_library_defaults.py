@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.membership import ANSWER_MS_MAX
+from countersign.runtime.consuming.membership import ANSWER_MS_MAX
 from deploy.local.checkout import CHECKOUT
 from tests.support.library_defaults import HIDDEN, REVIEWED, calls, seconds_of
 

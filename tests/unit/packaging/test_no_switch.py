@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel
 
 from countersign.runtime.checkpoint import nothing
-from countersign.runtime.service import main, serving
+from countersign.runtime.program.service import main, serving
 from deploy.local.checkout import CHECKOUT
 from deploy.local.layout import SERVICES
 

@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry, Counter
 
 from countersign.contract import AccessRequested, base64url, canonical
 from countersign.policy import Policy
-from countersign.runtime.dead_letter import LetterReports
 from countersign.runtime.errors import ConflictError, KeyUnknown
+from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import Key, KeyRing, KeySettings
-from countersign.runtime.metrics import Metrics
+from countersign.runtime.watching.metrics import Metrics
 from services.risk_evaluator.decide import is_noted, lesson
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.model import Assessed, Beliefs, Disputed, Fingerprint, fingerprint_of

@@ -16,7 +16,7 @@ from tests.support.events import an_access_requested, incoming
 
 if TYPE_CHECKING:
     from countersign.contract import AccessRequested
-    from countersign.runtime.record import Incoming
+    from countersign.runtime.messages.record import Incoming
     from services.risk_evaluator.model import Assessment
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -29,7 +29,7 @@ from tests.support.events import (
 )
 
 if TYPE_CHECKING:
-    from countersign.runtime.record import Record
+    from countersign.runtime.messages.record import Record
     from services.risk_evaluator.shadow.model import Tally
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

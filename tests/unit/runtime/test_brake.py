@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from countersign.runtime.brake import Tally
+from countersign.runtime.folding.brake import Tally
 
 
 def _told(keys: list[bytes | None]) -> str | None:

@@ -12,13 +12,13 @@ import pytest
 import structlog
 from aiohttp import web
 
-from countersign.runtime import connections, http
-from countersign.runtime.connections import while_connected
-from countersign.runtime.health import Health, health_application
-from countersign.runtime.http import Route, Site, application, body
-from countersign.runtime.listening import TooFewDescriptorsError, allow_descriptors, listening
-from countersign.runtime.metrics import Metrics
 from countersign.runtime.settings import ConnectionSettings
+from countersign.runtime.watching.health import Health, health_application
+from countersign.runtime.watching.metrics import Metrics
+from countersign.runtime.web import connections, http
+from countersign.runtime.web.connections import while_connected
+from countersign.runtime.web.http import Route, Site, application, body
+from countersign.runtime.web.listening import TooFewDescriptorsError, allow_descriptors, listening
 from deploy.local.process import free_ports
 from tests.support.half_open import half_open
 from tests.support.kafka import eventually

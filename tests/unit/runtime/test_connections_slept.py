@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from countersign.runtime import http
-from countersign.runtime.deadline import OVERSLEPT_SECONDS
+from countersign.runtime.web import http
+from countersign.runtime.web.deadline import OVERSLEPT_SECONDS
 from tests.unit.runtime.test_connections import GET, hurry, serving
 from tests.unit.runtime.test_hostile_requests import CHUNKED
 

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from countersign.runtime.cloudevents import VALUE_BYTES_MAX
-from countersign.runtime.dead_letter import DeadLetter
-from countersign.runtime.record import Record
-from countersign.runtime.sources import ABSENT, OTHER, SOURCES_MAX, Sources
+from countersign.runtime.folding.dead_letter import DeadLetter
+from countersign.runtime.messages.cloudevents import VALUE_BYTES_MAX
+from countersign.runtime.messages.record import Record
+from countersign.runtime.messages.sources import ABSENT, OTHER, SOURCES_MAX, Sources
 
 ID = "019cadf4-6e80-7c01-8000-000000000001"
 

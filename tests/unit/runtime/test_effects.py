@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from countersign.runtime.effect import Effect
+from countersign.runtime.folding.effect import Effect
 from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.model import Confirmed, Member, MemberChanged, Profile
 from services.enrolment.model import Decided as DecidedHere

@@ -8,8 +8,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countersign.runtime.fold import rounds
-from countersign.runtime.record import Incoming, Record, headers_from_text, headers_to_text
+from countersign.runtime.folding.fold import rounds
+from countersign.runtime.messages.record import Incoming, Record, headers_from_text, headers_to_text
 from tests.support.toy import Added, Adding
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -15,11 +15,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import BaseModel, SecretStr
 
-from countersign.runtime import http, logs
-from countersign.runtime.http import Route, Site, application, body
-from countersign.runtime.listening import listening
-from countersign.runtime.metrics import Metrics
 from countersign.runtime.settings import Caller
+from countersign.runtime.watching import logs
+from countersign.runtime.watching.metrics import Metrics
+from countersign.runtime.web import http
+from countersign.runtime.web.http import Route, Site, application, body
+from countersign.runtime.web.listening import listening
 from deploy.local.process import free_ports
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from countersign.runtime.http import CALLER, Problem, Route, application, body, parse_id
-from countersign.runtime.metrics import Metrics
 from countersign.runtime.settings import Caller
+from countersign.runtime.watching.metrics import Metrics
+from countersign.runtime.web.http import CALLER, Problem, Route, application, body, parse_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

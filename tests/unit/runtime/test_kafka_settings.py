@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from countersign.client import ProducerSettings
-from countersign.runtime.kafka import KafkaConnection
+from countersign.runtime.broker.kafka import KafkaConnection
 from countersign.runtime.settings import ServiceSettings
 
 SCRAM = {

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from countersign.runtime.errors import KeyUnknown
 from countersign.runtime.keys import KeyRing, KeySettings
-from countersign.runtime.metrics import Metrics
 from countersign.runtime.settings import SECRETS_FILE
+from countersign.runtime.watching.metrics import Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from contextlib import redirect_stdout
 import pytest
 from pydantic import SecretStr
 
-from countersign.runtime import logs
-from countersign.runtime.logs import MASK, redact
+from countersign.runtime.watching import logs
+from countersign.runtime.watching.logs import MASK, redact
 
 
 @pytest.mark.parametrize(

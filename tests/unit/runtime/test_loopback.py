@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from countersign.runtime.service import EXIT_SETTINGS, main
+from countersign.runtime.program.service import EXIT_SETTINGS, main
 from countersign.runtime.settings import Part, ServiceSettings
 from services.notifier.wiring import SERVICE
 

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from countersign.runtime.places import Places, address_of
+from countersign.runtime.web.places import Places, address_of
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from countersign.runtime.service import EXIT_SETTINGS, main
+from countersign.runtime.program.service import EXIT_SETTINGS, main
 from countersign.runtime.settings import SECRETS_FILE, SecretsReadableError, refuse_open_secrets
 from deploy.local.layout import closed_folder
 from services.risk_evaluator.wiring import SERVICE

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from countersign.runtime.behind import Behind
+from countersign.runtime.consuming.behind import Behind
 from tests.support import watching
 
 _ROOT = Path(__file__).parents[3]

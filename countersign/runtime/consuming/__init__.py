@@ -1,0 +1,1 @@
+"""Reading topics as a member of a group, and noticing when that makes no progress."""

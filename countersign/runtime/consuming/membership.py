@@ -1,0 +1,130 @@
+"""Membership of a process in the consumer group of its service."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+
+from countersign.metadata_age import METADATA_AGE_MS
+from countersign.runtime.consuming.fetching import FETCH_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import structlog
+
+    from countersign.runtime.settings import KafkaSettings
+
+# Longer than any outage that is waited for in place: leaving the group then would not bring the server back.
+POLL_INTERVAL_MS_MAX = 900_000
+# A member hears of a rebalance at its next heartbeat, and nobody reads until all have heard.
+HEARTBEAT_MS = 500
+# How long they wait for one that has gone without a word: static members do not say goodbye. One that is only slow
+# stays a member for its session, and comes back into what was agreed without it.
+REBALANCE_MS_MIN = 2_000
+# A broker that does not answer is left for another after this. Who joins the group waits for the others on top of it.
+ANSWER_MS_MAX = 10_000
+# What one fetch brings of one partition: in a backlog each has its turn within seconds. A longer record still comes.
+PARTITION_BYTES_MAX = 256 * 1024
+
+PROCESS_ID_BYTES = 8
+
+
+@dataclass(slots=True)
+class Member:
+    """The names of a process in the group `countersign.<service>`.
+
+    `instance_id` is the same after a restart, which then takes 0.1 s and not a session. `process_id` is drawn at random
+    and goes to Kafka with each join: by it a process tells itself from another one that was given the same instance
+    name. (A client id would not do: Kafka keeps that of the first process that joined with an instance id.)
+    `rejoins` goes with it: Kafka assigns the partitions anew only for a member that has something new to say.
+    """
+
+    group_id: str
+    instance_id: str
+    client_id: str
+    process_id: bytes
+    rejoins: int = 0
+
+    @classmethod
+    def of(cls, service: str, instance: str) -> Self:
+        """Return the names of this process."""
+        return cls(
+            group_id=f"countersign.{service}",
+            instance_id=f"{service}-{instance}",
+            client_id=f"countersign.{service}.{instance}",
+            process_id=secrets.token_bytes(PROCESS_ID_BYTES),
+        )
+
+    def open_consumer(self, settings: KafkaSettings) -> AIOKafkaConsumer:
+        """Return a new consumer of the group, not started yet."""
+        rebalance_ms = max(REBALANCE_MS_MIN, settings.session_timeout_ms // 3)
+        return AIOKafkaConsumer(
+            **settings.arguments(),
+            group_id=self.group_id,
+            group_instance_id=self.instance_id,
+            client_id=self.client_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=rebalance_ms,
+            request_timeout_ms=rebalance_ms + ANSWER_MS_MAX,
+            metadata_max_age_ms=METADATA_AGE_MS,
+            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
+            fetch_max_wait_ms=FETCH_MS,
+            max_partition_fetch_bytes=PARTITION_BYTES_MAX,
+            partition_assignment_strategy=(_naming(self),),
+        )
+
+
+def _naming(member: Member) -> type[RoundRobinPartitionAssignor]:
+    """Return aiokafka's usual assignor, which sends the process id along: the protocol has a field for such things."""
+
+    class Naming(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka has no types
+        @classmethod
+        def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+            return ConsumerProtocolMemberMetadata(cls.version, list(topics), member.process_id + b"%d" % member.rejoins)
+
+    return Naming
+
+
+class Reader(Protocol):
+    """Whoever must know which partitions are its own."""
+
+    async def revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Stop counting on these partitions."""
+        ...
+
+    async def assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Read these partitions from now on."""
+        ...
+
+
+class Listening(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """Passes rebalances on to a reader, and logs what fails there: aiokafka swallows it."""
+
+    def __init__(self, reader: Reader, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._reader = reader
+        self._log = log
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Tell the reader what it loses."""
+        try:
+            await self._reader.revoked(revoked)
+        except Exception:
+            self._log.exception("rebalance_failed", step="revoked", partitions=len(revoked))
+            raise
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Tell the reader what it gets."""
+        try:
+            await self._reader.assigned(assigned)
+        except Exception:
+            self._log.exception("rebalance_failed", step="assigned", partitions=len(assigned))
+            raise

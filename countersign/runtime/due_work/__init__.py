@@ -1,0 +1,1 @@
+"""Work that becomes due by a time: lease, act, settle."""

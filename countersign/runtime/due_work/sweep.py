@@ -1,0 +1,46 @@
+"""What is older than anything that could ask for it is deleted, some rows at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.runtime.due_work.waker import Waker
+from countersign.runtime.publishing.outbox import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.publishing.outbox import Kept
+
+
+class Sweep:
+    """Due work of every service that keeps rows for a time. Two at it at once skip each other's rows.
+
+    `delete` deletes a helping (SKIP LOCKED) and returns how many rows that were; while there are any, it is asked
+    again at once.
+    """
+
+    name = "sweep"
+    parallel = 2  # one more than is ever in flight, so that it pauses after each
+    leases = False
+
+    def __init__(self, delete: Callable[[Connection], Awaitable[int]], every: float = 600.0) -> None:
+        self.every = every
+        self.waker = Waker()
+        self._delete = delete
+
+    async def take(self, db: Connection, limit: int) -> Sequence[None]:
+        """Return the one thing to do."""
+        del db, limit
+        return [None]
+
+    async def act(self, item: None) -> None:
+        """Do nothing outside the database: deleting is settling."""
+
+    async def settle(self, db: Connection, done: Sequence[None]) -> Kept:
+        """Delete a helping."""
+        del done
+        if await self._delete(db):
+            self.waker.wake()
+        return NOTHING

@@ -1,0 +1,195 @@
+"""Records that no retry will make readable, kept as rows with the batch that met them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from countersign.runtime.messages.cloudevents import VALUE_BYTES_MAX
+from countersign.runtime.messages.record import Record, headers_from_text, headers_to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import structlog
+    from asyncpg import Record as Row
+
+    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.errors import OffContract
+    from countersign.runtime.messages.record import Headers
+    from countersign.runtime.watching.metrics import Metrics
+
+Kind = Literal["off_contract", "conflict", "key_unknown", "bug"]
+
+# An unknown key is waited for 60 s (decision 6): keys are installed everywhere before they are used, so a
+# longer wait would only hide a forgery.
+KEY_WAIT = timedelta(seconds=60)
+RETRY_EVERY = timedelta(seconds=2)
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+KEEP = """
+INSERT INTO dead_letter (topic, partition, "offset", record_key, value, value_bytes, value_sha256, headers, appended_at,
+                         kind, cause, request_id, state, next_try_at)
+SELECT t, p, o, k, v, n, h, hs, a, kind, cause, request_id, CASE kind WHEN 'key_unknown' THEN 'redrive' ELSE 'new' END,
+       now() + $13::interval
+  FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::int[], $7::bytea[], $8::text[],
+              $9::timestamptz[], $10::text[], $11::text[], $12::uuid[])
+    AS d (t, p, o, k, v, n, h, hs, a, kind, cause, request_id)
+ ORDER BY t, p, o
+    ON CONFLICT DO NOTHING
+"""
+
+# A letter whose value was cut is not folded again: what is left of it is not what was sent.
+TAKE = """
+UPDATE dead_letter SET next_try_at = now() + $2::interval
+ WHERE (topic, partition, "offset") IN (
+       SELECT topic, partition, "offset" FROM dead_letter
+        WHERE state = 'redrive' AND next_try_at <= now() AND topic = ANY($3::text[])
+        ORDER BY next_try_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+RETURNING topic, partition, "offset", record_key, value, headers, appended_at, kind, now() - kept_at AS waited
+"""
+
+SETTLE = """
+UPDATE dead_letter d SET state = s.state, kind = s.kind, cause = coalesce(s.cause, d.cause), changed_at = now()
+  FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[])
+    AS s (topic, partition, "offset", state, kind, cause)
+ WHERE d.topic = s.topic AND d.partition = s.partition AND d."offset" = s."offset"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record and why it was not folded. `cause` names the field and quotes no value; `alarm` is a log event."""
+
+    record: Record
+    kind: Kind
+    cause: str
+    alarm: str | None = None
+
+    @classmethod
+    def of(cls, record: Record, finding: OffContract) -> DeadLetter:
+        """Return the letter of a record that `finding` is about."""
+        return cls(record, finding.kind, finding.cause, finding.alarm)
+
+    @property
+    def request_id(self) -> UUID | None:
+        """Return the request id that the value names, as far as it can be read."""
+        return _request_id_in(self.record.value or b"")
+
+
+class LetterReports:
+    """Counts and logs the dead letters of a process, by topic, kind and who wrote the record."""
+
+    def __init__(self, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    def report(self, letter: DeadLetter) -> None:
+        """Report one that was kept; its alarm, if it has one, is a line of its own."""
+        record = letter.record
+        source = self._metrics.sources.name(record.header("ce_source"))
+        self._metrics.dead_letters.labels(record.topic, letter.kind, source).inc()
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        story = {"request_id": str(letter.request_id)} if letter.request_id is not None else {}
+        self._log.warning("dead_letter", **place, kind=letter.kind, cause=letter.cause, source=source, **story)
+        if letter.alarm is not None:
+            self._log.error(letter.alarm, **place, **story)
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """A dead letter that is to be folded again."""
+
+    record: Record
+    kind: Kind
+    waited: timedelta
+
+
+async def keep(db: Connection, letters: Sequence[DeadLetter]) -> None:
+    """Keep letters in the transaction of their batch; one that is there already stays as it is."""
+    if not letters:
+        return
+    records = [letter.record for letter in letters]
+    values = [record.value or b"" for record in records]
+    await db.execute(
+        KEEP,
+        [record.topic for record in records],
+        [record.partition for record in records],
+        [record.offset for record in records],
+        [record.key[:VALUE_BYTES_MAX] if record.key is not None else None for record in records],
+        [value[:VALUE_BYTES_MAX] for value in values],
+        [len(value) for value in values],
+        [hashlib.sha256(value).digest() for value in values],
+        [headers_to_text(_within(record.headers)) for record in records],
+        [record.appended_at for record in records],
+        [letter.kind for letter in letters],
+        [letter.cause for letter in letters],
+        [letter.request_id for letter in letters],
+        RETRY_EVERY,
+    )
+
+
+def _request_id_in(value: bytes) -> UUID | None:
+    """Return `request_id`, of the value or of the `data` of one in structured mode; None if there is none to read."""
+    if len(value) > VALUE_BYTES_MAX:
+        return None
+    try:
+        found: Any = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    for part in (found, found.get("data") if isinstance(found, dict) else None):
+        named = part.get("request_id") if isinstance(part, dict) else None
+        if isinstance(named, str) and _UUID.fullmatch(named):
+            return UUID(named)
+    return None
+
+
+def _within(headers: Headers) -> Headers:
+    """Return headers that are readable when the letter is folded again; cut ones are a byte too long to be folded."""
+    room, kept = VALUE_BYTES_MAX + 1, []
+    for name, value in headers:
+        kept.append((name[:room], value[: max(0, room - len(name))]))
+        room -= len(name) + len(value)
+        if room <= 0:
+            break
+    return tuple(kept)
+
+
+async def take(db: Connection, limit: int, topics: Sequence[str]) -> list[Redrive]:
+    """Take letters of these topics that are to be folded again."""
+    rows = await db.fetch(TAKE, limit, RETRY_EVERY, topics)
+    return [Redrive(record_of(row), row["kind"], row["waited"]) for row in rows]
+
+
+def record_of(row: Row) -> Record:
+    """Return the record that a letter keeps; one that was cut is a byte too long to be folded."""
+    return Record(
+        row["topic"],
+        row["partition"],
+        row["offset"],
+        row["record_key"],
+        row["value"],
+        headers_from_text(row["headers"]),
+        row["appended_at"],
+    )
+
+
+async def settle(db: Connection, redrives: Sequence[Redrive], failed: Sequence[DeadLetter]) -> None:
+    """Mark what was folded as done, and give the others their new cause; a missing key is waited for a while."""
+    causes = {(d.record.topic, d.record.partition, d.record.offset): d for d in failed}
+    rows: list[tuple[str, int, int, str, str, str | None]] = []
+    for redrive in redrives:
+        place = (redrive.record.topic, redrive.record.partition, redrive.record.offset)
+        letter = causes.get(place)
+        if letter is None:
+            rows.append((*place, "done", redrive.kind, None))
+        elif letter.kind == "key_unknown" and redrive.waited < KEY_WAIT:
+            rows.append((*place, "redrive", letter.kind, letter.cause))
+        else:
+            rows.append((*place, "new", letter.kind, letter.cause))
+    await db.execute(SETTLE, *(list(column) for column in zip(*rows, strict=True)))

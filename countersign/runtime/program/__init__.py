@@ -1,0 +1,1 @@
+"""One command line, one start and one end for every service."""

@@ -1,0 +1,43 @@
+"""The runtime's own limits with their sources, for `limits` of every service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countersign.runtime.database import leases
+from countersign.runtime.program.frame import Limit
+from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
+from countersign.runtime.web import connections, http
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
+    """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
+    yield from leases.limits(settings.leases)
+    yield from _connections(settings)
+    for name, seconds, source in (
+        ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
+        ("idle", connections.IDLE_SECONDS_MAX, "chosen: as nginx; longer than the 60 s of proxies, which close first"),
+        ("linger", connections.LINGER_SECONDS_MAX, "chosen: somebody who still sends a body can read the answer"),
+    ):
+        yield Limit(f"connections.{name}_seconds_max", f"{seconds:.0f} s", source)
+    yield Limit(
+        "connections.taken_bytes_min",
+        f"{connections.STALL_BYTES_MIN} in {connections.STALL_SECONDS:.0f} s",
+        "Apache's mod_reqtimeout, the other way round: 500 bytes a second of an answer",
+    )
+    if isinstance(getattr(settings, "http", None), HttpSettings):
+        yield Limit("bodies.bytes_max", str(http.BODY_BYTES_MAX), "chosen: as long as a record")
+        yield Limit("bodies.seconds_max", f"{http.BODY_SECONDS_MAX:.0f} s", "chosen: 64 KiB over a bad line")
+
+
+def _connections(settings: ServiceSettings) -> Iterator[Limit]:
+    for name in type(settings).model_fields:
+        part = getattr(settings, name)
+        inner = part if isinstance(part, ConnectionSettings) else getattr(part, "connections", None)
+        if isinstance(inner, ConnectionSettings):
+            prefix = "connections" if inner is part else f"{name}.connections"
+            for field_name, field in type(inner).model_fields.items():
+                yield Limit(f"{prefix}.{field_name}", str(getattr(inner, field_name)), field.description or "")

@@ -1,0 +1,164 @@
+"""Everything of a service that runs beside its routes, started together and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from countersign.runtime.consuming.consumer import Worker
+from countersign.runtime.consuming.coverage import Coverage
+from countersign.runtime.consuming.watchdog import Watchdog
+from countersign.runtime.database import leases
+from countersign.runtime.database.postgres import Link, require_writable_pool
+from countersign.runtime.due_work.due import AnyDue, DueLoop
+from countersign.runtime.errors import Kind, kind_of, reason_of
+from countersign.runtime.folding.batch import Folder
+from countersign.runtime.folding.redrive import Redrives
+from countersign.runtime.publishing.publisher import LeftOver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from countersign.runtime.program.frame import Frame, Parts
+
+LOOK_AT_POSTGRES_EVERY_SECONDS = 2.0
+ANSWER_SECONDS_MAX = 3.0
+
+
+class Machine:
+    """A worker, its watchdog, the due loops and the publisher of one service."""
+
+    def __init__(self, service: str, frame: Frame[Any], parts: Parts) -> None:
+        self._service = service
+        self._dsn = frame.settings.postgres.dsn.get_secret_value()
+        self._frame = frame
+        self._parts = parts
+        self.health = frame.health
+        self.metrics = frame.metrics
+        self.publisher = frame.publisher
+        self._links: list[Link] = []
+        self._quiet_links: Sequence[Link] = ()
+        self.worker: Worker | None = None
+        self._watchdog: Watchdog | None = None
+        if parts.folds:
+            self._make_worker()
+        self._loops = [self._loop(due) for due in self._dues()]
+
+    def _link(self, *, keeps_plans: bool = True) -> Link:
+        link = Link(
+            self._dsn,
+            self._service,
+            keeps_plans=keeps_plans,
+            parameters=leases.parameters(self._frame.settings.leases),
+        )
+        self._links.append(link)
+        return link
+
+    def _make_worker(self) -> None:
+        frame = self._frame
+        small, bulk, brakes = self._link(), self._link(keeps_plans=False), self._link()
+        self._quiet_links = (small, bulk, brakes)
+        folder = Folder(
+            link=small,
+            bulk=bulk,
+            publisher=frame.publisher,
+            health=frame.health,
+            metrics=frame.metrics,
+            checkpoint=frame.checkpoint,
+            log=frame.log,
+        )
+        self.worker = Worker(
+            service=self._service,
+            instance=frame.settings.instance,
+            settings=frame.settings.kafka,
+            folds=self._parts.folds,
+            folder=folder,
+            link=brakes,
+            health=frame.health,
+            metrics=frame.metrics,
+            checkpoint=frame.checkpoint,
+            log=frame.log,
+        )
+        coverage = Coverage(frame.settings.kafka, self.worker.member, self.worker.topics)
+        self._watchdog = Watchdog(
+            self.worker, folder, coverage, health=frame.health, metrics=frame.metrics, log=frame.log
+        )
+
+    def _dues(self) -> list[AnyDue]:
+        frame = self._frame
+        dues: list[AnyDue] = [LeftOver(frame.publisher, frame.metrics, frame.log), *self._parts.dues]
+        if self._parts.folds:
+            folds = {fold.topic: fold for fold in self._parts.folds}
+            dues.append(Redrives(folds, self._link(), frame.publisher, frame.log))
+        return dues
+
+    def _loop(self, due: AnyDue) -> DueLoop:
+        return DueLoop(
+            due,
+            taking=self._link(),
+            settling=self._link(),
+            publisher=self._frame.publisher,
+            health=self._frame.health,
+            checkpoint=self._frame.checkpoint,
+            metrics=self._frame.metrics,
+            log=self._frame.log,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run until the body is left, then: no new batch, no new due work, what is committed is published.
+
+        A part that fails ends the body: the process is to be started again.
+        """
+        try:
+            async with self._parts_running():
+                yield
+        finally:
+            for link in self._links:
+                await link.close()
+
+    @asynccontextmanager
+    async def _parts_running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(self._frame.publisher.run())
+            loops = [group.create_task(loop.run()) for loop in self._loops]
+            others = [group.create_task(self._look_at_postgres())]
+            others += [group.create_task(_run(run)) for run in self._parts.background]
+            working = [group.create_task(self.worker.run())] if self.worker else []
+            if self._watchdog is not None:
+                others.append(group.create_task(self._watchdog.run()))
+            yield
+            for task in others:
+                task.cancel()
+            if self.worker is not None:
+                self.worker.stop()
+            await asyncio.gather(*working)
+            for loop in self._loops:
+                loop.stop()
+            await asyncio.gather(*loops)
+            self._frame.publisher.stop()
+            await publishing
+
+    async def _look_at_postgres(self) -> None:
+        """Tell the truth about the database also while nothing arrives, through the connections that serve.
+
+        The links of due work and of the publisher need no look: they write every few seconds.
+        """
+        while True:
+            try:
+                await require_writable_pool(self._frame.pool, ANSWER_SECONDS_MAX)
+                for link in self._quiet_links:
+                    async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                        await link.probe()
+            except Exception as error:
+                if kind_of(error) is not Kind.INFRASTRUCTURE:
+                    raise
+                self._frame.health.tell("postgres", reason_of(error))
+            else:
+                self._frame.health.tell("postgres", None)
+            await asyncio.sleep(LOOK_AT_POSTGRES_EVERY_SECONDS)
+
+
+async def _run(background: Any) -> None:
+    await background()

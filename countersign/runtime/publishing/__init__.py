@@ -1,0 +1,1 @@
+"""Outbox rows and the producer that publishes them."""
