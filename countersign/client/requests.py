@@ -19,6 +19,7 @@ from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.broker.kafka import KafkaConnection
 from countersign.runtime.broker.kafka_refusal import refusal_of
 from countersign.runtime.messages.cloudevents import value_of, write
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.tracing.tracer import Tracer
 
 REFUSED_WITHIN_SECONDS = 1.0  # chosen: a page that waits for a submission still comes in time
 
@@ -86,13 +88,20 @@ def traceparent_of(request_id: UUID) -> str | None:
 class AccessRequests:
     """Builds access requests and, given producer settings, submits them.
 
-    `source` names the program in `ce_source`. Use it as an async context manager, or call `close`, if it submits.
+    `source` names the program in `ce_source`; `tracer` hears of what was sent. Use it as an async context manager, or
+    call `close`, if it submits.
     """
 
     def __init__(
-        self, source: str, producer: ProducerSettings | None = None, *, clock: Callable[[], datetime] = system_clock
+        self,
+        source: str,
+        producer: ProducerSettings | None = None,
+        *,
+        clock: Callable[[], datetime] = system_clock,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._source = source
+        self._tracer = tracer
         self._settings = producer
         self._clock = clock
         self._producer: AIOKafkaProducer | None = None
@@ -146,13 +155,16 @@ class AccessRequests:
         if settings is None:
             raise RuntimeError("AccessRequests was made without producer settings: give them, or use record()")
         record = self.record(built, now, traceparent)
+        began = self._tracer.clock()
         try:
             async with asyncio.timeout(settings.submit_seconds):
                 producer = await self._running(settings)
-                await producer.send_and_wait(
+                place = await producer.send_and_wait(
                     record.topic, value=record.value, key=record.key, headers=list(record.headers)
                 )
+            self._tracer.sent([record], [place], began)
         except (KafkaError, OSError, TimeoutError) as error:
+            self._tracer.given_up(record, error, began)
             # An idempotent producer can be dead for good after an error (aiokafka #1017): the next one is new.
             await self.close()
             if (why := await _refusal(settings, error)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
@@ -47,7 +47,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     verifier, enrolment_url = str(settings.services.verifier_url), str(settings.services.enrolment_url)
     kafka = ProducerSettings.like(settings.kafka, submit_seconds=SUBMIT_SECONDS)
     async with AsyncExitStack() as stack:
-        requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
+        requests = await stack.enter_async_context(AccessRequests("gateway", kafka, tracer=frame.tracer))
         decisions = await stack.enter_async_context(Decisions(verifier, token, grace_seconds=DECIDED_GRACE_SECONDS))
         challenges = await stack.enter_async_context(Challenges(verifier, token, answered_in_seconds=ANSWERED_SECONDS))
         grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
@@ -56,8 +56,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
         enrolment, manager_calls = Enrolment(enrolment_url, token), ManagerCalls(enrolment_url, token)
         for upstream in (exports, enrolment, manager_calls):
             stack.push_async_callback(upstream.close)
-        passwords = Passwords(settings.password)
-        stack.callback(passwords.close)
+        passwords = stack.enter_context(closing(Passwords(settings.password)))
 
         def site(which: Site) -> http.Site:
             console = which is Site.CONSOLE
@@ -78,6 +77,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
                 pages=Pages(which, demo=settings.local is not None and not console),
                 languages=words.load(),
                 metrics=frame.metrics,
+                tracer=frame.tracer,
                 log=frame.log,
             )
             port = settings.console_port if console else settings.port

@@ -13,6 +13,7 @@ from countersign.contract.number import open_number
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import KeyUnknown
 from countersign.runtime.publishing.outbox import append
+from countersign.runtime.tracing.spans import SpanKind, ours
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from countersign.runtime.keys import KeyRing
     from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.tracing.spans import Attributes
+    from countersign.runtime.tracing.tracer import Tracer
     from services.notifier.counters import Counters
     from services.notifier.model import Candidate, Settlement, SmsText, TextKey
     from services.notifier.pauses import PauseCheck
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from services.notifier.settings import TextSettings
     from services.notifier.words import Words
 
+_SNS: Attributes = {"rpc.system": "aws-api", "rpc.service": "SNS", "rpc.method": "Publish"}
 _LOOKS_UNTIL_DOUBT = 6  # so a claim is doubted a sixth of its time late at most: 5 s as shipped
 
 
@@ -116,6 +120,7 @@ class Texts:
         counters: Counters,
         parallel: int,
         claim_good_for: timedelta,
+        tracer: Tracer,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self.waker = waker
@@ -129,6 +134,7 @@ class Texts:
         self._limits = limits
         self._counters = counters
         self._claim_good_for = claim_good_for
+        self._tracer = tracer
         self._log = log
 
     async def take(self, db: Connection, limit: int) -> Sequence[Claim | Withhold]:
@@ -178,7 +184,13 @@ class Texts:
             return held, 0
         if _seconds() >= claim.good_until:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
-        return await self._sender.send(number, text), text.segments
+        what = (str(candidate.key[0]), str(candidate.key[1]), str(candidate.claims))
+        span = self._tracer.begin("SNS/Publish", SpanKind.CLIENT, candidate.traceparent, *what)
+        receipt = await self._sender.send(number, text)
+        left = receipt.answer is Answer.ACCEPTED
+        told = ours(**_ids(candidate), send=candidate.key[1], outcome=receipt.answer, reason=receipt.reason)
+        span.end(told | _SNS, None if left else receipt.reason or receipt.answer.value)
+        return receipt, text.segments
 
     async def settle(self, db: Connection, done: Sequence[Settlement]) -> Kept:
         """Store what became of texts, and tell of those that were doubted before."""
@@ -246,10 +258,13 @@ def settled(
 
 def _story(candidate: Candidate) -> dict[str, str]:
     """Return what each log line about a text names."""
+    return {**_ids(candidate), "account_id": str(candidate.account_id)}
+
+
+def _ids(candidate: Candidate) -> dict[str, str]:
     return {
         "request_id": json.loads(candidate.event)["request_id"],
         "challenge_id": str(candidate.key[0]),
-        "account_id": str(candidate.account_id),
         "user_id": str(candidate.user_id),
     }
 

@@ -55,7 +55,7 @@ RETURNING challenge_id, send, account_id, user_id, number_id, state, country, se
 # While the provider takes nothing ($2 false) only texts whose challenge is nearly over are looked at, to end them.
 DUE = """
 SELECT d.challenge_id, d.send, d.account_id, d.user_id, d.expires_at, d.claims, d.reason, d.reserved, d.event,
-       n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
+       d.traceparent, n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
   FROM dispatch d
   LEFT JOIN enrolment.sealed_number n ON n.number_id = d.number_id
  WHERE d.state = 'due' AND d.due_at <= now() AND ($2 OR d.expires_at < now() + interval '5 seconds')
@@ -209,6 +209,7 @@ def _candidate(row: asyncpg.Record) -> Candidate:
         row["reason"],
         row["reserved"],
         row["event"],
+        row["traceparent"],
     )
 
 

@@ -63,6 +63,7 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
             counters=counters,
             parallel=settings.sns.parallel_max,
             claim_good_for=settings.claim.good_for,
+            tracer=frame.tracer,
             log=frame.log,
         )
         notices = Notices(

@@ -77,7 +77,12 @@ def desk_of(frame: Frame[VerifierSettings]) -> Desk:
 def challenges_of(frame: Frame[VerifierSettings], desk: Desk) -> Challenges:
     """Return the critical sections of challenges."""
     return Challenges(
-        frame.pool, frame.publisher, desk=desk, digits=frame.settings.code.digits, checkpoint=frame.checkpoint
+        frame.pool,
+        frame.publisher,
+        desk=desk,
+        digits=frame.settings.code.digits,
+        checkpoint=frame.checkpoint,
+        tracer=frame.tracer,
     )
 
 

@@ -14,6 +14,7 @@ from countersign.runtime.folding.brake import Tally
 from countersign.runtime.folding.dead_letter import DeadLetter, LetterReports
 from countersign.runtime.folding.fold import Folded, absorb, rounds
 from countersign.runtime.messages.repairs import RepairReports
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from countersign.runtime.folding.fold import AnyFold
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.tracing.tracer import Tracer
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
@@ -65,7 +67,7 @@ class Batch:
 class Folder:
     """Folds batches on connections of its own: whole, else one by one, else into a dead letter."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a folder needs is what the frame has
         self,
         *,
         link: Link,
@@ -75,6 +77,7 @@ class Folder:
         metrics: Metrics,
         checkpoint: Checkpoint,
         log: structlog.typing.FilteringBoundLogger,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._link = link
         self._bulk = bulk
@@ -83,6 +86,7 @@ class Folder:
         self._metrics = metrics
         self._checkpoint = checkpoint
         self._log = log
+        self._tracer = tracer
         self._repairs = RepairReports(metrics.repaired, metrics.sources, log)
         self._letters = LetterReports(metrics, log)
         self._tallies: defaultdict[tuple[str, int], Tally] = defaultdict(Tally)
@@ -130,7 +134,7 @@ class Folder:
                 self._metrics.records.labels(record.topic, "skipped").inc()
             else:
                 self._repairs.report(incoming)
-                events.append(incoming)
+                events.append(self._tracer.continued(incoming))
         return events, dead
 
     async def _whole(self, batch: Batch, part: Sequence[Incoming[Any]], dead: Sequence[DeadLetter]) -> None:
@@ -183,12 +187,12 @@ class Folder:
 
     async def _absorb(self, fold: AnyFold, part: Sequence[Incoming[Any]], dead: Sequence[DeadLetter]) -> Folded[Any]:
         """Fold in one transaction, waiting in place for a server that is away. Raises Stopping."""
-        backoff = Backoff()
+        backoff, work = Backoff(), self._tracer.folding(fold)
         link = self._link if len(part) < BULK_EVENTS_MIN else self._bulk
         while True:
             try:
                 async with link.use() as db:
-                    folded = await absorb(db, fold, part, dead=dead, checkpoint=self._checkpoint)
+                    folded = await absorb(db, fold, part, dead=dead, checkpoint=self._checkpoint, work=work)
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise

@@ -12,6 +12,7 @@ from countersign.runtime.errors import KeyUnknown, Kind, OffContract, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.publishing.outbox import NOTHING
+from countersign.runtime.tracing.tracer import NO_FOLD_WORK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from countersign.runtime.folding.effect import Effect
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.tracing.tracer import FoldWork
 
 E = TypeVar("E")
 S = TypeVar("S")
@@ -114,6 +116,7 @@ async def absorb(
     dead: Sequence[DeadLetter] = (),
     also: Callable[[Connection, Sequence[DeadLetter]], Awaitable[None]] | None = None,
     checkpoint: Checkpoint = nothing,
+    work: FoldWork = NO_FOLD_WORK,
 ) -> Folded[E]:
     """Fold one batch into the database, whole or not at all.
 
@@ -127,7 +130,7 @@ async def absorb(
             if not fold.saves_at_once(batch):
                 await held.enter_async_context(db.transaction())
             state, now = await fold.load(db, batch)
-            outcomes = _decide(fold, batch, state, now, folded)
+            outcomes = _decide(fold, batch, state, now, folded, work)
             await checkpoint("decided")
         if also is not None or (folded.dead and outcomes and not db.is_in_transaction()):
             await held.enter_async_context(db.transaction())
@@ -137,13 +140,16 @@ async def absorb(
             await also(db, folded.dead)
         else:
             await dead_letter.keep(db, folded.dead)
+    work.committed()
     await checkpoint("committed")
     if outcomes:
         fold.committed(outcomes)
     return folded
 
 
-def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: datetime, folded: Folded[E]) -> list[O]:
+def _decide(
+    fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: datetime, folded: Folded[E], work: FoldWork
+) -> list[O]:
     outcomes = []
     for incoming in batch:
         if fold.dedupes_by_key and now - incoming.record.appended_at > KEYS_KEPT:
@@ -154,16 +160,20 @@ def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: da
         except OffContract as finding:
             folded.dead.append(DeadLetter.of(incoming.record, finding))
             outcome = finding.outcome
+            work.failed(incoming)
         except KeyUnknown as missing:
+            work.failed(incoming)
             folded.dead.append(DeadLetter(incoming.record, "key_unknown", f"key_id: not in the ring {missing.ring}"))
             continue
         except Exception as error:
             if kind_of(error) is Kind.INFRASTRUCTURE:
                 raise
             folded.suspects.append((incoming, error))
+            work.failed(incoming)
             continue
         if outcome is not None:
             outcomes.append(outcome)
+            work.decided(incoming, outcome)
     return outcomes
 
 

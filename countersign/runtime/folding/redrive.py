@@ -10,6 +10,7 @@ from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
 from countersign.runtime.folding.fold import absorb
 from countersign.runtime.publishing.outbox import NOTHING
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from countersign.runtime.folding.fold import AnyFold
     from countersign.runtime.publishing.outbox import Kept
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.tracing.tracer import Tracer
 
 
 class Redrives:
@@ -36,12 +38,14 @@ class Redrives:
         link: Link,
         publisher: Publisher,
         log: structlog.typing.FilteringBoundLogger,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.waker = Waker()
         self._folds = folds
         self._link = link
         self._publisher = publisher
         self._log = log
+        self._tracer = tracer
 
     async def take(self, db: Connection, limit: int) -> Sequence[Redrive]:
         """Take letters of topics that are read here."""
@@ -73,7 +77,8 @@ class Redrives:
             await dead_letter.settle(db, [item], failed)
 
         async with self._link.use() as db:
-            folded = await absorb(db, fold, [incoming], also=settle)
+            work = self._tracer.folding(fold)
+            folded = await absorb(db, fold, [self._tracer.continued(incoming)], also=settle, work=work)
         self._publisher.hand(folded.due)
         if folded.suspects:
             raise folded.suspects[0][1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from countersign.runtime.settings import ServiceSettings
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from countersign.runtime.due_work.due import AnyDue
     from countersign.runtime.folding.fold import AnyFold
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.tracing.tracer import Tracer
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
     from countersign.runtime.web.http import Site
@@ -46,6 +48,7 @@ class Frame(Generic[S]):
     metrics: Metrics
     log: structlog.typing.FilteringBoundLogger
     checkpoint: Checkpoint
+    tracer: Tracer = NO_TRACER
 
 
 @dataclass(frozen=True, slots=True)

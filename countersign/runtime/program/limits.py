@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
 from countersign.runtime.program.frame import Limit
-from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
+from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings, TraceSettings
+from countersign.runtime.tracing import exporting
 from countersign.runtime.web import connections, http
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
     yield from leases.limits(settings.leases)
     yield from _connections(settings)
+    yield from _traces(settings.traces)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
         ("idle", connections.IDLE_SECONDS_MAX, "chosen: as nginx; longer than the 60 s of proxies, which close first"),
@@ -31,6 +33,17 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     if isinstance(getattr(settings, "http", None), HttpSettings):
         yield Limit("bodies.bytes_max", str(http.BODY_BYTES_MAX), "chosen: as long as a record")
         yield Limit("bodies.seconds_max", f"{http.BODY_SECONDS_MAX:.0f} s", "chosen: 64 KiB over a bad line")
+
+
+def _traces(traces: TraceSettings) -> Iterator[Limit]:
+    about = type(traces).model_fields["queue_spans_max"].description or ""
+    yield Limit("traces.queue_spans_max", str(traces.queue_spans_max) if traces.endpoint else "off", about)
+    for name, seconds, source in (
+        ("stop_seconds_max", exporting.STOP_SECONDS_MAX, "chosen: a service ends at once, whatever a collector does"),
+        ("export_seconds_max", exporting.EXPORT_SECONDS_MAX, "chosen: tries of one batch; OpenTelemetry's own is 10 s"),
+        ("log_every_seconds", exporting.LOG_EVERY_SECONDS, "chosen: lost spans are counted, and told now and then"),
+    ):
+        yield Limit(f"traces.{name}", f"{seconds:.0f} s", source)
 
 
 def _connections(settings: ServiceSettings) -> Iterator[Limit]:

@@ -67,6 +67,7 @@ class Machine:
             metrics=frame.metrics,
             checkpoint=frame.checkpoint,
             log=frame.log,
+            tracer=frame.tracer,
         )
         self.worker = Worker(
             service=self._service,
@@ -90,7 +91,7 @@ class Machine:
         dues: list[AnyDue] = [LeftOver(frame.publisher, frame.metrics, frame.log), *self._parts.dues]
         if self._parts.folds:
             folds = {fold.topic: fold for fold in self._parts.folds}
-            dues.append(Redrives(folds, self._link(), frame.publisher, frame.log))
+            dues.append(Redrives(folds, self._link(), frame.publisher, frame.log, frame.tracer))
         return dues
 
     def _loop(self, due: AnyDue) -> DueLoop:

@@ -29,6 +29,7 @@ from countersign.runtime.program.service_check import checked
 from countersign.runtime.publishing.publisher import Publisher
 from countersign.runtime.replay import program
 from countersign.runtime.settings import SecretsReadableError, ServiceSettings, refuse_open_secrets
+from countersign.runtime.tracing.opening import tracing
 from countersign.runtime.watching import logs
 from countersign.runtime.watching.health import Health, health_application
 from countersign.runtime.watching.metrics import Metrics
@@ -59,21 +60,26 @@ async def serving(
     """Start a service on its servers; leaving ends it in order: routes, worker, due work, publisher."""
     dsn = settings.postgres.dsn.get_secret_value()
     health, metrics = Health(), Metrics()
-    publisher = Publisher(
-        settings.kafka,
-        link=postgres.Link(dsn, service.name),
-        health=health,
-        metrics=metrics,
-        checkpoint=checkpoint,
-        log=log,
-    )
     own = settings.health
     health_site = Site(health_application(health, metrics), own.host, own.port, "health", own.connections)
     async with AsyncExitStack() as stack:
+        # First, so that it ends last: what the end of the others publishes has spans too.
+        tracer = await stack.enter_async_context(
+            tracing(service.name, settings.instance, settings.traces, metrics, log)
+        )
         await stack.enter_async_context(listening([health_site], metrics, log))
         pool = await _patient_pool(service.name, settings, health, log)
         stack.callback(pool.terminate)
-        frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint)
+        publisher = Publisher(
+            settings.kafka,
+            link=postgres.Link(dsn, service.name),
+            health=health,
+            metrics=metrics,
+            checkpoint=checkpoint,
+            log=log,
+            tracer=tracer,
+        )
+        frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint, tracer)
         parts = await stack.enter_async_context(service.wire(frame))
         machine = Machine(service.name, frame, parts)
         await stack.enter_async_context(machine.running())

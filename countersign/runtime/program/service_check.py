@@ -21,6 +21,7 @@ from countersign.runtime.keys import KeySettings
 from countersign.runtime.program.key_ages import key_findings
 from countersign.runtime.program.unread_settings import unread_findings
 from countersign.runtime.settings import ServiceSettings, secrets_file
+from countersign.runtime.tracing.opening import collector_findings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ async def checked(service: Service[S], settings: S, out: TextIO, *, as_json: boo
     What is away is said, and the rest is looked at all the same. Nothing is changed anywhere.
     """
     looks = [in_time(_SUBJECT, lambda: _database(service.name, settings))]
+    looks.append(in_time("traces", lambda: collector_findings(settings.traces)))
     looks += [in_time(check.subject, check.look) for check in service.checks(settings)]
     found = [fine(_SETTINGS, "they are right")]
     found += unread_findings(service.name, type(settings), os.environ, secrets_file())

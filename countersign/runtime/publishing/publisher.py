@@ -20,6 +20,7 @@ from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.publishing import outbox
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Connection, Link
     from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.tracing.tracer import Tracer
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
@@ -53,8 +55,10 @@ class Publisher:
         metrics: Metrics,
         checkpoint: Checkpoint,
         log: structlog.typing.FilteringBoundLogger,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._kafka = kafka
+        self._tracer = tracer
         self._link = link
         self._health = health
         self._metrics = metrics
@@ -121,6 +125,7 @@ class Publisher:
         acks: list[asyncio.Future[object]] = []
         failure: BaseException | None = None
         producer: AIOKafkaProducer | None = None
+        began = self._tracer.clock()
         try:
             producer = await self._ready()
             for row in rows:
@@ -130,6 +135,7 @@ class Publisher:
             failure = error
         answers = await asyncio.gather(*acks, return_exceptions=True)
         failed = [*self._sort(rows, answers), *rows[len(acks) :]]
+        self._tracer.sent(rows, answers, began)
         if failed and len(acks) < len(rows) and isinstance(failure, FOR_GOOD):
             await self._park(rows[len(acks)], failure)
             failed.remove(rows[len(acks)])
