@@ -188,7 +188,7 @@ class Texts:
         span = self._tracer.begin("SNS/Publish", SpanKind.CLIENT, candidate.traceparent, *what)
         receipt = await self._sender.send(number, text)
         left = receipt.answer is Answer.ACCEPTED
-        told = ours(**_ids(candidate), send=candidate.key[1], outcome=receipt.answer, reason=receipt.reason)
+        told = ours(**_story(candidate), send=candidate.key[1], outcome=receipt.answer, reason=receipt.reason)
         span.end(told | _SNS, None if left else receipt.reason or receipt.answer.value)
         return receipt, text.segments
 
@@ -258,13 +258,10 @@ def settled(
 
 def _story(candidate: Candidate) -> dict[str, str]:
     """Return what each log line about a text names."""
-    return {**_ids(candidate), "account_id": str(candidate.account_id)}
-
-
-def _ids(candidate: Candidate) -> dict[str, str]:
     return {
         "request_id": json.loads(candidate.event)["request_id"],
         "challenge_id": str(candidate.key[0]),
+        "account_id": str(candidate.account_id),
         "user_id": str(candidate.user_id),
     }
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.collector import Seen, collecting, tree
 from tests.support.drive import other_than
+from tests.support.fleet import SERVICES
 from tests.support.kafka import eventually
 from tests.support.needles import Needles, secrets_in
 from tests.support.rest import come_to_rest
@@ -77,7 +78,7 @@ KAFKA = {
 @pytest.mark.timeout(300)
 async def test_a_login_and_an_export_are_one_trace_each(tmp_path: Path) -> None:
     """Every hop has a span, no span lacks its parent, ids are there, and nothing secret is in any of them."""
-    async with collecting() as collector, a_stage(tmp_path, of_all={"TRACES__ENDPOINT": collector.url}) as stage:
+    async with collecting() as collector, a_stage(tmp_path, over=_all_to(collector.url)) as stage:
         watched = Watched(stage, Needles())
         for held in stage.fleet.servers.secrets.values():
             watched.needles.add("secret", *secrets_in(held))
@@ -100,6 +101,10 @@ async def test_a_login_and_an_export_are_one_trace_each(tmp_path: Path) -> None:
             if line.startswith("countersign_spans_dropped_total") and not line.endswith(" 0.0")
         ]
         assert lost == []
+
+
+def _all_to(url: str) -> dict[str, dict[str, str]]:
+    return {name: {"TRACES__ENDPOINT": url} for name in SERVICES}
 
 
 async def _log_in_and_export(watched: Watched) -> Person:

@@ -45,7 +45,7 @@ class Seen:
 
 @dataclass
 class Collector:
-    """What arrived. `status` other than 200 refuses; `silent` answers nothing; `rejects` spans of each batch are lost."""
+    """What arrived. `status` other than 200 refuses; `silent` answers nothing; of each batch `rejects` are lost."""
 
     url: str = ""
     spans: list[Seen] = field(default_factory=list)

@@ -52,7 +52,7 @@ class SpanExport:
         self._in_hand = 0
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._lost = 0
+        self._lost, self._why = 0, ""
         self._logged_at: float | None = None
         self._backoff = Backoff()
         # A daemon: the end of the process does not wait for a collector that hangs.
@@ -65,7 +65,7 @@ class SpanExport:
     def add(self, span: Span) -> None:
         """Queue a span, or count it as dropped if the queue is full. Never waits."""
         if len(self._waiting) >= self._queue_spans_max:
-            self._drop("queue_full", 1)
+            self._drop("queue_full", 1, "the queue was full: the collector is slower than this service")
             return
         self._waiting.append(span)
         if len(self._waiting) >= BATCH_SPANS_MAX:
@@ -77,14 +77,16 @@ class SpanExport:
         self._wake.set()
         await asyncio.to_thread(self._thread.join, STOP_SECONDS_MAX)
         if left := len(self._waiting) + self._in_hand:
-            self._drop("stopped", left)
-            self._tell("the collector did not take them before the service ended")
+            self._drop("stopped", left, "the collector did not take them before the service ended")
+        self._tell()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.wait(EXPORT_EVERY_SECONDS)
             self._wake.clear()
-            if not self._export():
+            went_well = self._export()
+            self._tell()
+            if not went_well:
                 self._stop.wait(self._backoff.next())
         self._export()
 
@@ -96,8 +98,7 @@ class SpanExport:
             self._in_hand = 0
             self._metrics.spans_exported.inc(len(batch) - lost)
             if lost:
-                self._drop("not_taken", lost)
-                self._tell(why)
+                self._drop("not_taken", lost, why)
             if lost == len(batch):
                 return False
             self._backoff.reset()
@@ -113,20 +114,21 @@ class SpanExport:
             return f"a bug of ours or of the library: {type(error).__name__}", len(batch)
         return "", 0
 
-    def _drop(self, cause: str, count: int) -> None:
+    def _drop(self, cause: str, count: int, why: str) -> None:
         self._metrics.spans_dropped.labels(cause).inc(count)
         self._lost += count
+        self._why = why
 
-    def _tell(self, why: str) -> None:
-        """Log what was lost since the last line, at most once in ten minutes."""
+    def _tell(self) -> None:
+        """Log what was lost since the last line, and why it was lost last, at most once in ten minutes."""
         now = monotonic()
-        if self._logged_at is not None and now - self._logged_at < LOG_EVERY_SECONDS:
+        if not self._lost or (self._logged_at is not None and now - self._logged_at < LOG_EVERY_SECONDS):
             return
         self._logged_at = now
         lost, self._lost = self._lost, 0
         self._log.warning(
             "spans_lost",
             spans=lost,
-            why=why,
+            why=self._why,
             words="no request waits for spans; `check` of the service looks at the collector",
         )
