@@ -223,6 +223,8 @@ class Challenges:
         """Begin the span of a call; return the challenge so that what this publishes names that span."""
         asked = locked.challenge.asked
         span = self._tracer.begin(route, SpanKind.SERVER, asked.traceparent, *what)
+        if span.traceparent == asked.traceparent:
+            return locked, span
         asked = replace(asked, traceparent=span.traceparent)
         return replace(locked, challenge=replace(locked.challenge, asked=asked)), span
 

@@ -15,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Written
 
+from tests.support.kafka import eventually
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
@@ -87,6 +89,27 @@ def tree(spans: Iterable[Seen]) -> dict[str, list[str]]:
     for span in spans:
         found[titles.get(span.parent, f"nobody ({span.parent})")].append(span.title)
     return {above: sorted(below) for above, below in found.items()}
+
+
+async def all_whole(collector: Collector, expected: set[str]) -> None:
+    """Wait until these traces, and all others that our services began, have one root each and no orphans."""
+    odd: dict[str, dict[str, list[str]]] = {}
+
+    async def whole() -> bool:
+        begun = {one.trace_id for one in collector.spans if one.trace_id.endswith(one.span_id)}
+        trees = {trace_id: tree(collector.of(trace_id)) for trace_id in expected | begun}
+        odd.clear()
+        odd.update({trace_id: below for trace_id, below in trees.items() if not _is_whole(below)})
+        return not odd
+
+    try:
+        await eventually(whole, within=20)
+    finally:
+        assert odd == {}
+
+
+def _is_whole(below: Mapping[str, list[str]]) -> bool:
+    return len(below.get("", ())) == 1 and not any(title.startswith("nobody") for title in below)
 
 
 def _seen(service: str, span: Written) -> Seen:

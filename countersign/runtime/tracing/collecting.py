@@ -64,7 +64,9 @@ class Collecting:
         parent = context_of(traceparent_of_record(record))
         if parent is None:
             return
-        attributes = messaging("process", record.topic, record.partition, record.offset, incoming.ce_id)
+        # The event's own id, not its ce_id: that is text of whoever sent it.
+        event_id = str(incoming.event.event_id())
+        attributes = messaging("process", record.topic, record.partition, record.offset, event_id)
         attributes["messaging.consumer.group.name"] = f"countersign.{self._service}"
         attributes |= ids_of_event(incoming.event) | ours(outcome=outcome)
         name = f"process {record.topic}"

@@ -81,7 +81,7 @@ class _Fold:
 def _incoming(traceparent: str | None = BEGUN, offset: int = 7) -> Incoming[Added]:
     headers = () if traceparent is None else (("traceparent", traceparent.encode()),)
     record = Record("toys", 3, offset, b"", b"", headers, NOON)
-    return Incoming(Added(id=REQUEST, account="a"), record, "id-1", NOON, traceparent)
+    return Incoming(Added(id=REQUEST, account="a"), record, "code 481516", NOON, traceparent)
 
 
 async def _folded(spans: list[Span], outcomes: list[Any], commits: list[bool], tries: int) -> None:
@@ -146,7 +146,7 @@ async def test_a_span_stands_between_the_record_and_what_is_published() -> None:
         "messaging.destination.name": "toys",
         "messaging.destination.partition.id": "3",
         "messaging.kafka.offset": 7,
-        "messaging.message.id": "id-1",
+        "messaging.message.id": str(Added(id=REQUEST, account="a").event_id()),
         "messaging.consumer.group.name": "countersign.toy",
         "countersign.outcome": "added",
     }
