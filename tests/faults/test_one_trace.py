@@ -64,6 +64,7 @@ EXPORT = {
     ],
 }
 KINDS = {"send": "producer", "process": "consumer", "SNS/Publish": "client", "POST": "server", "obey": "internal"}
+SNS = ["aws-api", "SNS", "Publish"]
 KAFKA = {
     "messaging.system",
     "messaging.operation.name",
@@ -152,6 +153,10 @@ def _check(spans: list[Seen], request_id: UUID, person: Person) -> None:
         if span.kind in {"producer", "consumer"}:
             assert span.attributes.keys() >= KAFKA, span
             assert span.attributes["messaging.destination.name"] == span.name.partition(" ")[2]
+        if span.kind == "server":
+            assert (span.attributes["http.request.method"], span.attributes["http.route"]) == tuple(ANSWER.split())
+        if span.kind == "client":
+            assert [span.attributes[f"rpc.{one}"] for one in ("system", "service", "method")] == SNS
         if "sms.deliveries" not in span.name:  # the event names the challenge alone
             assert span.attributes["countersign.request_id"] == str(request_id), span
         if span.kind in {"client", "server"} or "sms.deliveries" in span.name or TEXT in span.name:
