@@ -94,7 +94,7 @@ class LoginCodePages:
             return self._plain(request, "moment", t("moment.title"), slow=slow, poll=1, refresh=LOOK_AGAIN_SECONDS)
         if found.is_undecided:
             return self._plain(request, "given_up", t("moment.given_up_title"), status=503)
-        told = ours(request_id=pending.request_id, user_id=pending.user_id, outcome=f"denied {found.reason}")
+        told = ours(request_id=pending.request_id, user_id=pending.user_id, outcome=f"denied {found.reason or 'unfit'}")
         self._gate.obeying(pending.request_id).end(told)
         kind = code.SAID[found.reason] if found.reason is not None else "unfit"
         retry_in = code.retry_in(found.retry_at, pending.now)
