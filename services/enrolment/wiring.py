@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -73,7 +74,10 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     hold = rules.exports.hold
     ring = KeyRing("number_keys", settings.number_keys)
     frame.metrics.keys.show(ring)
-    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+    async with (
+        Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
         tools = Tools(
             pool=frame.pool,
             publisher=frame.publisher,

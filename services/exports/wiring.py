@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -47,7 +48,10 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     app = application(routes.routes(), http.callers, metrics=frame.metrics, log=frame.log)
     counter = exports_counter(frame.metrics.registry)
     writing = Writing(frame.pool, settings.files.offered, counter)
-    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+    async with (
+        Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
         yield Parts(
             folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
             dues=(writing, Ending(counter), Sweep(forget)),

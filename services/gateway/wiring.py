@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
@@ -52,6 +53,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
         challenges = await stack.enter_async_context(Challenges(verifier, token, answered_in_seconds=ANSWERED_SECONDS))
         grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
         await stack.enter_async_context(grants)
+        await stack.enter_async_context(grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")))
         exports = Exports(str(settings.services.exports_url), token)
         enrolment, manager_calls = Enrolment(enrolment_url, token), ManagerCalls(enrolment_url, token)
         for upstream in (exports, enrolment, manager_calls):

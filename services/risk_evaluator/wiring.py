@@ -66,7 +66,10 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
     counter = assessments_counter(frame.metrics.registry)
     frame.metrics.keys.show(keys)
     frame.log.info("policy_loaded", policy_version=rules.stamp)
-    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+    async with (
+        Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
         yield Parts(
             folds=(
                 AssessRequests(rules, keys, counter, LetterReports(frame.metrics, frame.log), frame.log),

@@ -79,6 +79,7 @@ class Refold:
     async def _absorb(self, db: Connection, topic: str, batch: Sequence[Incoming[Any]]) -> None:
         fold = self.folds[topic]
         if topic == AccessGranted.topic and batch:
+            await self.grants.prepare(incoming.event.grant for incoming in batch)
             ids = [incoming.event.request_id for incoming in batch]
             self.without_assessment += await db.fetchval(WITHOUT_ASSESSMENT, ids)
 

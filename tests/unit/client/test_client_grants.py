@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from countersign.client import Expected, GrantRefused, Grants, KeysAway
 from countersign.client.grant import GRANT_CHARACTERS_MAX, LEEWAY, Realm, judge_grant, judge_taught
-from countersign.client.grants import KEYS_AGE_MAX, REFRESH_PAUSE, published_keys
+from countersign.client.grants import KEYS_AGE_MAX, KEYS_OLD, REFRESH_PAUSE, published_keys
 from countersign.contract import base64url, digest_of
 from countersign.runtime.errors import KeyUnknown
 from tests.support.grants import LIFE_SECONDS, REQ, KeySite, Signer, claims_of
+from tests.support.kafka import eventually
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SIGNER = Signer()
@@ -251,7 +253,48 @@ async def test_keys_are_fetched_once_and_again_for_a_new_one() -> None:
         assert site.asked == 2
         hand.at += KEYS_AGE_MAX
         await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
-        assert site.asked == 3
+        await eventually(lambda: site.asked == 3)
+
+
+async def test_a_key_at_hand_does_not_wait_for_the_verifier() -> None:
+    """Keys of ten minutes are fetched anew in the background; from twenty minutes on they are fetched first."""
+    hand = Hand()
+    async with KeySite(SIGNER.jwk()) as site, Grants(site.url, monotonic=hand) as grants:
+        await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
+        site.answering.clear()
+        hand.at += KEYS_AGE_MAX
+        async with asyncio.timeout(2):
+            await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
+        await eventually(lambda: site.asked == 2)
+        site.keys.clear()
+        site.answering.set()
+        await eventually(lambda: not grants.keys)
+    async with KeySite(SIGNER.jwk()) as site, Grants(site.url, monotonic=hand) as grants:
+        await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
+        site.keys.clear()  # revoked
+        hand.at += KEYS_OLD
+        with pytest.raises(GrantRefused, match="kid"):
+            await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
+
+
+async def test_the_background_fetches_what_is_wanted_and_names_who_is_away() -> None:
+    """`want` waits for nothing; a verifier that was away is asked again until it answers."""
+    told: list[str | None] = []
+    grant = SIGNER.sign(some_claims())
+    async with KeySite(SIGNER.jwk()) as site, Grants(site.url) as grants:
+        site.status = 503
+        async with grants.keeping_fresh(told.append):
+            assert told == [f"{site.url}: answered 503"]
+            grants.want([grant])
+            with pytest.raises(KeyUnknown):
+                grants.judge(grant, EXPECTED, NOON)
+            site.status = 200
+            await eventually(lambda: grants.keys)
+            assert grants.judge(grant, EXPECTED, NOON)
+            await eventually(lambda: told[-1] is None)
+        asked = site.asked
+        await asyncio.sleep(1.5)
+        assert site.asked == asked  # nothing is left running
 
 
 async def test_without_the_verifier_known_keys_still_count_and_unknown_ones_do_not() -> None:
