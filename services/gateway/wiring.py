@@ -41,6 +41,16 @@ _PAGE_IN_TIME = "chosen: whoever waits sees a page after 5 s at most"
 
 
 @asynccontextmanager
+async def _grants(frame: Frame[GatewaySettings]) -> AsyncIterator[Grants]:
+    settings = frame.settings
+    async with (
+        Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
+        yield grants
+
+
+@asynccontextmanager
 async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     """Two sites, two folds that end sessions, and a sweep."""
     settings = frame.settings
@@ -51,9 +61,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
         requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
         decisions = await stack.enter_async_context(Decisions(verifier, token, grace_seconds=DECIDED_GRACE_SECONDS))
         challenges = await stack.enter_async_context(Challenges(verifier, token, answered_in_seconds=ANSWERED_SECONDS))
-        grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
-        await stack.enter_async_context(grants)
-        await stack.enter_async_context(grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")))
+        grants = await stack.enter_async_context(_grants(frame))
         exports = Exports(str(settings.services.exports_url), token)
         enrolment, manager_calls = Enrolment(enrolment_url, token), ManagerCalls(enrolment_url, token)
         for upstream in (exports, enrolment, manager_calls):
