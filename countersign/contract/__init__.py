@@ -1,6 +1,12 @@
 """One model per event, and the topics they live on. `schemas/` is generated from here."""
 
-from countersign.contract.access import AccessAssessed, AccessDenied, AccessGranted, AccessRequested
+from countersign.contract.access import (
+    GRANT_LIFE_MAX,
+    AccessAssessed,
+    AccessDenied,
+    AccessGranted,
+    AccessRequested,
+)
 from countersign.contract.accounts import (
     ExportsReleased,
     MemberRemoved,
@@ -39,6 +45,7 @@ from countersign.contract.values import (
 
 __all__ = [
     "EVENTS",
+    "GRANT_LIFE_MAX",
     "TYPES_OF",
     "AccessAssessed",
     "AccessDenied",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from countersign.contract import GRANT_LIFE_MAX
 from countersign.runtime.keys import Base64Secret, KeySettings
 from countersign.runtime.settings import HttpSettings, Part, ServiceSettings
 
@@ -36,7 +37,7 @@ class GrantSettings(Part):
     lifetime: timedelta = Field(
         timedelta(minutes=5),
         ge=timedelta(minutes=1),
-        le=timedelta(minutes=10),
+        le=GRANT_LIFE_MAX,
         description="chosen: as long as a code; bound: the life of a code (NIST SP 800-63B-4, 3.1.3.2)",
     )
 
