@@ -148,11 +148,3 @@ async def seed(pool: Pool, _settings: object, given: Mapping[str, Any]) -> None:
                 [contact.name for contact in contacts],
                 [json.dumps(contact.__pydantic_extra__) for contact in contacts],
             )
-
-
-FORGET_PAGES = "DELETE FROM page_read WHERE read_at < now() - interval '1 hour'"
-
-
-async def forget_pages(db: Connection) -> None:
-    """Delete what no limit counts any more."""
-    await db.execute(FORGET_PAGES)

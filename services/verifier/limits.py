@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.runtime.program.frame import Limit
-from services.verifier import counters, crowd, decide_assessment, expiry, judge, waiters
+from countersign.runtime.program.limits import retention_limits
+from services.verifier import counters, crowd, decide_assessment, judge, retention, waiters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +49,7 @@ def limits(settings: VerifierSettings) -> Sequence[Limit]:
             str(waiters.CALLER_WAITING_MAX),
             "chosen: half of them for one caller at most, so that the others are answered",
         ),
-        Limit("kept", _shown(expiry.KEPT), "longer than the longest-kept topic that could bring a request back (30 d)"),
+        *retention_limits(retention.RULES),
     )
 
 

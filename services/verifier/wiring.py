@@ -10,10 +10,11 @@ from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.web.http import Site, application
+from services.verifier import retention
 from services.verifier.challenges import Challenges
 from services.verifier.crowd import Crowd
 from services.verifier.desk import Desk
-from services.verifier.expiry import Expiry, forget
+from services.verifier.expiry import Expiry
 from services.verifier.fold_assessments import AssessmentFold, CodeLimits
 from services.verifier.fold_deliveries import DeliveryFold
 from services.verifier.grants import Signer
@@ -53,7 +54,7 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     )
     yield Parts(
         folds=(assessments, DeliveryFold(desk)),
-        dues=(Expiry(desk, UnsettledTexts(frame.metrics.registry)), Sweep(forget)),
+        dues=(Expiry(desk, UnsettledTexts(frame.metrics.registry)), Sweep(retention.RULES)),
         sites=(_site(frame, desk),),
         background=(desk.waiters.run,),
     )
