@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection, Pool
 
 LISTS = """
-SELECT l.list_id, l.name, (SELECT count(*) FROM contact c WHERE c.list_id = l.list_id) AS rows
-  FROM contact_list l
- WHERE l.account_id = $1
- ORDER BY l.name, l.list_id
+SELECT list_id, name, rows
+  FROM contact_list
+ WHERE account_id = $1
+ ORDER BY name, list_id
  LIMIT 1000
 """
 

@@ -13,6 +13,7 @@ from countersign.runtime.web.http import Site, application
 from services.verifier import retention
 from services.verifier.challenges import Challenges
 from services.verifier.crowd import Crowd
+from services.verifier.database_time import DatabaseTime
 from services.verifier.desk import Desk
 from services.verifier.expiry import Expiry
 from services.verifier.fold_assessments import AssessmentFold, CodeLimits
@@ -83,7 +84,7 @@ def challenges_of(frame: Frame[VerifierSettings], desk: Desk) -> Challenges:
 
 
 def _site(frame: Frame[VerifierSettings], desk: Desk) -> Site:
-    async def now() -> datetime:
+    async def ask() -> datetime:
         time: datetime = await frame.pool.fetchval("SELECT now()")
         return time
 
@@ -94,7 +95,7 @@ def _site(frame: Frame[VerifierSettings], desk: Desk) -> Site:
         answers=Crowd(),
         others=Crowd(),
         digits=frame.settings.code.digits,
-        now=now,
+        now=DatabaseTime(ask).now,
         checkpoint=frame.checkpoint,
     )
     http = frame.settings.http
