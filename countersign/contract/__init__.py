@@ -1,6 +1,7 @@
 """One model per event, and the topics they live on. `schemas/` is generated from here."""
 
 from countersign.contract.access import (
+    CODE_LIFE_MAX,
     GRANT_LIFE_MAX,
     AccessAssessed,
     AccessDenied,
@@ -44,6 +45,7 @@ from countersign.contract.values import (
 )
 
 __all__ = [
+    "CODE_LIFE_MAX",
     "EVENTS",
     "GRANT_LIFE_MAX",
     "TYPES_OF",

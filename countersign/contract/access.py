@@ -25,9 +25,11 @@ from countersign.contract.values import (
 from countersign.runtime.messages.cloudevents import Event, Text
 from countersign.runtime.messages.repairs import report_repair
 
-# The longest time from `iat` to `exp` of a grant: the life of a code (NIST SP 800-63B-4, 3.1.3.2). The verifier signs
-# no longer one, and readers refuse any that is longer, so that a key that leaked cannot sign grants that live for ever.
-GRANT_LIFE_MAX = timedelta(minutes=10)
+# How long a code may live (NIST SP 800-63B-4, 3.1.3.2); what ends with one has its bound from here.
+CODE_LIFE_MAX = timedelta(minutes=10)
+# The longest time from `iat` to `exp` of a grant. The verifier signs no longer one, and readers refuse any that is
+# longer, so that a key that leaked cannot sign grants that live for ever.
+GRANT_LIFE_MAX = CODE_LIFE_MAX
 
 
 class _Access(Event):

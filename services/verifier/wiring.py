@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from countersign import policy
 from countersign.operations.doctor.of_service import kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
@@ -23,7 +24,6 @@ from services.verifier.http import Routes
 from services.verifier.issue import Issuer
 from services.verifier.journal import Journal
 from services.verifier.limits import limits
-from services.verifier.model import RequestLimits
 from services.verifier.settings import VerifierSettings
 from services.verifier.unsettled import UnsettledTexts
 from services.verifier.waiters import Waiters
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     """Lend out the parts; nothing of the verifier's needs closing."""
     settings, desk = frame.settings, desk_of(frame)
+    rules = policy.load(settings.policy_file)
+    frame.log.info("policy_loaded", policy_version=rules.stamp)
     # A ring without a key in its time would turn every request away: better not to start.
     now = await frame.pool.fetchval("SELECT now()")
     desk.signer.check(now)
@@ -50,7 +52,7 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     assessments = AssessmentFold(
         assessment_keys=assessment_keys,
         desk=desk,
-        requests=RequestLimits(settings.request.age_max, settings.request.future_max),
+        requests=rules.requests,
         codes=CodeLimits(settings.code.lifetime, settings.code.attempts_max, settings.code.digits),
     )
     yield Parts(
