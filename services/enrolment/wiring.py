@@ -14,6 +14,7 @@ from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.program.frame import Command, Limit, Parts, Service
+from countersign.runtime.program.limits import retention_limits
 from countersign.runtime.web.http import Site, application
 from services.enrolment import decide, retention
 from services.enrolment.audit.verify import verify
@@ -95,7 +96,7 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
         app = application(routes, http.callers, metrics=frame.metrics, log=frame.log)
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants, hold)),
-            dues=(Sweep(retention.erase),),
+            dues=(Sweep(retention.RULES),),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 
@@ -135,8 +136,7 @@ def limits(settings: EnrolmentSettings) -> Sequence[Limit]:
             str(act_rules.RESET_LASTS),
             "chosen: a day to log in and enter another number; afterwards an account manager resets it again",
         ),
-        Limit("numbers.ended_kept", f"{retention.NUMBERS_KEPT_DAYS} days", "chosen: the notice to a replaced number"),
-        Limit("grants.kept", f"{retention.GRANTS_KEPT_DAYS} days", "longer than any topic keeps a decision"),
+        *retention_limits(retention.RULES),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Exports that are to be written, that are over, and that are to be forgotten."""
+"""Exports that are to be written, and that are over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from countersign.client.digests import contacts_digest
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.publishing.outbox import NOTHING
-from services.exports import contacts, store
+from services.exports import store
 from services.exports.decide import reason_of_end
 from services.exports.files import write_file
 
@@ -89,9 +89,3 @@ class Ending:
         ended = await store.expire(db, {export.export_id: reason_of_end(export) for export in done})
         self._counter.labels("expired").inc(ended)
         return NOTHING
-
-
-async def forget(db: Connection) -> int:
-    """Forget what nobody can ask for any more, some rows at a time; return how many."""
-    await contacts.forget_pages(db)
-    return await store.sweep(db)

@@ -13,8 +13,9 @@ from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.web.http import Site, application
+from services.exports import retention
 from services.exports.contacts import seed
-from services.exports.due import Ending, Writing, forget
+from services.exports.due import Ending, Writing
 from services.exports.fold import ObeyDecisions
 from services.exports.http import Routes
 from services.exports.settings import ExportsSettings, limits
@@ -54,7 +55,7 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     ):
         yield Parts(
             folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
-            dues=(writing, Ending(counter), Sweep(forget)),
+            dues=(writing, Ending(counter), Sweep(retention.RULES)),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from services.gateway.decide import IDLE_MAX, LIFE_MAX
 from services.gateway.model import AskedExport, LoginAttempt, Person, Session, Site, Stage
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ INSERT INTO person (user_id, account_id, email, name, password, staff, password_
 VALUES ($1, $2, $3, $4, $5, $6, true) ON CONFLICT DO NOTHING
 """
 KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file can be had
-KEPT_KEYS = timedelta(days=1)  # a grant opens a session within its 5 minutes; an event ends sessions for 13 hours
 
 
 class Refused(Exception):  # noqa: N818 - a finding, not a failure of ours
@@ -212,17 +210,3 @@ async def asked_by_user(pool: Pool, export_id: UUID, user_id: UUID) -> bool:
 async def seed_person(db: Connection, person: Person) -> None:
     """Put a person in, unless they are there."""
     await db.execute(SEED, person.user_id, person.account_id, person.email, person.name, person.password, person.staff)
-
-
-async def sweep(db: Connection) -> int:
-    """Delete what no longer counts; return how many sessions that were."""
-    over = await db.fetch(
-        "DELETE FROM session WHERE used_at < now() - $1::interval OR begun_at < now() - $2::interval RETURNING 1",
-        IDLE_MAX,
-        LIFE_MAX,
-    )
-    await db.execute("DELETE FROM password_try WHERE full_until < now()")
-    await db.execute("DELETE FROM spent_grant WHERE spent_at < now() - $1::interval", KEPT_KEYS)
-    await db.execute("DELETE FROM ending WHERE folded_at < now() - $1::interval", KEPT_KEYS)
-    await db.execute("DELETE FROM export_asked WHERE asked_at < now() - $1::interval", KEPT_EXPORTS)
-    return len(over)

@@ -10,8 +10,9 @@ from countersign.client import AccessRequests, Challenges, Decisions, Grants, Pr
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.program.frame import Limit, Parts, Service
+from countersign.runtime.program.limits import retention_limits
 from countersign.runtime.web import http
-from services.gateway import decide, fold, store, words
+from services.gateway import decide, fold, retention, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
 from services.gateway.console.calls import ManagerCalls
 from services.gateway.enrolment import Enrolment
@@ -97,7 +98,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
 
         yield Parts(
             folds=(fold.members(), fold.settings()),
-            dues=(Sweep(store.sweep, SWEPT_EVERY_SECONDS),),
+            dues=(Sweep(retention.RULES, SWEPT_EVERY_SECONDS),),
             sites=(site(Site.PAGES), site(Site.CONSOLE)),
         )
 
@@ -146,7 +147,7 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         Limit("settings.places_shown", str(settings_pages.PLACES_MAX), "chosen: what a form of 16 KiB carries twice"),
         Limit("settings.people_a_page", str(settings_pages.PEOPLE_A_PAGE), "chosen: a list that can be looked through"),
         Limit("settings.activity_rows", str(settings_pages.ACTIVITY_ROWS_MAX), "chosen: a few weeks of most people"),
-        Limit("exports.remembered", str(store.KEPT_EXPORTS), "longer than an export waits and its file is offered"),
+        *retention_limits(retention.RULES),
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -17,8 +16,9 @@ from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.program.frame import Command, Limit, Parts, Service
+from countersign.runtime.program.limits import retention_limits
 from countersign.runtime.settings import ServiceSettings
-from services.risk_evaluator import store
+from services.risk_evaluator import retention
 from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
@@ -76,17 +76,17 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
                 LearnPlaces(grants, rules.places),
                 ForgetPlaces(),
             ),
-            dues=(Sweep(partial(store.sweep, forget_after=rules.places.forget_after)),),
+            dues=(Sweep(retention.rules(rules.places.forget_after)),),
         )
 
 
 def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
     """Return the limits of the policy that the rules go by, and our own."""
-    written = policy.load(settings.policy_file).limits()
+    rules = policy.load(settings.policy_file)
     return [
-        *(Limit(*limit) for limit in written if limit[0].startswith(JUDGED_BY)),
-        Limit("assessments.kept", str(store.KEPT), "longer than any topic keeps a request or its grant"),
+        *(Limit(*limit) for limit in rules.limits() if limit[0].startswith(JUDGED_BY)),
         Limit("places.written_every", str(PLACE_WRITTEN_EVERY), "chosen: nothing is judged by less than a day"),
+        *retention_limits(retention.rules(rules.places.forget_after)),
     ]
 
 

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
+    from countersign.policy import RequestLimits
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import KeyRing
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
     from services.verifier.desk import Desk
-    from services.verifier.model import Beliefs, Decision, RequestLimits, Taken
+    from services.verifier.model import Beliefs, Decision, Taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -15,14 +14,6 @@ if TYPE_CHECKING:
 
 NumberState = Literal["provided", "confirmed", "replaced", "reset"]
 TextState = Literal["sending", "accepted", "unknown", "refused", "suppressed"]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
-    """When a request is too old or too early, judged again here."""
-
-    age_max: timedelta = timedelta(minutes=2)
-    ahead_max: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

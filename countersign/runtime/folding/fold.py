@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from countersign.runtime.checkpoint import nothing
@@ -12,9 +11,11 @@ from countersign.runtime.errors import KeyUnknown, Kind, OffContract, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.publishing.outbox import NOTHING
+from countersign.runtime.retention import KEYS_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
+    from datetime import datetime, timedelta
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Connection
@@ -89,9 +90,6 @@ def never(_events: Sequence[Incoming[Any]]) -> bool:
     """Tell that a fold needs a transaction from load to save, whatever the batch."""
     return False
 
-
-# Longer than any topic that could bring an event back (30 days); then its natural key may be forgotten.
-KEYS_KEPT = timedelta(days=40)
 
 AnyFold = Fold[Any, Any, Any]
 

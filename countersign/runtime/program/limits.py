@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
+from countersign.runtime.due_work import own_tables
 from countersign.runtime.program.frame import Limit
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
 from countersign.runtime.web import connections, http
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+
+    from countersign.runtime.retention import Rule
 
 
 def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
     yield from leases.limits(settings.leases)
+    yield from retention_limits(own_tables.RULES)
     yield from _connections(settings)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
@@ -41,3 +46,15 @@ def _connections(settings: ServiceSettings) -> Iterator[Limit]:
             prefix = "connections" if inner is part else f"{name}.connections"
             for field_name, field in type(inner).model_fields.items():
                 yield Limit(f"{prefix}.{field_name}", str(getattr(inner, field_name)), field.description or "")
+
+
+def retention_limits(rules: Iterable[Rule]) -> Iterator[Limit]:
+    """Return how long the rows of each table stay."""
+    for rule in rules:
+        yield Limit(f"{rule.name or rule.table}.kept", _shown(rule.kept), rule.why)
+
+
+def _shown(kept: timedelta | None) -> str:
+    if kept is None:
+        return "no limit"
+    return f"{kept.days} days" if kept.days and not kept.seconds else f"{kept.total_seconds():.0f} s"

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from services.exports import contacts, store
+from countersign.runtime.retention import apply
+from services.exports import contacts, retention, store
 from services.exports.due import Ending, Writing
 from services.exports.model import Granted
 from tests.support.kafka import eventually
@@ -183,7 +184,7 @@ async def test_what_nobody_can_ask_for_any_more_is_forgotten(exports: Exporting)
         "UPDATE spent_grant SET spent_at = now() - interval '41 days' WHERE request_id = $1", old.export_id
     )
     async with exports.pool.acquire() as db, db.transaction():
-        assert await store.sweep(db) >= 2
+        await apply(db, retention.RULES)
     ids = [old.export_id, young.export_id]
     kept = await exports.pool.fetch("SELECT export_id FROM export WHERE export_id = ANY($1::uuid[])", ids)
     spent = await exports.pool.fetch("SELECT request_id FROM spent_grant WHERE request_id = ANY($1::uuid[])", ids)
