@@ -112,13 +112,13 @@ async def absorb(
     batch: Sequence[Incoming[E]],
     *,
     dead: Sequence[DeadLetter] = (),
-    also: Callable[[Connection, Sequence[DeadLetter]], Awaitable[None]] | None = None,
+    also: Callable[[Connection, Folded[E]], Awaitable[None]] | None = None,
     checkpoint: Checkpoint = nothing,
 ) -> Folded[E]:
     """Fold one batch into the database, whole or not at all.
 
-    `dead` are letters met while parsing: they commit with the batch. `also` is run with all letters instead of
-    keeping them (a redrive settles its letters where they are).
+    `dead` are letters met while parsing: they commit with the batch. `also` is run in the same transaction instead of
+    keeping letters (a redrive settles its letters where they are); if it raises, nothing is folded.
     """
     folded: Folded[E] = Folded(dead=list(dead))
     outcomes: list[O] = []
@@ -134,7 +134,7 @@ async def absorb(
         if outcomes:
             folded.due = await fold.save(db, outcomes, now)
         if also is not None:
-            await also(db, folded.dead)
+            await also(db, folded)
         else:
             await dead_letter.keep(db, folded.dead)
     await checkpoint("committed")
