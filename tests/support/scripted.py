@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from countersign.runtime.database.postgres import STATEMENT_SECONDS_MAX
 from countersign.runtime.errors import OffContract
 from countersign.runtime.folding import brake, dead_letter
 from countersign.runtime.folding.effect import Effect
@@ -85,6 +86,8 @@ class ScriptedDatabase:
             case dead_letter.SETTLE:
                 for partition, offset, state in zip(arguments[1], arguments[2], arguments[3], strict=True):
                     self.tables.letters[partition, offset] = state
+            case "SELECT 1":
+                pass
             case _:
                 raise AssertionError(sql)
         self._committed()
@@ -127,9 +130,9 @@ class Publishing:
 
 
 class ScriptedFold:
-    """Folds a record by writing its place down; what its value names goes wrong: parse, keys, decide, save, ...
+    """Folds a record by writing its place down; the step that its value names goes wrong: parse, keys, decide, ...
 
-    `off` is off the contract. `saves` counts transactions that came to `save`.
+    `off` is off the contract, `skip` of no use, `slow` takes too long, and so do `slow_from` at once.
     """
 
     topic = TOPIC
@@ -141,7 +144,6 @@ class ScriptedFold:
         self.batches: list[int] = []
         self.slow_from: int | None = None
         self.mended: set[str] = set()
-        self.parsed = 0
 
     def _trouble(self, step: str, record: Record) -> None:
         if record.value == step.encode() and step not in self.mended:
@@ -149,7 +151,6 @@ class ScriptedFold:
 
     def parse(self, record: Record) -> Incoming[Any] | None:
         """Return the record as its own event."""
-        self.parsed += 1
         self._trouble("parse", record)
         if record.value == b"off":
             raise OffContract("value: off")
@@ -158,7 +159,7 @@ class ScriptedFold:
     def keys(self, incoming: Incoming[Any]) -> tuple[Hashable, ...]:
         """Return its place: each record has its own."""
         self._trouble("keys", incoming.record)
-        return (incoming.record.partition, incoming.record.offset)
+        return ((incoming.record.partition, incoming.record.offset),)
 
     def saves_at_once(self, events: Sequence[Incoming[Any]]) -> bool:
         """Use a transaction."""
@@ -170,7 +171,9 @@ class ScriptedFold:
         """Load nothing; with too many events at once the statement takes too long."""
         del db
         self.batches.append(len(events))
-        if self.slow_from is not None and len(events) >= self.slow_from:
+        too_many = self.slow_from is not None and len(events) >= self.slow_from
+        if too_many or any(incoming.record.value == b"slow" for incoming in events):
+            await asyncio.sleep(STATEMENT_SECONDS_MAX)
             raise TimeoutError
         for incoming in events:
             self._trouble("load", incoming.record)

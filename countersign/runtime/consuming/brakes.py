@@ -13,7 +13,7 @@ from aiokafka.errors import IllegalStateError
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.folding import brake
-from countersign.runtime.folding.batch import Stopping
+from countersign.runtime.folding.transactions import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.consuming.fetching import Fetching, letter_of, record_of
+from countersign.runtime.consuming.fetching import opened
 from countersign.runtime.consuming.membership import Listening
 from countersign.runtime.consuming.stopping import close_client, stop_clients
 from countersign.runtime.errors import Kind, kind_of
-from countersign.runtime.folding.batch import Batch, Stopping
+from countersign.runtime.folding.batch import Batch
+from countersign.runtime.folding.transactions import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.consuming.brakes import Brakes
+    from countersign.runtime.consuming.fetching import Fetching
     from countersign.runtime.consuming.membership import GroupConsumer, Member
     from countersign.runtime.folding.batch import Folder
+    from countersign.runtime.folding.dead_letter import DeadLetter
     from countersign.runtime.folding.fold import AnyFold
     from countersign.runtime.messages.record import Record
     from countersign.runtime.watching.health import Health
@@ -93,6 +96,10 @@ class Worker:
         """Whether nothing is folded because PostgreSQL is waited for."""
         return self._folder.waiting_for_server or self._brakes.waiting_for_server
 
+    def settled_at(self, partition: TopicPartition) -> float:
+        """Return when, by the event loop's clock, a part of a batch with records of this partition was committed."""
+        return self._folder.settled_at(partition.topic, partition.partition)
+
     @property
     def consumer(self) -> GroupConsumer | None:
         """Return the consumer at work, if there is one."""
@@ -148,13 +155,13 @@ class Worker:
             committing = group.create_task(self._commit_forever(consumer))
             try:
                 while not self._stopping.is_set():
-                    got, untakeable = await self._fetching.fetch(consumer)
+                    got, letters = await self._fetching.fetch(consumer)
                     epoch = self._epoch  # of what was got: a rebalance may have come while this waited for records
                     await self._know_brakes(consumer)
                     if got:
                         await self._fold(consumer, got, epoch)
-                    for partition, offset in untakeable:
-                        await self._pass_over(consumer, partition, offset, epoch)
+                    for letter in letters:
+                        await self._pass_over(consumer, letter, epoch)
             except Stopping:
                 pass
             finally:
@@ -164,27 +171,28 @@ class Worker:
         self, consumer: GroupConsumer, got: Mapping[TopicPartition, Sequence[ConsumerRecord]], epoch: int
     ) -> None:
         await self._checkpoint("fetched")
-        by_topic: dict[str, list[Record]] = {}
+        by_topic: defaultdict[str, list[ConsumerRecord]] = defaultdict(list)
         for partition, messages in got.items():
             if partition in self._brakes.held:
                 self._brakes.rewind(consumer, partition, messages[0].offset)
                 continue
             if epoch == self._epoch:  # else others have gone on from here, and nothing more may come
                 self.done.setdefault(partition, messages[0].offset)
-            by_topic.setdefault(partition.topic, []).extend(record_of(message) for message in messages)
-        for topic, records in by_topic.items():
-            batch = Batch(self._folds[topic], records)
-            held = await self._folder.fold(batch)
+            by_topic[partition.topic].extend(messages)
+        for topic, messages in by_topic.items():
+            records, refused = opened(messages)
+            held = await self._folder.fold(Batch(self._folds[topic], records, refused))
             for number, (reason, offset) in held.items():
                 await self._brakes.hold(consumer, TopicPartition(topic, number), reason, offset)
             if epoch == self._epoch:
                 self._note(topic, records, held)
 
-    async def _pass_over(self, consumer: GroupConsumer, partition: TopicPartition, offset: int, epoch: int) -> None:
-        """Keep a dead letter of a record that cannot be taken apart, and go on behind it."""
+    async def _pass_over(self, consumer: GroupConsumer, letter: DeadLetter, epoch: int) -> None:
+        """Keep the dead letter of a record that cannot be taken apart, and go on behind it."""
+        partition, offset = TopicPartition(letter.record.topic, letter.record.partition), letter.record.offset
         if partition in self._brakes.held or epoch != self._epoch:
             return
-        await self._folder.bury(self._folds[partition.topic], letter_of(partition, offset))
+        await self._folder.bury(self._folds[partition.topic], letter)
         with suppress(IllegalStateError):
             consumer.seek(partition, offset + 1)
         self.done[partition] = self._to_commit[partition] = offset + 1

@@ -212,6 +212,6 @@ class Watchdog:
             excused = behind == 0 or self._worker.waiting_for_server or partition in self._worker.braked
             if known is None or known[0] != at or excused:
                 self._moved[partition] = (at, now)
-            elif now - known[1] > STALL_SECONDS_MAX:
+            elif now - max(known[1], self._worker.settled_at(partition)) > STALL_SECONDS_MAX:
                 self._log.error("stalled", topic=partition.topic, partition=partition.partition, lag=behind)
                 raise Stalled(f"{partition.topic}/{partition.partition} does not move with a lag of {behind}")

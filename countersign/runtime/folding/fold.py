@@ -169,10 +169,14 @@ def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: da
 
 def rounds(fold: Fold[E, S, O], batch: Sequence[Incoming[E]]) -> list[list[Incoming[E]]]:
     """Split a batch so that each round holds each state key once, and events of one key keep their order."""
+    return in_rounds([(incoming, fold.keys(incoming)) for incoming in batch])
+
+
+def in_rounds(events: Sequence[tuple[Incoming[E], Sequence[Hashable]]]) -> list[list[Incoming[E]]]:
+    """Split events whose keys are known already, as `rounds` does."""
     parts: list[list[Incoming[E]]] = []
     last: dict[Hashable, int] = {}
-    for incoming in batch:
-        keys = fold.keys(incoming)
+    for incoming, keys in events:
         turn = max((last.get(key, -1) for key in keys), default=-1) + 1
         for key in keys:
             last[key] = turn
