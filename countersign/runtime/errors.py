@@ -67,12 +67,18 @@ def kind_of(error: BaseException) -> Kind:
         state = str(getattr(error, "sqlstate", None) or "")
         return Kind.INFRASTRUCTURE if state.startswith(_SERVER_TROUBLE) else Kind.BUG
     if isinstance(error, asyncpg.InterfaceError):
-        # "connection is closed" is the server's end; anything else is a misuse of asyncpg by us.
-        text = str(error).lower()
-        gone = "closed" in text or "connection" in text
-        return Kind.INFRASTRUCTURE if gone else Kind.BUG
+        return Kind.INFRASTRUCTURE if _is_closed(error) else Kind.BUG
     known = (OSError, asyncio.TimeoutError, asyncpg.InternalClientError, KafkaError)
     return Kind.INFRASTRUCTURE if isinstance(error, known) else Kind.BUG
+
+
+# What asyncpg says of a connection or pool that has ended. Its other sentences tell of a misuse of asyncpg by us.
+_CLOSED = ("connection is closed", "pool is closed", "connection has been released back to the pool")
+
+
+def _is_closed(error: asyncpg.InterfaceError) -> bool:
+    """Return True if the connection has ended. Subclasses, such as DataError, quote our data in their texts."""
+    return type(error) is asyncpg.InterfaceError and str(error).endswith(_CLOSED)
 
 
 # Errors of a statement that leave its session as good as before: rolled back, locked, cancelled, out of resources.

@@ -18,3 +18,8 @@ async def stop_clients(*stops: Callable[[], Awaitable[Any]]) -> None:
         with suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS_MAX):
                 await stop()
+
+
+async def close_client(client: Any) -> None:
+    """Stop a consumer."""
+    await stop_clients(client.stop)

@@ -110,13 +110,13 @@ async def absorb(
     batch: Sequence[Incoming[E]],
     *,
     dead: Sequence[DeadLetter] = (),
-    also: Callable[[Connection, Sequence[DeadLetter]], Awaitable[None]] | None = None,
+    also: Callable[[Connection, Folded[E]], Awaitable[None]] | None = None,
     checkpoint: Checkpoint = nothing,
 ) -> Folded[E]:
     """Fold one batch into the database, whole or not at all.
 
-    `dead` are letters met while parsing: they commit with the batch. `also` is run with all letters instead of
-    keeping them (a redrive settles its letters where they are).
+    `dead` are letters met while parsing: they commit with the batch. `also` is run in the same transaction instead of
+    keeping letters (a redrive settles its letters where they are); if it raises, nothing is folded.
     """
     folded: Folded[E] = Folded(dead=list(dead))
     outcomes: list[O] = []
@@ -132,7 +132,7 @@ async def absorb(
         if outcomes:
             folded.due = await fold.save(db, outcomes, now)
         if also is not None:
-            await also(db, folded.dead)
+            await also(db, folded)
         else:
             await dead_letter.keep(db, folded.dead)
     await checkpoint("committed")
@@ -167,10 +167,14 @@ def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: da
 
 def rounds(fold: Fold[E, S, O], batch: Sequence[Incoming[E]]) -> list[list[Incoming[E]]]:
     """Split a batch so that each round holds each state key once, and events of one key keep their order."""
+    return in_rounds([(incoming, fold.keys(incoming)) for incoming in batch])
+
+
+def in_rounds(events: Sequence[tuple[Incoming[E], Sequence[Hashable]]]) -> list[list[Incoming[E]]]:
+    """Split events whose keys are known already, as `rounds` does."""
     parts: list[list[Incoming[E]]] = []
     last: dict[Hashable, int] = {}
-    for incoming in batch:
-        keys = fold.keys(incoming)
+    for incoming, keys in events:
         turn = max((last.get(key, -1) for key in keys), default=-1) + 1
         for key in keys:
             last[key] = turn

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.runtime.database.postgres import Connection, Link
-    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.publishing.outbox import Kept
     from countersign.runtime.publishing.publisher import Publisher
 
@@ -69,14 +69,14 @@ class Redrives:
             await self._end(item, [])
             return
 
-        async def settle(db: Connection, failed: Sequence[DeadLetter]) -> None:
-            await dead_letter.settle(db, [item], failed)
+        async def settle(db: Connection, folded: Folded[Any]) -> None:
+            if folded.suspects:  # a letter that is not folded must not be settled, not even for a moment
+                raise folded.suspects[0][1]
+            await dead_letter.settle(db, [item], folded.dead)
 
         async with self._link.use() as db:
             folded = await absorb(db, fold, [incoming], also=settle)
         self._publisher.hand(folded.due)
-        if folded.suspects:
-            raise folded.suspects[0][1]
 
     async def _end(self, item: Redrive, failed: Sequence[DeadLetter]) -> None:
         async with self._link.use() as db:

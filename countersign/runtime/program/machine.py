@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.broker.kafka_refusal import refusal_of
+from countersign.runtime.consuming.brakes import Brakes
 from countersign.runtime.consuming.consumer import Worker
 from countersign.runtime.consuming.coverage import Coverage
+from countersign.runtime.consuming.fetching import Fetching
+from countersign.runtime.consuming.membership import Member
 from countersign.runtime.consuming.watchdog import Watchdog
 from countersign.runtime.database import leases
 from countersign.runtime.database.postgres import Link, require_writable_pool
@@ -68,22 +73,22 @@ class Machine:
             checkpoint=frame.checkpoint,
             log=frame.log,
         )
+        member, kafka = Member.of(self._service, frame.settings.instance), frame.settings.kafka
+        folds = {fold.topic: fold for fold in self._parts.folds}
         self.worker = Worker(
-            service=self._service,
-            instance=frame.settings.instance,
-            settings=frame.settings.kafka,
-            folds=self._parts.folds,
+            member,
+            folds,
+            open_consumer=partial(member.open_consumer, kafka),
+            why_refused=partial(refusal_of, kafka),
+            fetching=Fetching(kafka.batch_records_max),
             folder=folder,
-            link=brakes,
+            brakes=Brakes(list(folds), folder, brakes, health=frame.health, metrics=frame.metrics, log=frame.log),
             health=frame.health,
-            metrics=frame.metrics,
             checkpoint=frame.checkpoint,
             log=frame.log,
         )
-        coverage = Coverage(frame.settings.kafka, self.worker.member, self.worker.topics)
-        self._watchdog = Watchdog(
-            self.worker, folder, coverage, health=frame.health, metrics=frame.metrics, log=frame.log
-        )
+        coverage = Coverage(kafka, member, self.worker.topics)
+        self._watchdog = Watchdog(self.worker, coverage, health=frame.health, metrics=frame.metrics, log=frame.log)
 
     def _dues(self) -> list[AnyDue]:
         frame = self._frame
