@@ -17,10 +17,10 @@ from countersign.runtime.consuming.watchdog import Watchdog
 from countersign.runtime.database import leases
 from countersign.runtime.database.postgres import Link, require_writable_pool
 from countersign.runtime.due_work.due import AnyDue, DueLoop
+from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.folding.batch import Folder
 from countersign.runtime.folding.redrive import Redrives
-from countersign.runtime.publishing.publisher import LeftOver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

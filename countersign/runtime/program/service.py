@@ -61,11 +61,12 @@ async def serving(
     health, metrics = Health(), Metrics()
     publisher = Publisher(
         settings.kafka,
-        link=postgres.Link(dsn, service.name),
+        link=postgres.Link(dsn, service.name, parameters=leases.parameters(settings.leases)),
         health=health,
         metrics=metrics,
         checkpoint=checkpoint,
         log=log,
+        lease=settings.leases.outbox,
     )
     own = settings.health
     health_site = Site(health_application(health, metrics), own.host, own.port, "health", own.connections)
