@@ -1,11 +1,13 @@
 """`countersign`: for those who connect to Countersign and for those who run it. One module a command.
 
-Exit codes: 0 done, 1 a finding (a message that does not fit, nothing found, a limit exceeded), 2 what kept the command
-from its work, 130 interrupted.
+Exit codes: 0 done, or whoever read the output went away (`| head`), 1 a finding (a message that does not fit, nothing
+found, a limit exceeded), 2 what kept the command from its work, 130 interrupted. What kept it is a sentence on standard
+error, so that standard output holds JSON objects only where --json is given.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -77,10 +79,10 @@ def _register(app: typer.Typer, command: ModuleType, name: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code. Nothing that a person can type gives a stack trace."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    app = program(given[:1] if given and given[0] in COMMANDS else COMMANDS)
-    command = typer.main.get_command(app)
     try:
-        code = command.main(given, "countersign", standalone_mode=False)
+        app = program(given[:1] if given and given[0] in COMMANDS else COMMANDS)
+        code = typer.main.get_command(app).main(given, "countersign", standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # usage errors print how the command is called
         if show is not None:
@@ -91,4 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except (BrokenPipeError, SystemExit) as error:  # typer and rich make a SystemExit of a closed pipe
+        if isinstance(error, SystemExit) and error.code != 1:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain when it flushes
+        return 0
     return int(code or 0)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from countersign.operations.letters import Content
 
 app = typer.Typer()
+_NONE = "No dead letter fits."
 
 
 @app.command("ls", epilog="\b\ntry:\n  countersign dlq ls --kind bug --most 50")
@@ -48,7 +49,10 @@ def list_letters(  # noqa: PLR0913 - one argument for each option
         return [asdict(one) for one in await letters_of(db, service).newest(choice, most)]
 
     return _print(
-        ask(dsn, rows), ("kept_at", "service", "topic", "partition", "offset", "state", "tries", "cause"), as_json
+        ask(dsn, rows),
+        ("kept_at", "service", "topic", "partition", "offset", "state", "tries", "cause"),
+        _NONE,
+        as_json=as_json,
     )
 
 
@@ -71,7 +75,8 @@ def groups(  # noqa: PLR0913 - one argument for each option
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [asdict(one) for one in await letters_of(db, service).causes(choice, most)]
 
-    return _print(ask(dsn, rows), ("letters", "service", "topic", "state", "source", "first", "last", "cause"), as_json)
+    columns = ("letters", "service", "topic", "state", "source", "first", "last", "cause")
+    return _print(ask(dsn, rows), columns, _NONE, as_json=as_json)
 
 
 @app.command(epilog="\b\ntry:\n  countersign dlq show access.requests.v1 3 17")
@@ -107,7 +112,7 @@ def held(service: Service = None, as_json: AsJson = False, dsn: Dsn = None) -> i
         return [asdict(one) for one in await letters_of(db, service).held()]
 
     brakes = ask(dsn, rows)
-    _print(brakes, ("service", "topic", "partition", "since", "reason"), as_json)
+    _print(brakes, ("service", "topic", "partition", "since", "reason"), "No partition is held.", as_json=as_json)
     return 1 if brakes else 0
 
 
@@ -130,13 +135,13 @@ def check(service: OneService, as_json: AsJson = False) -> int:
     return 1 if causes else 0
 
 
-def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool) -> int:
+def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], none: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.writelines(json.dumps(row, default=str) + "\n" for row in rows)
     elif rows:
         sys.stdout.writelines(f"{line}\n" for line in _lines(rows, columns))
     else:
-        sys.stderr.write("There is none.\n")
+        sys.stderr.write(f"{none}\n")
     return 0 if rows else 1
 
 
