@@ -48,6 +48,8 @@ def redrive(  # noqa: PLR0913 - one argument for each option
     """Let a service fold its new dead letters again. What fails keeps its new cause; after three tries it is parked.
 
     A request that waited for longer than two minutes is denied request.stale: nobody gets a text for it.
+
+    Exit codes: 0 done or shown, 1 no letter fits, 2 PostgreSQL does not answer, or no reason is given.
     """
     choice = Choice(topic=topic, kind=kind, cause=cause, source=source)
 
@@ -71,7 +73,10 @@ def discard(  # noqa: PLR0913 - one argument for each option
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Settle a service's new dead letters as discarded. Their rows stay, with who did it and why."""
+    """Settle a service's new dead letters as discarded. Their rows stay, with who did it and why.
+
+    Exit codes: 0 done or shown, 1 no letter fits, 2 PostgreSQL does not answer, or no reason is given.
+    """
     choice = Choice(topic=topic, kind=kind, cause=cause, source=source)
 
     async def act(desk: Desk) -> int:
@@ -92,7 +97,10 @@ def unpark(  # noqa: PLR0913 - one argument for each option
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Give dead letters that failed three times their tries back, so that they can be redriven."""
+    """Give dead letters that failed three times their tries back, so that they can be redriven.
+
+    Exit codes: 0 done or shown, 1 no letter fits, 2 PostgreSQL does not answer, or no reason is given.
+    """
     choice = Choice(topic=topic, cause=cause)
 
     async def act(desk: Desk) -> int:
@@ -116,7 +124,10 @@ def release(  # noqa: PLR0913 - one argument for each option
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Release the brake of a service on a topic: it reads on within seconds. Mend what it stopped for first."""
+    """Release the brake of a service on a topic: it reads on within seconds. Mend what it stopped for first.
+
+    Exit codes: 0 done or shown, 1 no brake holds that, 2 PostgreSQL does not answer, or no reason is given.
+    """
     require_service(service)
     by = _By(reason, who, execute=execute)
 

@@ -42,7 +42,7 @@ def list_letters(  # noqa: PLR0913 - one argument for each option
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """List the newest dead letters; exit code 1 if there is none."""
+    """List the newest dead letters. Exit codes: 0 there is one, 1 there is none, 2 PostgreSQL does not answer."""
     choice = Choice(topic=topic, kind=kind, state=state, cause=cause, source=source)
 
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
@@ -69,7 +69,10 @@ def groups(  # noqa: PLR0913 - one argument for each option
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Count dead letters by cause and producer, with the first and the last; exit code 1 if there is none."""
+    """Count dead letters by cause and producer, with the first and the last.
+
+    Exit codes: 0 there is one, 1 there is none, 2 PostgreSQL does not answer.
+    """
     choice = Choice(topic=topic, kind=kind, state=state, cause=cause, source=source)
 
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
@@ -87,7 +90,10 @@ def show(
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Show a dead letter, secrets and personal data hidden; exit code 1 if there is none."""
+    """Show a dead letter, secrets and personal data hidden.
+
+    Exit codes: 0 there is one, 1 there is none, 2 PostgreSQL does not answer.
+    """
 
     async def found(db: asyncpg.Connection) -> list[Content]:
         return await Letters(db).content(topic, partition, offset)
@@ -106,7 +112,10 @@ def show(
 
 @app.command(epilog="\b\ntry:\n  countersign dlq held")
 def held(service: Service = None, as_json: AsJson = False, dsn: Dsn = None) -> int:
-    """List partitions whose brake holds them; exit code 1 if there is one."""
+    """List partitions whose brake holds them.
+
+    Exit codes: 0 there is none, 1 there is one, 2 PostgreSQL does not answer.
+    """
 
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [asdict(one) for one in await letters_of(db, service).held()]
@@ -121,7 +130,7 @@ def check(service: OneService, as_json: AsJson = False) -> int:
     """Fold a service's new dead letters with today's code and roll it back: how many would pass, how many fail, why.
 
     It runs as the service, with its settings: COUNTERSIGN_SECRETS_FILE and the others, or those of the local stack.
-    Exit code 1 if some would fail.
+    Exit codes: 0 all would pass, 1 some would fail, 2 the service has no settings here, or PostgreSQL does not answer.
     """
     require_service(service)
     letters = answers_of(service, "check-letters", "letter")
