@@ -196,6 +196,8 @@ def load(path: Path) -> Policy:
         return Policy.model_validate(written)
     except OSError as error:
         raise PolicyUnfit(f"{path}: {error.strerror}") from error
+    except RecursionError:
+        raise PolicyUnfit(f"{path} is nested too deep") from None
     except UnicodeDecodeError as error:
         raise PolicyUnfit(f"{path} is not UTF-8") from error
     except yaml.YAMLError as error:

@@ -8,6 +8,7 @@ error, so that standard output holds JSON objects only where --json is given.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
+_COLUMNS_MIN = 50  # a help is never narrower by itself, so that a narrow terminal would break each line twice
 _TRY = "\n\ntry:\n"
 _ABOUT: dict[str, Any] = {
     "name": "countersign",
@@ -69,6 +71,10 @@ def _nothing() -> None:
     """Take no options before the command."""
 
 
+def _columns() -> int:
+    return max(shutil.get_terminal_size().columns - 2, 20)
+
+
 def _register(app: typer.Typer, command: ModuleType, name: str) -> None:
     """Add a command: what its module says is its help, and the examples stand below the options as they are."""
     about, _, examples = (command.__doc__ or "").partition(_TRY)
@@ -81,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         app = program(given[:1] if given and given[0] in COMMANDS else COMMANDS)
-        code = typer.main.get_command(app).main(given, "countersign", standalone_mode=False)
+        width: dict[str, Any] = {"terminal_width": columns} if (columns := _columns()) < _COLUMNS_MIN else {}
+        code = typer.main.get_command(app).main(given, "countersign", standalone_mode=False, **width)
         sys.stdout.flush()
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # usage errors print how the command is called

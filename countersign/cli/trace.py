@@ -41,15 +41,18 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _ROOM_MIN = 24  # columns: with less, details go on below the whole step
 _INDENT_MIN = 6
 HELP = "tell what became of a request and why, step by step"
-_Id = Annotated[UUID | None, typer.Option(metavar="UUID")]
+_Request = Annotated[UUID | None, typer.Option(metavar="UUID", help="of one request")]
+_Challenge = Annotated[UUID | None, typer.Option(metavar="UUID", help="of the request of a challenge")]
+_User = Annotated[UUID | None, typer.Option(metavar="UUID", help="of a user's latest requests")]
+_Account = Annotated[UUID | None, typer.Option(metavar="UUID", help="of an account's latest requests")]
 
 
 def command(  # noqa: PLR0913 - one argument for each option
     *,
-    request: _Id = None,
-    challenge: _Id = None,
-    user: _Id = None,
-    account: _Id = None,
+    request: _Request = None,
+    challenge: _Challenge = None,
+    user: _User = None,
+    account: _Account = None,
     since: Annotated[float, typer.Option(min=1, metavar="MINUTES", help="of a user or an account: how far back")] = 60,
     most: Annotated[int, typer.Option(min=1, max=1_000, help="of a user or an account: at most so many requests")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="print a JSON object for each step")] = False,

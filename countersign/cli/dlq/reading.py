@@ -84,9 +84,9 @@ def groups(  # noqa: PLR0913 - one argument for each option
 
 @app.command(epilog="\b\ntry:\n  countersign dlq show access.requests.v1 3 17")
 def show(
-    topic: Annotated[str, typer.Argument()],
-    partition: Annotated[int, typer.Argument()],
-    offset: Annotated[int, typer.Argument()],
+    topic: Annotated[str, typer.Argument(help="as `countersign dlq ls` prints it")],
+    partition: Annotated[int, typer.Argument(help="of the record")],
+    offset: Annotated[int, typer.Argument(help="of the record")],
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:

@@ -69,7 +69,7 @@ def settings_of(settings: type[S]) -> S:
         raise CommandError(f"the settings are not right: {error}: expected JSON", EXIT_SETTINGS) from None
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}", EXIT_SETTINGS) from None
-    except (ValueError, TypeError):  # not UTF-8, not JSON, no object
+    except (ValueError, TypeError, RecursionError):  # not UTF-8, not JSON, no object, nested too deep
         raise CommandError(f"{path} cannot be read: expected a JSON object in UTF-8", EXIT_SETTINGS) from None
 
 
