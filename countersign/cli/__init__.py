@@ -7,6 +7,7 @@ error, so that standard output holds JSON objects only where --json is given.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -99,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"countersign: {error}\n")
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections that nobody awaits any more
         return INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:  # typer and rich make a SystemExit of a closed pipe
         if isinstance(error, SystemExit) and error.code != 1:

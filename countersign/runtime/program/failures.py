@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ def print_failure(service: str, error: BaseException) -> int:
         print(f"{service}: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return error.status
     if isinstance(error, KeyboardInterrupt):
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections that nobody awaits any more
         return EXIT_INTERRUPTED
     traceback.print_exception(error)
     return EXIT_BUG
