@@ -198,8 +198,12 @@ def load(path: Path) -> Policy:
         return Policy.model_validate(written)
     except OSError as error:
         raise PolicyUnfit(f"{path}: {error.strerror}") from error
+    except RecursionError:
+        raise PolicyUnfit(f"{path} is nested too deep") from None
+    except UnicodeDecodeError as error:
+        raise PolicyUnfit(f"{path} is not UTF-8") from error
     except yaml.YAMLError as error:
-        raise PolicyUnfit(f"{path} is not YAML: {error}") from error
+        raise PolicyUnfit(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         findings = "; ".join(
             f"{'.'.join(str(part) for part in finding['loc']) or 'file'}: {finding['msg']}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from uuid import UUID
 
     import asyncpg
@@ -100,14 +101,15 @@ def outcome_of(story: Story, now: datetime) -> str:
     if (denied := story.last("denied")) is not None:
         reason = str(denied.detail.get("reason"))
         again = denied.detail.get("retry_at")
-        later = f" A new request may fare better from {again}." if again else ""
+        later = f" A new request may fare better from {_moment(again)}." if again else ""
         return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(story)}{later}"
     if (granted := story.last("granted")) is not None:
         return _granted(story, granted)
     if (challenged := story.last("challenged")) is not None:
         left = int(challenged.detail["attempts_max"]) - int(challenged.detail["attempts"])
-        number, until = challenged.detail["number"], challenged.detail["expires_at"]
-        return f"Waits for the code that goes to {number}, until {until}; {left} tries are left.{_text_state(story)}"
+        number, until = challenged.detail["number"], _moment(challenged.detail["expires_at"])
+        tries = "1 try is" if left == 1 else f"{left} tries are"
+        return f"Waits for the code that goes to {number}, until {until}; {tries} left.{_text_state(story)}"
     if story.last("taken") is not None:
         return "The verifier took it in and has not decided it: this should take no longer than a moment."
     waited = (now - story.steps[-1].at).total_seconds()
@@ -124,6 +126,14 @@ def _granted(story: Story, granted: Step) -> str:
     issued = story.last("text.issued")
     after = "" if issued is None else f", {(granted.at - issued.at).total_seconds():.0f} s after its text was issued"
     return f"Granted with a code at try {max(tries, 1)}{after}."
+
+
+def _moment(written: object) -> str:
+    """Return a time of a step's detail as people read it, and what is none as it is."""
+    try:
+        return f"{datetime.fromisoformat(str(written)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return str(written)
 
 
 def _text_state(story: Story) -> str:

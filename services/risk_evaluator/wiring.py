@@ -95,9 +95,12 @@ def checks(settings: RiskEvaluatorSettings) -> Sequence[Check]:
     return [kafka_check("risk_evaluator", settings.kafka), jwks_check(settings.jwks_url)]
 
 
+_ORDER = "cat order.json |"  # `countersign replay shadow` and `countersign rebuild` write it
+_SHADOW = "judge recorded requests by another policy, as ordered on standard input; no effects"
+_REBUILD = "make known places anew from the topics, as ordered on standard input"
 COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
-    Command("shadow", "judge recorded requests by another policy, as ordered on standard input; no effects", shadow),
-    Command("rebuild-places", "make known places anew from the topics, as ordered on standard input", rebuild_places),
+    Command("shadow", _SHADOW, shadow, _ORDER),
+    Command("rebuild-places", _REBUILD, rebuild_places, _ORDER),
 )
 SERVICE = Service(
     name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS, checks=checks

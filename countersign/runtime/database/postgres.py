@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 
 from countersign.runtime.database.pool import Plans, ServingPool, leave_as_it_is, require_writable
-from countersign.runtime.errors import Kind, kind_of, reason_of
+from countersign.runtime.errors import Kind, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -227,18 +227,6 @@ def migration_digests(service: str) -> dict[str, str]:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-async def reachable(dsn: str, service: str) -> str | None:
-    """Return None if the database answers, else why not, in words."""
-    try:
-        connection = await _connect_once(dsn, service)
-        await connection.close()
-    except Exception as error:
-        if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, asyncpg.PostgresError):
-            return reason_of(error)
-        raise
-    return None
 
 
 def rows_of(told: str) -> int:

@@ -62,12 +62,14 @@ class Parts:
 class Command(Generic[S]):
     """A command that one service has beside those of all: done under its role, and then over.
 
-    `run` prints what it found or did, and returns the exit status.
+    `run` prints what it found or did, and returns the exit status. `example_input` is, for its help, what puts the
+    order on its standard input.
     """
 
     name: str
     words: str
     run: Callable[[Pool, S], Awaitable[int]]
+    example_input: str = ""
 
 
 @dataclass(frozen=True, slots=True)
