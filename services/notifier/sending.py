@@ -16,7 +16,7 @@ from countersign.runtime.publishing.outbox import append
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose
-from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, with_room, withheld
+from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, withheld
 from services.notifier.deliveries import delivery_of
 from services.notifier.model import Answer, Receipt, Send, Withhold
 from services.notifier.pauses import pauses
@@ -134,13 +134,15 @@ class Texts:
     async def take(self, db: Connection, limit: int) -> Sequence[Claim | Withhold]:
         """Claim texts that may leave, and lease those that never will; delayed ones stay due."""
         started = _seconds()
-        room = self._provider.room(limit, started)
+        sending = self._provider.room(limit, started) > 0
         stopped = await pauses(db)
-        candidates = await store.due(db, limit, sending=room > 0 or bool(stopped))
+        candidates = await store.due(db, limit, sending=sending or bool(stopped))
         if not candidates:
             return ()
         recent, now = await store.recent(db, candidates, self._limits)
-        steps = with_room(plan(candidates, recent, self._limits, now, stopped), room)
+        room = self._provider.room(limit, started)  # asked again: the notices may have claimed the one try meanwhile
+        steps = plan(candidates, recent, self._limits, room=room, now=now, pauses=stopped)
+        self._provider.claimed(sum(isinstance(step, Send) for step in steps), started)
         await store.mark(db, steps, now)
         items: list[Claim | Withhold] = []
         for step in steps:

@@ -121,7 +121,9 @@ class Notices:
             return ()
         left = await store.left_today(db, candidates)
         keys = self._keys_of(candidates)
+        room = self._provider.room(room, started)  # asked again: the codes may have claimed the one try meanwhile
         steps = plan(candidates, left, self._limits, keys=keys, room=room, now=lane.now, pauses=stopped)
+        self._provider.claimed(sum(isinstance(step, Send) for step in steps), started)
         self._tell(await store.mark(db, steps, lane.now))
         good_until = started + self._claim_good_for.total_seconds()
         return [Claim(step, keys[step.number.key_id], good_until) for step in steps if isinstance(step, Send)]
