@@ -150,7 +150,10 @@ async def seed(pool: Pool, _settings: object, given: Mapping[str, Any]) -> None:
             )
 
 
-FORGET_PAGES = "DELETE FROM page_read WHERE read_at < now() - interval '1 hour'"
+FORGET_PAGES = """
+DELETE FROM page_read WHERE ctid IN (
+       SELECT ctid FROM page_read WHERE read_at < now() - interval '1 hour' FOR UPDATE SKIP LOCKED)
+"""
 
 
 async def forget_pages(db: Connection) -> None:
