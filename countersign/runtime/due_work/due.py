@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Connection, Link
+    from countersign.runtime.due_work.settled import Settled
     from countersign.runtime.due_work.waker import Waker
-    from countersign.runtime.publishing.outbox import Kept
     from countersign.runtime.publishing.publisher import Publisher
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
-Item_contra = TypeVar("Item_contra", contravariant=True)
+Stored = TypeVar("Stored")
 
 
-class Due(Protocol[Item, Done]):
+class Due(Protocol[Item, Done, Stored]):
     """Work that becomes due.
 
     `every` is the seconds between looks when nobody wakes it, `parallel` the acts in flight. `leases`: what was taken
@@ -47,12 +47,19 @@ class Due(Protocol[Item, Done]):
         """Do it, outside any transaction. An exception leaves the item to its lease."""
         ...
 
-    async def settle(self, db: Connection, done: Sequence[Done]) -> Kept:
-        """Store what came of it, in one transaction, and keep what it owes to Kafka."""
+    async def settle(self, db: Connection, done: Sequence[Done]) -> Settled[Stored]:
+        """Store what came of it, in one transaction, and keep what it owes to Kafka. Count and log nothing here.
+
+        The transaction may still fail, and then this is called again.
+        """
+        ...
+
+    def committed(self, done: Sequence[Stored]) -> None:
+        """Count and log what was stored, and wake whoever waits for it: the transaction is committed."""
         ...
 
 
-AnyDue = Due[Any, Any]
+AnyDue = Due[Any, Any, Any]
 
 
 class DueLoop:
@@ -179,9 +186,10 @@ class DueLoop:
     async def _settle_once(self, done: Sequence[object]) -> None:
         db = await self._settling.get()
         async with db.transaction():
-            due = await self._due.settle(db, done)
+            settled = await self._due.settle(db, done)
         await self._checkpoint(f"{self._due.name}.settled")
-        self._publisher.hand(due)
+        self._publisher.hand(settled.due)
+        self._due.committed(settled.done)
         self._metrics.due_settled.labels(self._due.name).inc(len(done))
 
     def _say_unready(self, error: Exception) -> None:

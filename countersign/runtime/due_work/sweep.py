@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.publishing.outbox import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.publishing.outbox import Kept
 
 
 class Sweep:
@@ -38,9 +37,12 @@ class Sweep:
     async def act(self, item: None) -> None:
         """Do nothing outside the database: deleting is settling."""
 
-    async def settle(self, db: Connection, done: Sequence[None]) -> Kept:
+    async def settle(self, db: Connection, done: Sequence[None]) -> Settled[int]:
         """Delete a helping."""
         del done
-        if await self._delete(db):
+        return Settled(done=[await self._delete(db)])
+
+    def committed(self, done: Sequence[int]) -> None:
+        """Ask again at once while there are any."""
+        if any(done):
             self.waker.wake()
-        return NOTHING

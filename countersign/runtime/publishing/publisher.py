@@ -18,6 +18,7 @@ from aiokafka.errors import (
 
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.backoff import Backoff
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.publishing import outbox
 
@@ -253,6 +254,9 @@ class LeftOver:
         self._publisher.hand([item])
         return item
 
-    async def settle(self, _db: Connection, _done: Sequence[Outgoing]) -> outbox.Kept:
+    async def settle(self, _db: Connection, _done: Sequence[Outgoing]) -> Settled[None]:
         """Nothing is left to store: the publisher deletes the row, or its lease runs out again."""
-        return outbox.NOTHING
+        return Settled()
+
+    def committed(self, done: Sequence[None]) -> None:
+        """Nothing is left to tell."""
