@@ -91,7 +91,7 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
         app = application(routes, http.callers, metrics=frame.metrics, log=frame.log)
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants, hold)),
-            dues=(Sweep(retention.erase),),
+            small_dues=(Sweep(retention.erase),),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 

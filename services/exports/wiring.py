@@ -9,6 +9,7 @@ from prometheus_client import Counter
 
 from countersign.client import AccessRequests, Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.web.http import Site, application
@@ -50,7 +51,8 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
         yield Parts(
             folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
-            dues=(writing, Ending(counter), Sweep(forget)),
+            dues=(writing,),
+            small_dues=(Ending(counter), Sweep(forget)),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 
@@ -60,4 +62,6 @@ def checks(settings: ExportsSettings) -> Sequence[Check]:
     return [kafka_check("exports", settings.kafka), jwks_check(settings.jwks_url)]
 
 
-SERVICE = Service(name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed, checks=checks)
+SERVICE = Service(
+    name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed, checks=checks, budget=Budget(loops=1)
+)

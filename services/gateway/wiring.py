@@ -87,7 +87,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
 
         yield Parts(
             folds=(fold.members(), fold.settings()),
-            dues=(Sweep(store.sweep, SWEPT_EVERY_SECONDS),),
+            small_dues=(Sweep(store.sweep, SWEPT_EVERY_SECONDS),),
             sites=(site(Site.PAGES), site(Site.CONSOLE)),
         )
 

@@ -13,6 +13,7 @@ from countersign import policy
 from countersign.client import Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.policy import PolicyFile
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
@@ -73,7 +74,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
                 LearnPlaces(grants, rules.places),
                 ForgetPlaces(),
             ),
-            dues=(Sweep(partial(store.sweep, forget_after=rules.places.forget_after)),),
+            small_dues=(Sweep(partial(store.sweep, forget_after=rules.places.forget_after)),),
         )
 
 
@@ -97,5 +98,11 @@ COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
     Command("rebuild-places", "make known places anew from the topics, as ordered on standard input", rebuild_places),
 )
 SERVICE = Service(
-    name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS, checks=checks
+    name="risk_evaluator",
+    settings=RiskEvaluatorSettings,
+    wire=wire,
+    limits=limits,
+    commands=COMMANDS,
+    checks=checks,
+    budget=Budget(pool=2),
 )

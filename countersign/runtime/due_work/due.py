@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from countersign.runtime.backoff import Backoff
@@ -60,6 +61,7 @@ class Due(Protocol[Item, Done, Stored]):
 
 
 AnyDue = Due[Any, Any, Any]
+LEAVE_AFTER_SECONDS = 5.0  # chosen: of the end of a process, for a database that is away
 
 
 class DueLoop:
@@ -87,13 +89,18 @@ class DueLoop:
         self._log = log.bind(due=due.name)
         self._part = f"postgres.due.{due.name}"
         self._stopping = False
+        self._leave_at = inf
         self._free = asyncio.Semaphore(due.parallel)
         self._in_hand = 0
         self._done: asyncio.Queue[object] = asyncio.Queue()
 
     def stop(self) -> None:
-        """Take nothing more; `run` ends when what is in flight is settled."""
+        """Take nothing more; `run` ends when what is in flight is settled, or left to its lease.
+
+        It is left if the database is away 5 s later. What has no lease is found by whoever looks for it next.
+        """
         self._stopping = True
+        self._leave_at = asyncio.get_running_loop().time() + LEAVE_AFTER_SECONDS
         self._due.waker.wake()
 
     async def run(self) -> None:
@@ -110,11 +117,9 @@ class DueLoop:
         while not self._stopping:
             room = await self._room()
             try:
-                db = await self._taking.get()
-                async with db.transaction():
+                async with self._taking.use() as db, db.transaction():
                     items = await self._due.take(db, room)
             except Exception as error:  # noqa: BLE001 - told by kind below
-                self._taking.drop()
                 self._told(error, "due_take_failed")
                 self._say_unready(error)
                 await self._due.waker.wait(backoff.next())
@@ -173,9 +178,11 @@ class DueLoop:
             try:
                 await self._settle_once(done)
             except Exception as error:  # noqa: BLE001 - told by kind below
-                self._settling.drop()
                 self._told(error, "due_settle_failed")
                 if kind_of(error) is Kind.INFRASTRUCTURE:
+                    if asyncio.get_running_loop().time() >= self._leave_at:
+                        self._log.error("due_left_behind", results=len(done), reason=reason_of(error))
+                        return
                     await asyncio.sleep(backoff.next())
                     continue
                 if len(done) > 1:
@@ -184,8 +191,7 @@ class DueLoop:
             return
 
     async def _settle_once(self, done: Sequence[object]) -> None:
-        db = await self._settling.get()
-        async with db.transaction():
+        async with self._settling.use() as db, db.transaction():
             settled = await self._due.settle(db, done)
         await self._checkpoint(f"{self._due.name}.settled")
         self._publisher.hand(settled.due)
