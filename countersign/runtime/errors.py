@@ -45,6 +45,10 @@ class ReadOnlyServerError(ConnectionError):
     """The session belongs to a standby, or to a server that was set to read-only."""
 
 
+class TooManyWaitingError(TimeoutError):
+    """No connection to PostgreSQL was free in time: so many wait for one that another would only wait, too."""
+
+
 class Kind(Enum):
     """What to do about it: wait and retry in place, or look for the record that caused it."""
 
@@ -58,11 +62,17 @@ class Kind(Enum):
 _SERVER_TROUBLE = ("08", "40", "53", "55", "57", "58", "25006", "25P03")
 
 
+# A migration changed the tables under a prepared statement. asyncpg discards its statements, so a second try is well.
+OUTDATED_PLAN = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+
+
 def kind_of(error: BaseException) -> Kind:
     """Tell infrastructure from a bug; of a group, only if every part is infrastructure."""
     if isinstance(error, BaseExceptionGroup):
         kinds = {kind_of(part) for part in error.exceptions}
         return Kind.BUG if Kind.BUG in kinds else Kind.INFRASTRUCTURE
+    if isinstance(error, OUTDATED_PLAN):
+        return Kind.INFRASTRUCTURE
     if isinstance(error, asyncpg.PostgresError):
         state = str(getattr(error, "sqlstate", None) or "")
         return Kind.INFRASTRUCTURE if state.startswith(_SERVER_TROUBLE) else Kind.BUG
@@ -103,4 +113,6 @@ def reason_of(error: BaseException) -> str:
     """Return for /readyz, in words, why PostgreSQL cannot be used."""
     if takes_no_writes(error):
         return "PostgreSQL takes no writes: the server that we reach is a standby or is set to read-only"
+    if isinstance(error, TooManyWaitingError):
+        return "no connection to PostgreSQL was free in time"
     return f"PostgreSQL does not answer: {type(error).__name__}"

@@ -96,7 +96,7 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
         app = application(routes, http.callers, metrics=frame.metrics, log=frame.log)
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants, hold)),
-            dues=(Sweep(retention.RULES),),
+            small_dues=(Sweep(retention.RULES),),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 

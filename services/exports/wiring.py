@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from countersign.client import AccessRequests, Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.web.http import Site, application
@@ -55,7 +56,8 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     ):
         yield Parts(
             folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
-            dues=(writing, Ending(counter), Sweep(retention.RULES)),
+            dues=(writing,),
+            small_dues=(Ending(counter), Sweep(retention.RULES)),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 
@@ -65,4 +67,6 @@ def checks(settings: ExportsSettings) -> Sequence[Check]:
     return [kafka_check("exports", settings.kafka), jwks_check(settings.jwks_url)]
 
 
-SERVICE = Service(name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed, checks=checks)
+SERVICE = Service(
+    name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed, checks=checks, budget=Budget(loops=1)
+)

@@ -98,7 +98,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
 
         yield Parts(
             folds=(fold.members(), fold.settings()),
-            dues=(Sweep(retention.RULES, SWEPT_EVERY_SECONDS),),
+            small_dues=(Sweep(retention.RULES, SWEPT_EVERY_SECONDS),),
             sites=(site(Site.PAGES), site(Site.CONSOLE)),
         )
 

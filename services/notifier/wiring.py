@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from countersign import policy
 from countersign.operations.doctor.of_service import kafka_check
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.keys import KeyRing
@@ -81,7 +82,8 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
         )
         yield Parts(
             folds=[Challenges(rings.codes, waker), SettingNotices(notices.waker), DecisionNotices(notices.waker)],
-            dues=[texts, notices, Doubts(counters, settings.claim.settled_within, frame.log), Sweep(retention.RULES)],
+            dues=[texts, notices],
+            small_dues=[Doubts(counters, settings.claim.settled_within, frame.log), Sweep(retention.RULES)],
         )
 
 
@@ -132,4 +134,11 @@ def checks(settings: NotifierSettings) -> Sequence[Check]:
     return [kafka_check("notifier", settings.kafka), sns_check(settings.sns)]
 
 
-SERVICE = Service(name="notifier", settings=NotifierSettings, wire=wire, limits=limits_of, checks=checks)
+SERVICE = Service(
+    name="notifier",
+    settings=NotifierSettings,
+    wire=wire,
+    limits=limits_of,
+    checks=checks,
+    budget=Budget(pool=2, loops=2),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -12,6 +13,7 @@ from countersign import policy
 from countersign.client import Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.policy import PolicyFile
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
@@ -76,7 +78,7 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
                 LearnPlaces(grants, rules.places),
                 ForgetPlaces(),
             ),
-            dues=(Sweep(retention.rules(rules.places.forget_after)),),
+            small_dues=(Sweep(retention.rules(rules.places.forget_after)),),
         )
 
 
@@ -103,5 +105,11 @@ COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
     Command("rebuild-places", _REBUILD, rebuild_places, _ORDER),
 )
 SERVICE = Service(
-    name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS, checks=checks
+    name="risk_evaluator",
+    settings=RiskEvaluatorSettings,
+    wire=wire,
+    limits=limits,
+    commands=COMMANDS,
+    checks=checks,
+    budget=Budget(pool=2),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from services.verifier import store_decisions
 from services.verifier.model import Denied
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.publishing.outbox import Kept
     from services.verifier.desk import Desk
     from services.verifier.unsettled import UnsettledTexts
 
@@ -55,11 +55,15 @@ class Expiry:
         """Nothing outside: the end is the transaction."""
         return item
 
-    async def settle(self, db: Connection, done: Sequence[UUID]) -> Kept:
-        """Close those that are still open, with their decisions. Waiters see it at their next look, 50 ms at most."""
+    async def settle(self, db: Connection, done: Sequence[UUID]) -> Settled[Denied]:
+        """Close those that are still open, with their decisions."""
         self._desk.signer.refresh()
         now = await db.fetchval(NOW)
         endings = [Denied(asked, "code.expired") for asked in await store_decisions.close(db, done, now)]
         decided = await store_decisions.decide(db, endings, self._desk.signer, now)
-        self._desk.journal.ended(endings)
-        return decided.events
+        return Settled(decided.events, endings)
+
+    def committed(self, done: Sequence[Denied]) -> None:
+        """Tell the ends, and wake whoever waits for one."""
+        self._desk.journal.ended(done)
+        self._desk.waiters.wake(ending.asked.request_id for ending in done)

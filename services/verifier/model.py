@@ -111,12 +111,16 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An assessment and what follows from it."""
+    """An assessment and what follows from it.
+
+    `crowded_out` is filled while this is stored: the ends of the challenges that its own one closed.
+    """
 
     event: AccessAssessed
     reasons: tuple[Reason, ...]
     ending: Allow | Deny | Open
     traceparent: str | None = None
+    crowded_out: list[Denied] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

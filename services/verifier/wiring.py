@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from countersign import policy
 from countersign.operations.doctor.of_service import kafka_check
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.program.frame import Parts, Service
@@ -57,7 +58,8 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     )
     yield Parts(
         folds=(assessments, DeliveryFold(desk)),
-        dues=(Expiry(desk, UnsettledTexts(frame.metrics.registry)), Sweep(retention.RULES)),
+        dues=(Expiry(desk, UnsettledTexts(frame.metrics.registry)),),
+        small_dues=(Sweep(retention.RULES),),
         sites=(_site(frame, desk),),
         background=(desk.waiters.run,),
     )
@@ -115,4 +117,4 @@ def checks(settings: VerifierSettings) -> Sequence[Check]:
     return [kafka_check("verifier", settings.kafka)]
 
 
-SERVICE = Service("verifier", VerifierSettings, wire, limits, checks=checks)
+SERVICE = Service("verifier", VerifierSettings, wire, limits, checks=checks, budget=Budget(loops=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.publishing import outbox
 
@@ -65,6 +66,9 @@ class LeftOver:
         self._publisher.hand([item])
         return item
 
-    async def settle(self, _db: Connection, _done: Sequence[Outgoing]) -> outbox.Kept:
+    async def settle(self, _db: Connection, _done: Sequence[Outgoing]) -> Settled[None]:
         """Nothing is left to store: the publisher owns the row, or gave it back."""
-        return outbox.NOTHING
+        return Settled()
+
+    def committed(self, done: Sequence[None]) -> None:
+        """Nothing is left to tell."""

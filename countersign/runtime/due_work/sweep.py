@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from countersign.runtime import retention
 from countersign.runtime.due_work import own_tables
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.publishing.outbox import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.publishing.outbox import Kept
     from countersign.runtime.retention import Rule
 
 
@@ -40,9 +39,12 @@ class Sweep:
     async def act(self, item: None) -> None:
         """Do nothing outside the database: deleting is settling."""
 
-    async def settle(self, db: Connection, done: Sequence[None]) -> Kept:
+    async def settle(self, db: Connection, done: Sequence[None]) -> Settled[bool]:
         """Apply every rule once."""
         del done
-        if await retention.apply(db, self._rules):
+        return Settled(done=[await retention.apply(db, self._rules)])
+
+    def committed(self, done: Sequence[bool]) -> None:
+        """Go on at once while a rule may have left rows."""
+        if any(done):
             self.waker.wake()
-        return NOTHING

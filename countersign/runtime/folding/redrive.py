@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import Kind, OffContract, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
 from countersign.runtime.folding.fold import absorb
-from countersign.runtime.publishing.outbox import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Connection, Link
     from countersign.runtime.folding.fold import AnyFold, Folded
-    from countersign.runtime.publishing.outbox import Kept
     from countersign.runtime.publishing.publisher import Publisher
 
 
@@ -82,6 +81,9 @@ class Redrives:
         async with self._link.use() as db:
             await dead_letter.settle(db, [item], failed)
 
-    async def settle(self, _db: Connection, _done: Sequence[Any]) -> Kept:
+    async def settle(self, _db: Connection, _done: Sequence[Any]) -> Settled[None]:
         """Nothing is left: each letter was settled with its fold."""
-        return NOTHING
+        return Settled()
+
+    def committed(self, done: Sequence[None]) -> None:
+        """Nothing is left to tell."""

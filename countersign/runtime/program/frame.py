@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -50,12 +51,16 @@ class Frame(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a service is made of: folds, due work, sites, and anything else that runs until the end."""
+    """What a service is made of: folds, due work, sites, and anything else that runs until the end.
+
+    Somebody waits for `dues`: each has connections of its own. `small_dues` may wait for each other: they share one.
+    """
 
     folds: Sequence[AnyFold] = ()
     dues: Sequence[AnyDue] = ()
     sites: Sequence[Site] = ()
     background: Sequence[Callable[[], Awaitable[None]]] = ()
+    small_dues: Sequence[AnyDue] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +90,16 @@ def no_checks(_settings: ServiceSettings) -> Sequence[Check]:
     return ()
 
 
+_AS_SHIPPED = Budget()
+
+
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S]):
     """A service: its name is its schema, its role and its folder.
 
     `wire` is an async context manager, so that a service can close what it opened. `seed` takes the demonstration's
     people and lists and changes nothing the second time. `checks` are what its `check` asks beside PostgreSQL.
+    `budget` says how many connections to PostgreSQL one process may hold.
     """
 
     name: str
@@ -100,3 +109,4 @@ class Service(Generic[S]):
     seed: Callable[[Pool, S, Mapping[str, Any]], Awaitable[None]] | None = None
     commands: Sequence[Command[S]] = ()
     checks: Callable[[S], Sequence[Check]] = no_checks
+    budget: Budget = _AS_SHIPPED

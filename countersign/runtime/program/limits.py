@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
+from countersign.runtime.database.budget import LIMIT, Budget
 from countersign.runtime.due_work import own_tables
 from countersign.runtime.program.frame import Limit
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
@@ -36,6 +37,11 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     if isinstance(getattr(settings, "http", None), HttpSettings):
         yield Limit("bodies.bytes_max", str(http.BODY_BYTES_MAX), "chosen: as long as a record")
         yield Limit("bodies.seconds_max", f"{http.BODY_SECONDS_MAX:.0f} s", "chosen: 64 KiB over a bad line")
+
+
+def connection_limit(budget: Budget) -> Limit:
+    """Return how many connections to PostgreSQL a process may hold, and for what."""
+    return Limit(LIMIT, str(budget.connections), f"chosen: {', '.join(budget.parts())}; PostgreSQL has 100 by default")
 
 
 def _connections(settings: ServiceSettings) -> Iterator[Limit]:

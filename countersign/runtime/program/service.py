@@ -17,6 +17,7 @@ from countersign.runtime.backoff import Backoff
 from countersign.runtime.broker.kafka_refusal import refusal_of
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.database import leases, postgres
+from countersign.runtime.database.migration_lock import MigrationBusyError
 from countersign.runtime.database.postgres_refusal import words_of_postgres
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.program.arguments import parser_of
@@ -24,6 +25,7 @@ from countersign.runtime.program.at_rest import check_letters
 from countersign.runtime.program.failures import (
     EXIT_ARGUMENTS,
     EXIT_SETTINGS,
+    EXIT_UNAVAILABLE,
     CommandError,
     RefusedError,
     naming_postgres,
@@ -31,7 +33,7 @@ from countersign.runtime.program.failures import (
     settings_of,
 )
 from countersign.runtime.program.frame import Command, Frame, Limit, Parts, Service
-from countersign.runtime.program.limits import runtime_limits
+from countersign.runtime.program.limits import connection_limit, runtime_limits
 from countersign.runtime.program.machine import Machine
 from countersign.runtime.program.service_check import checked
 from countersign.runtime.publishing.publisher import Publisher
@@ -86,7 +88,7 @@ async def serving(
     health_site = Site(health_application(health, metrics), own.host, own.port, "health", own.connections)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(listening([health_site], metrics, log))
-        pool = await _patient_pool(service.name, settings, health, log)
+        pool = await _patient_pool(service, settings, health, log)
         stack.callback(pool.terminate)
         frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint)
         parts = await stack.enter_async_context(service.wire(frame))
@@ -104,13 +106,13 @@ async def serving(
 
 
 async def _patient_pool(
-    service: str, settings: ServiceSettings, health: Health, log: structlog.typing.FilteringBoundLogger
+    service: Service[S], settings: S, health: Health, log: structlog.typing.FilteringBoundLogger
 ) -> Pool:
     dsn, parameters = settings.postgres.dsn.get_secret_value(), leases.parameters(settings.leases)
     backoff = Backoff()
     while True:
         try:
-            return await postgres.open_pool(dsn, service, parameters=parameters)
+            return await postgres.open_pool(dsn, service.name, service.budget.pool, parameters=parameters)
         except _NOT_LET_IN as error:
             raise RefusedError("; ".join(words_of_postgres(error)), EXIT_SETTINGS) from error
         except Exception as error:
@@ -130,11 +132,43 @@ async def _run(service: Service[S], settings: S, log: structlog.typing.Filtering
     if (why := await refusal_of(settings.kafka)) is not None:
         return await _refused(service.name, why, stop)
     try:
-        async with serving(service, settings, log=log):
-            await stop.wait()
+        await _until_stopped(service, settings, log, stop)
     except RefusedError as error:
         return await _refused(service.name, str(error), stop)
     return 0
+
+
+async def _until_stopped(
+    service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, stop: asyncio.Event
+) -> None:
+    """Serve until `stop`. A start that waits for a server is given up at once."""
+    started = asyncio.Event()
+
+    async def serve() -> None:
+        async with serving(service, settings, log=log):
+            started.set()
+            await stop.wait()
+
+    loop = asyncio.get_running_loop()
+    serves, stops = loop.create_task(serve()), loop.create_task(stop.wait())
+    await asyncio.wait({serves, stops}, return_when=asyncio.FIRST_COMPLETED)
+    stops.cancel()
+    if started.is_set() or serves.done():
+        await serves
+        return
+    serves.cancel()
+    with suppress(asyncio.CancelledError):
+        await serves
+    log.info("start_given_up", reason="the process was stopped while it waited for a server")
+
+
+async def _migrate(dsn: str, service: str, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Apply the migrations. Raises CommandError."""
+    with naming_postgres():
+        try:
+            await postgres.migrate(dsn, service, log)
+        except MigrationBusyError as error:
+            raise CommandError(str(error), EXIT_UNAVAILABLE) from error
 
 
 async def _refused(service: str, why: str, stop: asyncio.Event) -> int:
@@ -196,25 +230,25 @@ def main(service: Service[Any], arguments: Sequence[str] | None = None) -> int:
 def _done(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, asked: Namespace) -> int:
     """Do the command and return the exit status. Raises CommandError for what keeps it from its work."""
     own = {command.name: command for command in service.commands}
+    status = 0
     match asked.command:
         case "migrate":
-            with naming_postgres():
-                uvloop.run(postgres.migrate(settings.postgres.dsn.get_secret_value(), service.name, log))
+            uvloop.run(_migrate(settings.postgres.dsn.get_secret_value(), service.name, log))
         case "seed":
             uvloop.run(_seed(service, settings, asked.file, _read(asked.file)))
         case "check":
-            return uvloop.run(checked(service, settings, sys.stdout, as_json=asked.json))
+            status = uvloop.run(checked(service, settings, sys.stdout, as_json=asked.json))
         case "check-letters" | "replay-plan" | "replay-run":
             with naming_postgres():
                 return uvloop.run(_at_rest(service, settings, log, asked))
         case "limits":
-            for limit in (*service.limits(settings), *runtime_limits(settings)):
+            for limit in (*service.limits(settings), *runtime_limits(settings), connection_limit(service.budget)):
                 print(f"{service.name}\t{limit.name}\t{limit.value}\t{limit.source}")  # noqa: T201
         case name if name in own:
-            return uvloop.run(_command(service, settings, own[name]))
+            status = uvloop.run(_command(service, settings, own[name]))
         case _:
-            return _served(service, settings, log)
-    return 0
+            status = _served(service, settings, log)
+    return status
 
 
 async def _at_rest(

@@ -14,6 +14,7 @@ from countersign.runtime.retention import apply
 from services.exports import contacts, retention, store
 from services.exports.due import Ending, Writing
 from services.exports.model import Granted
+from services.exports.wiring import exports_counter
 from tests.support.kafka import eventually
 
 if TYPE_CHECKING:
@@ -83,6 +84,28 @@ async def test_a_writer_that_dies_leaves_the_file_to_the_next(exports: Exporting
             await writing.settle(db, [first])  # it was not dead, only slow
         assert await row(exports.pool, export.export_id) == settled
         assert await writing.act(export) is None
+
+
+async def test_a_file_counts_as_ready_once_that_is_committed(exports: Exporting) -> None:
+    """The database fails at the commit; the second try counts, once."""
+    export = await a_granted_export(exports)
+    registry = CollectorRegistry()
+    writing = Writing(exports.pool, timedelta(minutes=15), exports_counter(registry))
+
+    def ready() -> float | None:
+        return registry.get_sample_value("countersign_exports_total", {"outcome": "ready"})
+
+    file = await writing.act(export)
+    async with exports.pool.acquire() as db:
+        failing = db.transaction()
+        await failing.start()
+        await writing.settle(db, [file])
+        await failing.rollback()
+        assert not ready()
+        async with db.transaction():
+            settled = await writing.settle(db, [file])
+        writing.committed(settled.done)
+    assert ready() == 1
 
 
 async def test_the_running_service_takes_over_when_the_lease_ends(exports: Exporting) -> None:
