@@ -67,6 +67,11 @@ class ScriptedConsumer:
         self._paused: set[TopicPartition] = set()
         self._listener: ConsumerRebalanceListener | None = None
         self.closed = False
+        self.asked = 0  # questions that wait for their answer
+        self.asked_when_closed = 0
+        self.failing: Exception | None = None
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     def subscribe(self, topics: Sequence[str], *, listener: ConsumerRebalanceListener) -> None:
         """Remember who is told of rebalances."""
@@ -80,6 +85,7 @@ class ScriptedConsumer:
     async def stop(self) -> None:
         """Leave."""
         self.closed = True
+        self.asked_when_closed = self.asked
 
     async def rebalance(self, *partitions: int) -> None:
         """Read these partitions from now on, none of them paused."""
@@ -93,6 +99,8 @@ class ScriptedConsumer:
         self, *partitions: TopicPartition, timeout_ms: int, max_records: int
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """Return records behind the positions."""
+        if self.failing is not None:
+            raise self.failing
         found: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
         for partition in partitions or list(self._positions):
             if partition not in self._paused:
@@ -137,7 +145,12 @@ class ScriptedConsumer:
         self._log.committed.update(offsets)
 
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the ends."""
+        """Return the ends, or never."""
+        self.asked += 1
+        try:
+            await self.answers.wait()
+        finally:
+            self.asked -= 1
         return {one: len(self._log.messages.get(one, [])) for one in partitions}
 
     def _require(self, *partitions: TopicPartition) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict, deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -14,13 +14,13 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.consuming.fetching import opened
 from countersign.runtime.consuming.membership import Listening
-from countersign.runtime.consuming.stopping import close_client, stop_clients
+from countersign.runtime.consuming.stopping import close_consumer, stop_clients
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.folding.batch import Batch
 from countersign.runtime.folding.transactions import Stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
     import structlog
     from aiokafka import ConsumerRecord
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from countersign.runtime.watching.health import Health
 
 COMMIT_EVERY_SECONDS = 1.0
+QUESTION_ENDS_SECONDS_MAX = 1.0
+T = TypeVar("T")
 
 
 class Worker:
@@ -70,6 +72,7 @@ class Worker:
         self._epoch = 0
         self._brakes_epoch = -1
         self._to_commit: dict[TopicPartition, int] = {}
+        self._questions: set[asyncio.Future[Any]] = set()
         self.done: dict[TopicPartition, int] = {}
         self.assigned_at: deque[float] = deque(maxlen=4)  # the last times, by the event loop's clock
         health.tell("assignment", "no partitions are assigned yet")
@@ -141,14 +144,35 @@ class Worker:
         """
         consumer = self._consumer
         if consumer is not None:
-            await self._commit(consumer)
+            await self.ask(consumer, self._commit(consumer))
             self.member.rejoins += 1
             self._subscribe(consumer)
 
+    async def ask(self, consumer: GroupConsumer, question: Coroutine[Any, Any, T]) -> T | None:
+        """Return what the consumer says to another task, None if it was closed meanwhile.
+
+        A question that outlives its consumer would open a connection that nobody closes.
+        """
+        if consumer is not self._consumer:
+            question.close()
+            return None
+        asked = asyncio.ensure_future(question)
+        self._questions.add(asked)
+        try:
+            await asyncio.wait([asked])
+            return None if asked.cancelled() else asked.result()
+        finally:
+            asked.cancel()
+            self._questions.discard(asked)
+
     async def _close(self, consumer: GroupConsumer | None) -> None:
+        for question in self._questions:
+            question.cancel()
+        if self._questions:
+            await asyncio.wait(self._questions, timeout=QUESTION_ENDS_SECONDS_MAX)
         if consumer is not None:
             await stop_clients(partial(self._commit, consumer))
-            await close_client(consumer)
+            await close_consumer(consumer)
 
     async def _consume(self, consumer: GroupConsumer) -> None:
         async with asyncio.TaskGroup() as group:

@@ -178,22 +178,27 @@ class Watchdog:
             self._health.tell("kafka.instance", None)
 
     async def _lag(self, consumer: GroupConsumer) -> dict[TopicPartition, tuple[int, int]] | None:
-        """Return position and lag by partition, or None while Kafka does not answer."""
-        assigned = list(consumer.assignment())
+        """Return position and lag by partition, or None while Kafka does not answer or the consumer is replaced."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                ends = await consumer.end_offsets(assigned) if assigned else {}
-                found = {}
-                for partition in assigned:
-                    at = self._worker.done.get(partition)
-                    if at is None:
-                        at = await consumer.position(partition)
-                    found[partition] = (at, max(0, ends.get(partition, at) - at))
+                found = await self._worker.ask(consumer, self._positions(consumer))
         except (KafkaError, OSError, TimeoutError) as error:
             self._health.tell("kafka.consumer", f"Kafka does not answer: {type(error).__name__}")
             self._moved.clear()
             return None
-        self._health.tell("kafka.consumer", None)
+        if found is not None:
+            self._health.tell("kafka.consumer", None)
+        return found
+
+    async def _positions(self, consumer: GroupConsumer) -> dict[TopicPartition, tuple[int, int]]:
+        assigned = list(consumer.assignment())
+        ends = await consumer.end_offsets(assigned) if assigned else {}
+        found = {}
+        for partition in assigned:
+            at = self._worker.done.get(partition)
+            if at is None:
+                at = await consumer.position(partition)
+            found[partition] = (at, max(0, ends.get(partition, at) - at))
         return found
 
     def _judge(self, lag: dict[TopicPartition, tuple[int, int]], now: float) -> None:
