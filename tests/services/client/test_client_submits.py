@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -15,8 +15,9 @@ from tests.support.kafka import eventually, read_topic
 from tests.support.odd_topics import a_topic, held_open, silent_topics
 
 if TYPE_CHECKING:
-    from countersign.client import BuiltRequest
-    from countersign.runtime.messages.record import Incoming, Outgoing
+    from uuid import UUID
+
+    from countersign.runtime.messages.record import Incoming
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
@@ -66,20 +67,30 @@ async def test_a_submission_that_meets_a_dead_producer_is_sent_by_another(server
         await eventually(there)
 
 
-async def test_a_failed_submission_leaves_those_beside_it_alone(servers: Servers) -> None:
-    """One record is refused while 29 others are on their way over the same producer: these arrive."""
-    async with AccessRequests("gateway", ProducerSettings(bootstrap_servers=servers.kafka)) as requests:
-        built = [requests.build("login", uuid4(), uuid4(), Client(), {}) for _ in range(30)]
+async def test_failed_submissions_leave_those_beside_them_alone(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty are not acknowledged in time, one after the other; thirty others, to a topic that is well, all arrive."""
+    silent_topics(monkeypatch).add(dead := await a_topic(servers.kafka))
+    well = await a_topic(servers.kafka)
+    topics: dict[UUID, str] = {}
+    async with AccessRequests(
+        "gateway", ProducerSettings(bootstrap_servers=servers.kafka, submit_seconds=3)
+    ) as requests:
         ordinary = requests.record
+        requests.record = lambda built, *rest: replace(ordinary(built, *rest), topic=topics[built.request_id])  # type: ignore[method-assign]
 
-        def record(one: BuiltRequest, *rest: Any) -> Outgoing:
-            row = ordinary(one, *rest)
-            return replace(row, value=b"x" * 2_000_000) if one is built[0] else row
+        async def submit(topic: str, after: float) -> None:
+            built = requests.build("login", uuid4(), uuid4(), Client(), {})
+            topics[built.request_id] = topic
+            await asyncio.sleep(after)
+            await requests.submit(built)
 
-        requests.record = record  # type: ignore[assignment,method-assign] # no request that can be built is as large
-        ends = await asyncio.gather(*(requests.submit(one) for one in built), return_exceptions=True)
-    assert isinstance(ends[0], KafkaAway)
-    assert [end for end in ends[1:] if end is not None] == []
+        doomed = [submit(dead, number * 0.05) for number in range(20)]
+        others = [submit(well, 3 + number * 0.03) for number in range(30)]
+        ends = await asyncio.gather(*doomed, *others, return_exceptions=True)
+    assert all(isinstance(end, KafkaAway) for end in ends[:20])
+    assert [end for end in ends[20:] if end is not None] == []
 
 
 async def test_fifty_hiccups_leave_nothing_open(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
