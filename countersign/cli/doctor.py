@@ -72,7 +72,8 @@ def command(
         around.need("KAFKA_BOOTSTRAP_SERVERS", bootstrap, "--bootstrap")
     asked, unknown = _services(service)
     with without_logs_of_kafka():
-        found = asyncio.run(_looked(kafka, address, _secret_files(around, secrets), asked))
+        tester = around.get("KAFKA_SASL_USERNAME") if around.is_local else None
+        found = asyncio.run(_looked(kafka, address, _secret_files(around, secrets), asked, tester))
     if refused is not None:
         found = [refused, *(finding for finding in found if finding.subject != "Kafka")]
     found += unknown
@@ -101,14 +102,18 @@ def _print(shown: Sequence[Finding], found: Sequence[Finding]) -> None:
 
 
 async def _looked(
-    kafka: KafkaConnection | None, dsn: str | None, secrets: Sequence[Path], services: Sequence[str]
+    kafka: KafkaConnection | None,
+    dsn: str | None,
+    secrets: Sequence[Path],
+    services: Sequence[str],
+    tester: str | None,
 ) -> list[Finding]:
     """Look at the servers, and then let the services' programs look.
 
     Six programs that start take every core for seconds: at the same time, a server that is well would seem not to
     answer in time.
     """
-    found = await examined(kafka, dsn, secrets)
+    found = await examined(kafka, dsn, secrets, tester)
     return found + merged(await asyncio.gather(*(asyncio.to_thread(_told, service) for service in services)))
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from countersign.operations.trace import Step
+
 _NOTHING = Story()
 _UNTOLD: tuple[Any, ...] = (None, [], "")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -129,14 +131,16 @@ def _print(console: Console, kind: str, id_: UUID, story: Story) -> None:
         head = (
             f"  {step.at:%H:%M:%S}.{step.at.microsecond // 1000:03}  {after:>9}  {step.service:<14}  {step.what:<18}  "
         )
-        details = [f"{name}={_shown(value)}" for name, value in step.detail.items() if _is_told(name, value)]
+        details = [f"{name}={_shown(value)}" for name, value in step.detail.items() if _is_told(step, name, value)]
         for line in _lines(head, details, console.width if console.is_terminal else None):
             console.print(Text(line.rstrip()), soft_wrap=True)
     console.print()
 
 
-def _is_told(name: str, value: Any) -> bool:
-    return value not in _UNTOLD and not (name == "disputed" and value is False)
+def _is_told(step: Step, name: str, value: Any) -> bool:
+    """Return False for what says nothing: a request that nobody disputes, that a denial came without a code."""
+    usual = (name == "disputed" and value is False) or (step.what == "denied" and name == "with_code")
+    return value not in _UNTOLD and not usual
 
 
 def _changes(count: int) -> str:

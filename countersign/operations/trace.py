@@ -55,9 +55,19 @@ _DENIED: Mapping[str, str] = {
     "code.expired": "no right code was entered in time",
     "code.exhausted": "wrong codes used up the tries",
     "sms.refused": "the provider refused the text",
-    "sms.suppressed": "no text left: a text limit was reached, its country is not served, or texts are stopped",
+    "sms.suppressed": "no text was sent: a text limit was reached, its country is not served, or texts are stopped",
     "cancelled": "somebody cancelled it, or a newer challenge took its place",
     "locked": "too many wrong codes in a row: the user has to wait",
+}
+# Why a text was suppressed, in the notifier's words, as its limits count.
+_SUPPRESSED: Mapping[str, str] = {
+    "paused": "texts are stopped (see `countersign texts status`)",
+    "country": "texts to the country of that number are not sent",
+    "number.gap": "another text to that number had just been sent",
+    "number.hour": "that number had got as many texts in an hour as are allowed",
+    "number.day": "that number had got as many texts in a day as are allowed",
+    "account.hour": "the account had got as many texts in an hour as are allowed",
+    "late": "the code would have come too late to be entered",
 }
 _ALLOWED: Mapping[str, str] = {
     "ip.known": "the account has used this address before",
@@ -99,10 +109,7 @@ def outcome_of(story: Story, now: datetime) -> str:
     if not story.steps:
         return "No service knows it. It may be a dead letter (countersign why), or it was never published."
     if (denied := story.last("denied")) is not None:
-        reason = str(denied.detail.get("reason"))
-        again = denied.detail.get("retry_at")
-        later = f" A new request may fare better from {_moment(again)}." if again else ""
-        return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(story)}{later}"
+        return _denied(story, denied)
     if (granted := story.last("granted")) is not None:
         return _granted(story, granted)
     if (challenged := story.last("challenged")) is not None:
@@ -114,6 +121,17 @@ def outcome_of(story: Story, now: datetime) -> str:
         return "The verifier took it in and has not decided it: this should take no longer than a moment."
     waited = (now - story.steps[-1].at).total_seconds()
     return f"Assessed, and the verifier has not read that for {waited:.0f} s: see countersign lag."
+
+
+def _denied(story: Story, denied: Step) -> str:
+    reason = str(denied.detail.get("reason"))
+    again = denied.detail.get("retry_at")
+    later = f" A new request may fare better from {_moment(again)}." if again else ""
+    issued = story.last("text.issued")
+    suppressed = None if issued is None else _SUPPRESSED.get(str(issued.detail.get("reason")))
+    if reason == "sms.suppressed" and suppressed is not None:
+        return f"Denied: no text was sent, as {suppressed} ({reason}).{later}"
+    return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(story)}{later}"
 
 
 def _granted(story: Story, granted: Step) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from dataclasses import asdict
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from countersign.operations.letters import Content
 
 app = typer.Typer()
+_BELOW = frozenset({"source", "cause", "reason"})
 _NONE = "No dead letter fits."
 
 
@@ -78,7 +81,7 @@ def groups(  # noqa: PLR0913 - one argument for each option
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [asdict(one) for one in await letters_of(db, service).causes(choice, most)]
 
-    columns = ("letters", "service", "topic", "state", "source", "first", "last", "cause")
+    columns = ("letters", "service", "topic", "state", "first", "last", "source", "cause")
     return _print(ask(dsn, rows), columns, _NONE, as_json=as_json)
 
 
@@ -155,15 +158,25 @@ def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], none: str, *,
 
 
 def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Iterable[str]:
-    """Yield a table whose last column stands on a line of its own: a cause is longer than terminals are wide."""
-    *short, last = columns
+    """Yield a table; below each row is its cause, or why it is held, as that is longer than terminals are wide."""
+    short = [column for column in columns if column not in _BELOW]
     cells = [[column.removesuffix("_at") for column in short], *([_shown(row[one]) for one in short] for row in rows)]
     widths = [max(len(line[place]) for line in cells) for place in range(len(short))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     yield lines[0]
     for line, row in zip(lines[1:], rows, strict=True):
         yield line
-        yield f"    {_shown(row[last])}"
+        for column in columns:
+            if column in _BELOW:
+                yield from _below(f"from {row[column]}" if column == "source" else _shown(row[column]))
+
+
+def _below(text: str) -> list[str]:
+    """Return a text below a row; on a terminal it goes on below itself."""
+    if not sys.stdout.isatty():
+        return [f"    {text}"]
+    width = max(shutil.get_terminal_size().columns - 1, 20)
+    return wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _shown(value: Any) -> str:

@@ -124,7 +124,8 @@ def described(made: Plan) -> Iterator[str]:
     asked, found = made.asked, made.found
     until = made.made_at if asked.until is None else asked.until
     since = "the beginning" if asked.since is None else f"{asked.since:%Y-%m-%d %H:%M:%S}"
-    yield f"{asked.service} folds {asked.topic} again, from {since} to {until:%Y-%m-%d %H:%M:%S} UTC by {asked.by}:"
+    yield f"{asked.service} folds {asked.topic} again:"
+    yield f"  from {since} to {until:%Y-%m-%d %H:%M:%S} UTC by {asked.by}"
     types = ", ".join(f"{name} {count:,}" for name, count in sorted(found.by_type.items()))
     yield f"  {found.chosen:,} records of {found.read:,} read" + (f" ({types})" if types else "")
     never = sum(found.effects.values()) + sum(found.forbidden.values())
@@ -140,6 +141,8 @@ def described(made: Plan) -> Iterator[str]:
         yield f"    {count} x {cause}; passed over, nothing is kept of them"
     if found.changes:
         yield f"  rows written: {listed(found.changes)}; events published: {listed(found.publishes)}"
+    elif not found.forbidden:
+        yield "  Running it changes nothing."
     if found.forbidden:
         yield f"  This plan is refused: {listed(found.forbidden)}. A replay never causes that."
     yield f"  code {made.code[:12]}, configuration {made.limits[:12]}, plan {made.hash[:12]}"
