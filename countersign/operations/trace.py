@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from uuid import UUID
 
     import asyncpg
@@ -54,9 +55,19 @@ _DENIED: Mapping[str, str] = {
     "code.expired": "no right code was entered in time",
     "code.exhausted": "wrong codes used up the tries",
     "sms.refused": "the provider refused the text",
-    "sms.suppressed": "no text left: a text limit was reached, its country is not served, or texts are stopped",
+    "sms.suppressed": "no text was sent: a text limit was reached, its country is not served, or texts are stopped",
     "cancelled": "somebody cancelled it, or a newer challenge took its place",
     "locked": "too many wrong codes in a row: the user has to wait",
+}
+# Why a text was suppressed, in the notifier's words, as its limits count.
+_SUPPRESSED: Mapping[str, str] = {
+    "paused": "texts are stopped (see `countersign texts status`)",
+    "country": "texts to the country of that number are not sent",
+    "number.gap": "another text to that number had just been sent",
+    "number.hour": "that number had got as many texts in an hour as are allowed",
+    "number.day": "that number had got as many texts in a day as are allowed",
+    "account.hour": "the account had got as many texts in an hour as are allowed",
+    "late": "the code would have come too late to be entered",
 }
 _ALLOWED: Mapping[str, str] = {
     "ip.known": "the account has used this address before",
@@ -98,20 +109,29 @@ def outcome_of(story: Story, now: datetime) -> str:
     if not story.steps:
         return "No service knows it. It may be a dead letter (countersign why), or it was never published."
     if (denied := story.last("denied")) is not None:
-        reason = str(denied.detail.get("reason"))
-        again = denied.detail.get("retry_at")
-        later = f" A new request may fare better from {again}." if again else ""
-        return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(story)}{later}"
+        return _denied(story, denied)
     if (granted := story.last("granted")) is not None:
         return _granted(story, granted)
     if (challenged := story.last("challenged")) is not None:
         left = int(challenged.detail["attempts_max"]) - int(challenged.detail["attempts"])
-        number, until = challenged.detail["number"], challenged.detail["expires_at"]
-        return f"Waits for the code that goes to {number}, until {until}; {left} tries are left.{_text_state(story)}"
+        number, until = challenged.detail["number"], _moment(challenged.detail["expires_at"])
+        tries = "1 try is" if left == 1 else f"{left} tries are"
+        return f"Waits for the code that goes to {number}, until {until}; {tries} left.{_text_state(story)}"
     if story.last("taken") is not None:
         return "The verifier took it in and has not decided it: this should take no longer than a moment."
     waited = (now - story.steps[-1].at).total_seconds()
     return f"Assessed, and the verifier has not read that for {waited:.0f} s: see countersign lag."
+
+
+def _denied(story: Story, denied: Step) -> str:
+    reason = str(denied.detail.get("reason"))
+    again = denied.detail.get("retry_at")
+    later = f" A new request may fare better from {_moment(again)}." if again else ""
+    issued = story.last("text.issued")
+    suppressed = None if issued is None else _SUPPRESSED.get(str(issued.detail.get("reason")))
+    if reason == "sms.suppressed" and suppressed is not None:
+        return f"Denied: no text was sent, as {suppressed} ({reason}).{later}"
+    return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(story)}{later}"
 
 
 def _granted(story: Story, granted: Step) -> str:
@@ -124,6 +144,14 @@ def _granted(story: Story, granted: Step) -> str:
     issued = story.last("text.issued")
     after = "" if issued is None else f", {(granted.at - issued.at).total_seconds():.0f} s after its text was issued"
     return f"Granted with a code at try {max(tries, 1)}{after}."
+
+
+def _moment(written: object) -> str:
+    """Return a time of a step's detail as people read it, and what is none as it is."""
+    try:
+        return f"{datetime.fromisoformat(str(written)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return str(written)
 
 
 def _text_state(story: Story) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 SECRETS_FILE = "COUNTERSIGN_SECRETS_FILE"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
+def instance_of(host_name: str) -> str:
+    """Return the name of a process that was given none: its host's, of a long one the end, which differs by replica."""
+    return re.sub(r"[^a-z0-9-]", "-", host_name.lower())[-40:] or "0"
 
 
 class SecretsReadableError(Exception):
@@ -174,7 +180,11 @@ class ServiceSettings(BaseSettings):
         description="permits plain text to other machines, for a demonstration in containers: whoever is on that "
         "network reads bearers, passwords and texts, and can answer in the place of the verifier",
     )
-    instance: str = Field("0", pattern=r"^[a-z0-9-]{1,40}$")
+    instance: str = Field(
+        default_factory=lambda: instance_of(socket.gethostname()),
+        pattern=r"^[a-z0-9-]{1,40}$",
+        description="the name of this process among those of its service; two with one name throw each other out",
+    )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @model_validator(mode="after")

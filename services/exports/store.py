@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.database import leases
-from countersign.runtime.database.postgres import rows_of
 from services.exports.contacts import contact_of
 from services.exports.model import Denied, Export, Granted, Late, Outcome
 
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Connection
     from services.exports.model import Contact, Format
-
-# Longer than any topic could bring a decision back (decision 2).
-KEPT_DAYS = 40
-SWEPT_ROWS_MAX = 1_000
 
 _COLUMNS = """export_id, account_id, user_id, list_id, list_name, format, rows, contacts, session, asked_at, state,
               reason, retry_at, expires_at, req"""
@@ -130,19 +125,6 @@ RETURNING e.export_id
 """
 
 DROP_FILES = "DELETE FROM file WHERE export_id = ANY($1::uuid[])"
-
-SWEEP_EXPORTS = f"""
-DELETE FROM export WHERE export_id IN (
-       SELECT export_id FROM export
-        WHERE asked_at < now() - interval '{KEPT_DAYS} days' AND expires_at IS NULL
-        LIMIT {SWEPT_ROWS_MAX} FOR UPDATE SKIP LOCKED)
-"""
-
-SWEEP_SPENT = f"""
-DELETE FROM spent_grant WHERE request_id IN (
-       SELECT request_id FROM spent_grant WHERE spent_at < now() - interval '{KEPT_DAYS} days'
-        LIMIT {SWEPT_ROWS_MAX} FOR UPDATE SKIP LOCKED)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,11 +251,6 @@ async def expire(db: Connection, reasons: Mapping[UUID, str]) -> int:
     await db.execute(THAW, ended)
     await db.execute(DROP_FILES, ended)
     return len(ended)
-
-
-async def sweep(db: Connection) -> int:
-    """Forget what no topic could ask for any more; return how many rows."""
-    return sum([rows_of(await db.execute(statement)) for statement in (SWEEP_EXPORTS, SWEEP_SPENT)])
 
 
 def _export(row: Mapping[str, Any]) -> Export:

@@ -68,10 +68,6 @@ class Album:
         if before is not None:
             await page.set_viewport_size(before)
 
-    def size(self) -> int:
-        """Return how many bytes all pictures of the folder take."""
-        return sum(path.stat().st_size for path in self._folder.glob("*.png"))
-
 
 def _png(width: int, height: int, colours: list[int], indices: str) -> bytes:
     """Return a PNG with a palette (PNG specification, 11.2): one byte a pixel, rows unfiltered."""

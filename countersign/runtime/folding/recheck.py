@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.folding.dead_letter import DeadLetter
-    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.messages.record import Record
 
 # In pages, so that a table of a million letters is never in memory.
@@ -60,8 +60,8 @@ async def _cause(db: Connection, fold: AnyFold, record: Record) -> str | None:
         return None
     found: list[DeadLetter] = []
 
-    async def note(_db: Connection, letters: Sequence[DeadLetter]) -> None:
-        found.extend(letters)
+    async def note(_db: Connection, folded: Folded[Any]) -> None:
+        found.extend(folded.dead)
 
     transaction = db.transaction()
     await transaction.start()

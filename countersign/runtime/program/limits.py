@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
+from countersign.runtime.database.budget import LIMIT, Budget
+from countersign.runtime.due_work import own_tables
 from countersign.runtime.program.frame import Limit
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings, TraceSettings
 from countersign.runtime.tracing import exporting
 from countersign.runtime.web import connections, http
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+
+    from countersign.runtime.retention import Rule
 
 
 def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
     yield from leases.limits(settings.leases)
+    yield from retention_limits(own_tables.RULES)
     yield from _connections(settings)
     yield from _traces(settings.traces)
     for name, seconds, source in (
@@ -46,6 +52,11 @@ def _traces(traces: TraceSettings) -> Iterator[Limit]:
         yield Limit(f"traces.{name}", f"{seconds:.0f} s", source)
 
 
+def connection_limit(budget: Budget) -> Limit:
+    """Return how many connections to PostgreSQL a process may hold, and for what."""
+    return Limit(LIMIT, str(budget.connections), f"chosen: {', '.join(budget.parts())}; PostgreSQL has 100 by default")
+
+
 def _connections(settings: ServiceSettings) -> Iterator[Limit]:
     for name in type(settings).model_fields:
         part = getattr(settings, name)
@@ -54,3 +65,15 @@ def _connections(settings: ServiceSettings) -> Iterator[Limit]:
             prefix = "connections" if inner is part else f"{name}.connections"
             for field_name, field in type(inner).model_fields.items():
                 yield Limit(f"{prefix}.{field_name}", str(getattr(inner, field_name)), field.description or "")
+
+
+def retention_limits(rules: Iterable[Rule]) -> Iterator[Limit]:
+    """Return how long the rows of each table stay."""
+    for rule in rules:
+        yield Limit(f"{rule.name or rule.table}.kept", _shown(rule.kept), rule.why)
+
+
+def _shown(kept: timedelta | None) -> str:
+    if kept is None:
+        return "no limit"
+    return f"{kept.days} days" if kept.days and not kept.seconds else f"{kept.total_seconds():.0f} s"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
 
@@ -108,8 +108,8 @@ async def _attempt(
     """Fold in a savepoint, and leave it only if nothing changed, or with `keep`; None: it raised."""
     found = Trial()
 
-    async def note(_db: Connection, letters: Sequence[DeadLetter]) -> None:
-        found.dead.extend(letters)
+    async def note(_db: Connection, folded: Folded[Any]) -> None:
+        found.dead.extend(folded.dead)
 
     before = await _changed(db)
     savepoint = db.transaction()

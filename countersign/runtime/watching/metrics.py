@@ -96,6 +96,13 @@ class Metrics:
             ("topic",),
             registry=registry,
         )
+        self.publish_failures = Counter(
+            "countersign_publish_failures_total",
+            "Tries to publish an outbox row that failed: again (tried again), no_rights (waits until we may write), "
+            "refused (parked). If it grows, see `publish_failed` in the log and /readyz.",
+            ("topic", "kind"),
+            registry=registry,
+        )
         self.outbox = Gauge(
             "countersign_outbox_rows",
             "Outbox rows, waiting or parked. Parked rows were refused by the broker for good: somebody must look at "

@@ -39,7 +39,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "notifier": {"policy_file": POLICY, "text": {"host": "localhost"}},
     "risk_evaluator": {"policy_file": POLICY, "jwks_url": JWKS},
-    "verifier": {},
+    "verifier": {"policy_file": POLICY},
 }
 
 
