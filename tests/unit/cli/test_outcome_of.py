@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from countersign.contract.values import DenialReason
-from countersign.operations.trace import Step, Story, outcome_of
+from countersign.operations.trace import outcome_of
+from countersign.timeline.story import Step, Story
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 CHALLENGED = ("challenged", {"number": "+61 ••••••••06", "expires_at": "12:05:00", "attempts": 1, "attempts_max": 5})
@@ -40,6 +41,7 @@ def a_story(*steps: tuple[str, dict[str, Any]]) -> Story:
     ("story", "words"),
     [
         (a_story(), "No service knows it"),
+        (a_story(("export.asked", {})), "The risk-evaluator has not judged it for 60 s"),
         (a_story(("assessed", {})), "the verifier has not read that for 60 s"),
         (a_story(("assessed", {}), ("taken", {})), "has not decided it"),
         (
