@@ -42,23 +42,29 @@ def outcome_of(story: Story, now: datetime) -> str:
             return "No service knows it. It may be a dead letter (countersign why), or it was never published."
         case "denied":
             reason = str(ending.reason)
-            later = f" A new request may fare better from {ending.retry_at}." if ending.retry_at else ""
+            later = f" A new request may fare better from {_time(ending.retry_at)}." if ending.retry_at else ""
             return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(ending)}{later}"
         case "granted":
             return _granted(ending)
         case "waiting":
             challenged = story.last("challenged")
             number = "a number" if challenged is None else challenged.detail["number"]
+            tries = f"{ending.tries_left} tries are left."
             return (
-                f"Waits for the code that goes to {number}, until {ending.until}; {ending.tries_left} tries are left."
-                f"{_text_state(ending)}"
+                f"Waits for the code that goes to {number}, until {_time(ending.until)}; {tries}{_text_state(ending)}"
             )
-        case "undecided":
-            return "The verifier took it in and has not decided it: this should take no longer than a moment."
+        case _:
+            return _not_decided(ending)
+
+
+def _not_decided(ending: Ending) -> str:
+    match ending.kind:
         case "unassessed":
             return f"The risk-evaluator has not judged it for {ending.seconds:.0f} s: see countersign lag."
         case "unread":
             return f"Assessed, and the verifier has not read that for {ending.seconds:.0f} s: see countersign lag."
+        case _:
+            return "The verifier took it in and has not decided it: this should take no longer than a moment."
 
 
 def _granted(ending: Ending) -> str:
@@ -73,3 +79,7 @@ def _text_state(ending: Ending) -> str:
     if ending.text_state is None:
         return ""
     return f" Its last text: {ending.text_state}{f' ({ending.text_reason})' if ending.text_reason else ''}."
+
+
+def _time(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat(timespec="seconds")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from uuid import UUID
 
 # The steps that begin the story of a request; one service or another has one, however far the request came.
@@ -59,7 +60,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What became of a request. `until` and `retry_at` are as PostgreSQL writes a time in JSON (ISO 8601).
+    """What became of a request.
 
     `reason`: why it was denied, or why it was granted without a code. `attempt`: which try was right. `text_state` and
     `text_reason` are of the newest text. `seconds`: from that text to the grant; or how long nothing has happened.
@@ -70,8 +71,8 @@ class Ending:
     with_code: bool = False
     attempt: int | None = None
     tries_left: int | None = None
-    until: str | None = None
-    retry_at: str | None = None
+    until: datetime | None = None
+    retry_at: datetime | None = None
     text_state: str | None = None
     text_reason: str | None = None
     seconds: float | None = None
@@ -91,13 +92,16 @@ def ending_of(story: Story, now: datetime) -> Ending:
         text = {"text_state": issued.detail.get("state"), "text_reason": issued.detail.get("reason")}
     if (denied := story.last("denied")) is not None:
         return Ending(
-            kind="denied", reason=str(denied.detail.get("reason")), retry_at=denied.detail.get("retry_at"), **text
+            kind="denied",
+            reason=str(denied.detail.get("reason")),
+            retry_at=_time(denied.detail.get("retry_at")),
+            **text,
         )
     if (granted := story.last("granted")) is not None:
         return _granted(story, granted, text)
     if (challenged := story.last("challenged")) is not None:
         left = int(challenged.detail["attempts_max"]) - int(challenged.detail["attempts"])
-        return Ending(kind="waiting", tries_left=left, until=challenged.detail["expires_at"], **text)
+        return Ending(kind="waiting", tries_left=left, until=_time(challenged.detail["expires_at"]), **text)
     if story.last("taken") is not None:
         return Ending(kind="undecided")
     idle = (now - story.steps[-1].at).total_seconds()
@@ -117,3 +121,8 @@ def _granted(story: Story, granted: Step, text: Mapping[str, Any]) -> Ending:
         seconds=None if issued is None else (granted.at - issued.at).total_seconds(),
         **text,
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return a time of a step's detail, which PostgreSQL writes in ISO 8601."""
+    return None if text is None else datetime.fromisoformat(text)

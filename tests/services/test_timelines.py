@@ -34,7 +34,7 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 @pytest.mark.parametrize("schema", SCHEMAS)
 async def test_no_query_reads_a_whole_table(servers: Servers, schema: str, query: str) -> None:
-    """The plan for any parameters: with sequential scans forbidden, each scan that is left has a condition of an index."""
+    """The plan for any parameters: where sequential scans are forbidden, each scan has a condition of an index."""
     db = await asyncpg.connect(servers.postgres_dsn)
     try:
         await db.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
