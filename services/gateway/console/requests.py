@@ -59,6 +59,7 @@ class RequestPages:
         return self._gate.pages.page(
             request,
             "console/request.html",
+            state=outcome.kind,
             account=account,
             row=row_of(found.request, names),
             text=text_of(outcome),
