@@ -68,13 +68,13 @@ async def test_pages_of_requests(
 ) -> None:
     """The account with nothing asked for and with requests, the lists, and the time lines of three ends."""
     owner, person = household.owner, household.managed[0]
-    async with computer(**look) as me, computer() as theirs:
+    async with computer(**look) as me, computer() as mine, computer() as theirs:
         console = Console(me, await whole.manager())
         await console.log_in()
         await console.find(owner.email)
         await me.reads("Nothing was asked for in the last 30 days.")
         await fit(me, "account without requests")
-        await theirs.log_in(owner)
+        await mine.log_in(owner)
         waits = await asked(whole, person, partial(theirs.give_password, person))
         await theirs.asked_for_code()
         await console.find(owner.email)

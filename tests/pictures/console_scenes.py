@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from tests.pictures.walk import Walk
 
+# All pictures together have a limit: of two requests the whole page is taken, of the others what is said of them.
+_LOOK_OF_WHOLE = {"expired": "phone-dark", "suppressed": "desktop-light"}
+
 
 async def manager_acts(walk: Walk) -> None:
     """Show the way from a telephone call to an account that is off, and what was done."""
@@ -24,7 +27,6 @@ async def manager_acts(walk: Walk) -> None:
         await console.log_in()
         await walk.take(me, "console-find")
         await console.find(household.owner.email)
-        await walk.take(me, "console-account")
         await console.open_act(household, "off")
         await console.fill_in(reason="", ticket="")
         await me.reads("Enter the reason.")
@@ -71,14 +73,15 @@ async def customers_call(walk: Walk) -> None:
         console = Console(office, await whole.manager())
         await console.log_in()
         await console.find(owner.email)
-        await walk.take(office, "console-account-requests")
+        await walk.take(office, "console-account")
         path = f"{whole.console}/manager/accounts/{household.account_id}/requests"
         await office.page.goto(path)
-        await walk.take(office, "console-requests")
+        await walk.take(office, "console-requests", ("desktop-light", "phone-dark"))
         for name, request_id in shown.items():
             await office.page.goto(f"{path}/{request_id}")
             await office.reads("What happened, step by step")
-            await walk.take(office, f"console-request-{name}")
+            look, part = _LOOK_OF_WHOLE.get(name, "phone-light"), None if name in _LOOK_OF_WHOLE else "main .card"
+            await walk.take(office, f"console-request-{name}", (look,), part)
 
 
 async def after_a_reset(walk: Walk) -> None:

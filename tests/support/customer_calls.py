@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 EXPIRED = "UPDATE verifier.challenge SET expires_at = clock_timestamp() WHERE request_id = $1 AND closed_at IS NULL"
 CHALLENGE = "SELECT challenge_id, number_id FROM verifier.challenge WHERE request_id = $1 AND closed_at IS NULL"
 NEWEST = "SELECT request_id FROM verifier.request WHERE user_id = $1 ORDER BY taken_at DESC LIMIT 1"
+SETTLED = "SELECT settled_at IS NOT NULL FROM notifier.dispatch WHERE challenge_id = $1"
+REFUSED = """
+UPDATE notifier.dispatch d
+   SET state = 'refused', reason = 'provider.refused', provider_message_id = NULL,
+       created_at = s.issued_at + interval '40 ms', claimed_at = s.issued_at + interval '70 ms',
+       settled_at = s.issued_at + interval '180 ms'
+  FROM verifier.send s WHERE s.challenge_id = d.challenge_id AND s.send = d.send AND d.challenge_id = $1
+"""
 PAUSE = "INSERT INTO notifier.pause (pause_id, account_id) VALUES ($1, $2)"
 RESUME = "UPDATE notifier.pause SET ended_at = now() WHERE pause_id = $1"
 
@@ -74,7 +82,8 @@ async def run_out(whole: WholeStack, request_id: UUID) -> UUID:
 async def undeliverable(whole: WholeStack, person: Person, ask: Callable[[], Awaitable[object]]) -> UUID:
     """Let the provider refuse the text of what `ask` asks for.
 
-    The local one takes every text, so the notifier is held up and its word of a refusal is written here.
+    The local one takes every text, so the notifier is held up while its word of a refusal is written here; then its row
+    of the text is made to say the same.
     """
     with frozen(whole, "NOTIFIER"):
         request_id = await asked(whole, person, ask)
@@ -93,6 +102,13 @@ async def undeliverable(whole: WholeStack, person: Person, ask: Callable[[], Awa
         )
         await publish(whole.as_writer(event.topic), write(event, source="/test", time=clock()))
         assert await ended(whole, request_id) == "sms.refused"
+    async with whole.database() as db:
+
+        async def settled() -> bool:
+            return bool(await db.fetchval(SETTLED, row["challenge_id"]))
+
+        await until(settled, "the notifier's row")
+        await db.execute(REFUSED, row["challenge_id"])
     return request_id
 
 

@@ -89,7 +89,12 @@ def sentence_of(outcome: Ending) -> Saying:
 
 
 def text_of(outcome: Ending) -> Saying | None:
-    """Return what became of the newest text; None where that does not matter or no text was asked for."""
+    """Return what became of the newest text; None where that does not matter or no text was asked for.
+
+    Where the text is why the request was denied, the sentence about the request says so, and this adds the reason.
+    """
+    if outcome.reason in {"sms.refused", "sms.suppressed"}:
+        return next((Saying(key) for key in _text_reason(outcome.text_reason)), None)
     if outcome.kind not in {"waiting", "denied"} or outcome.text_state not in TEXT_STATES:
         return None
     return Saying(f"console.text.{outcome.text_state}", why=_text_reason(outcome.text_reason))

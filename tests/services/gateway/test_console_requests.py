@@ -94,15 +94,15 @@ async def calls(visit: Visit, whole: WholeStack) -> Calls:
 
 # By what happened: the state of the page, words of the sentence, words of what to tell the customer.
 SENTENCES = {
-    "log-in": ("granted", "Allowed: the first code that was entered was right.", "there is nothing to do"),
-    "export": ("granted", "Allowed: the code was right at try 2.", "there is nothing to do"),
+    "log-in": ("granted", "Allowed: the first code that was entered was right.", "the right code was entered"),
+    "export": ("granted", "Allowed: the code was right at try 2.", "the right code was entered"),
     "known place": ("granted", "Allowed without a code: this address has used the account", "no code was needed"),
     "expired": ("denied", "the right code was not entered in time", "Ask the customer whether the text message came"),
     "exhausted": ("denied", "wrong codes were entered to the last try", "somebody else has the password"),
-    "undeliverable": ("denied", "could not be delivered. Our provider refused", "the phone can get text messages"),
+    "undeliverable": ("denied", "the text message could not be delivered", "the phone can get text messages"),
     "suppressed": (
         "denied",
-        "we did not send the text message. No text message left. Texts are stopped",
+        "we did not send the text message. Texts were stopped",
         "people on call",
     ),
     "stale": ("denied", "was too old when we looked at it", "Ask the customer to start again"),
@@ -120,8 +120,11 @@ STEPS = {
     "known place": ["Our rules ask for no code. This address has used the account before.", "Allowed."],
     "expired": ["Text 1 left", "Refused: the right code was not entered in time."],
     "exhausted": ["A wrong code was entered. 0 tries are left.", "Refused: wrong codes"],
-    "undeliverable": ["A code was made, with 5 tries.", "Refused: the text message could not be delivered."],
-    "suppressed": ["Text 1 was not sent. Texts are stopped at this moment.", "Refused: we did not send"],
+    "undeliverable": [
+        "Text 1 did not leave: our provider refused it.",
+        "Refused: the text message could not be delivered.",
+    ],
+    "suppressed": ["Text 1 was not sent. Texts were stopped at that moment.", "Refused: we did not send"],
     "stale": ["Our rules refuse it. The request was too old when we looked at it.", "Refused: the request was too old"],
     "waiting": ["A code was made, with 5 tries. Good until"],
 }

@@ -63,8 +63,8 @@ def a_request(outcome: Ending) -> RequestSeen:
 @pytest.mark.parametrize(
     ("outcome", "sentence", "advice"),
     [
-        (ENDINGS[0], "Allowed: the first code that was entered was right.", "there is nothing to do"),
-        (ENDINGS[1], "Allowed: the code was right at try 2.", "there is nothing to do"),
+        (ENDINGS[0], "Allowed: the first code that was entered was right.", "the right code was entered"),
+        (ENDINGS[1], "Allowed: the code was right at try 2.", "the right code was entered"),
         (Ending(kind="granted", reason="ip.known"), "this address has used the account before", "no code was needed"),
         (Ending(kind="denied", reason="request.stale"), "too old when we looked at it", "start again"),
         (Ending(kind="denied", reason="code.exhausted"), "to the last try", "code of the newest text message"),
@@ -86,7 +86,7 @@ def a_request(outcome: Ending) -> RequestSeen:
         (
             Ending(kind="denied", reason="sms.suppressed", text_state="suppressed", text_reason="paused"),
             "did not send",
-            "Ask the people on call",
+            "Ask the people on call whether",
         ),
         (Ending(kind="waiting", tries_left=4, text_state="accepted"), "4 tries are left", "newest text message"),
         (Ending(kind="unread", seconds=3.0), "Not decided yet.", "wait a minute"),
@@ -105,6 +105,10 @@ def test_the_text_is_told_of_where_it_matters() -> None:
     assert text_of(Ending(kind="granted", with_code=True, text_state="accepted")) is None
     assert text_of(Ending(kind="denied", reason="locked")) is None
     said = text_of(Ending(kind="denied", reason="sms.suppressed", text_state="suppressed", text_reason="number.hour"))
+    assert said is not None
+    assert (said.key, said.why) == ("console.text_reason.number_hour", ())
+    assert text_of(Ending(kind="denied", reason="sms.refused", text_state="refused", text_reason="x")) is None
+    said = text_of(Ending(kind="waiting", text_state="suppressed", text_reason="number.hour"))
     assert said is not None
     assert (said.key, said.why) == ("console.text.suppressed", ("console.text_reason.number_hour",))
 
