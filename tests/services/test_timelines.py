@@ -35,16 +35,40 @@ QUERIES = {
 @pytest.mark.parametrize("schema", SCHEMAS)
 async def test_no_query_reads_a_whole_table(servers: Servers, schema: str, query: str) -> None:
     """The plan for any parameters: where sequential scans are forbidden, each scan has a condition of an index."""
+    plan = await plan_of(servers, schema, query)
+    whole = [node["Relation Name"] for node in _nodes(plan) if _reads_everything(node)]
+    assert whole == [], json.dumps(plan, indent=1)
+
+
+@pytest.mark.parametrize("whose", ["recent of an account", "recent of a user"])
+@pytest.mark.parametrize(
+    ("schema", "tables"),
+    [("risk_evaluator", ["assessment"]), ("verifier", ["request"]), ("exports", ["export"]), ("notifier", [])],
+)
+async def test_the_latest_are_the_first_of_an_index(
+    servers: Servers, schema: str, tables: list[str], whose: str
+) -> None:
+    """One table a service, read backwards and no further than the limit: no sort, no join, no other branch."""
+    plan = await plan_of(servers, schema, QUERIES[whose])
+    nodes = list(_nodes(plan))
+    assert [node["Relation Name"] for node in nodes if "Relation Name" in node] == tables, json.dumps(plan, indent=1)
+    if tables:
+        assert [(node["Node Type"], node.get("Scan Direction")) for node in nodes[1:]] == [("Index Scan", "Backward")]
+
+
+async def plan_of(servers: Servers, schema: str, query: str) -> dict[str, Any]:
+    """Return PostgreSQL's plan for any parameters, without sequential scans where there is another way."""
     db = await asyncpg.connect(servers.postgres_dsn)
     try:
         await db.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
         await db.execute("PREPARE asked AS " + query.format(schema=schema, **OF))
         blanks = ", ".join("NULL" for _ in set(re.findall(r"\$\d", query)))
-        plan = json.loads(await db.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({blanks})"))[0]["Plan"]
+        plan: dict[str, Any] = json.loads(await db.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({blanks})"))[0][
+            "Plan"
+        ]
+        return plan
     finally:
         await db.close()
-    whole = [node["Relation Name"] for node in _nodes(plan) if _reads_everything(node)]
-    assert whole == [], json.dumps(plan, indent=1)
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
