@@ -102,9 +102,9 @@ def ending_of(story: Story, now: datetime) -> Ending:
     if (challenged := story.last("challenged")) is not None:
         left = int(challenged.detail["attempts_max"]) - int(challenged.detail["attempts"])
         return Ending(kind="waiting", tries_left=left, until=_time(challenged.detail["expires_at"]), **text)
-    if story.last("taken") is not None:
-        return Ending(kind="undecided")
     idle = (now - story.steps[-1].at).total_seconds()
+    if story.last("taken") is not None:
+        return Ending(kind="undecided", seconds=idle)
     return Ending(kind="unassessed" if story.last("assessed") is None else "unread", seconds=idle)
 
 

@@ -43,11 +43,14 @@ _SHOWN: Mapping[str, tuple[str, ...]] = {
 def own_story(story: Story, account_id: UUID) -> Story | None:
     """Return the steps of a request that the account made; None if it made no such request.
 
-    An account manager's act is a request of the staff account, and its last step names the account that was acted on.
+    An account manager's act is a request of the staff account, and its last step names the account that was acted on:
+    that step belongs to the request, and does not make it a request of the other account.
     """
-    beginning = story.beginning
-    if beginning is None or beginning.account_id != account_id:
+    own = Story(tuple(step for step in story.steps if step.account_id == account_id))
+    if own.beginning is None:
         return None
+    if own.action != "manager_act":
+        return own
     return Story(tuple(one for one in story.steps if one.account_id == account_id or one.what.startswith("manager.")))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from countersign.contract import DenialReason, Reason
 from countersign.timeline.story import WITHOUT_CODE
+from services.gateway.decide import DECIDED_WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ def sentence_of(outcome: Ending) -> Saying:
         case "waiting":
             return Saying("console.outcome.waiting", {"n": outcome.tries_left or 0})
         case _:
-            return Saying("console.outcome.under_way")
+            return Saying(f"console.outcome.{'under_way' if is_open(outcome) else 'not_decided'}")
 
 
 def text_of(outcome: Ending) -> Saying | None:
@@ -111,12 +112,17 @@ def advice_of(outcome: Ending) -> str:
         case "denied":
             return f"console.advice.{_advice_on_denial(outcome)}"
         case _:
-            return "console.advice.under_way"
+            return f"console.advice.{'under_way' if is_open(outcome) else 'not_decided'}"
 
 
 def is_open(outcome: Ending) -> bool:
-    """Return True while more may happen to the request, so that it is worth looking again."""
-    return outcome.kind not in {"granted", "denied"}
+    """Return True while more may happen to the request, so that it is worth looking again.
+
+    What has no decision by the time at which pages stop waiting for it is denied as too old, if it is ever read.
+    """
+    if outcome.kind in {"granted", "denied"}:
+        return False
+    return outcome.kind == "waiting" or (outcome.seconds or 0.0) < DECIDED_WITHIN.total_seconds()
 
 
 def retry_at(outcome: Ending, now: datetime) -> datetime | None:

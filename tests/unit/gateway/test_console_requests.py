@@ -41,7 +41,12 @@ ENDINGS = [
     *(Ending(kind="denied", reason=reason) for reason in (*get_args(DenialReason), "of.tomorrow")),
     *(Ending(kind="denied", reason="sms.suppressed", text_state="suppressed", text_reason=why) for why in TEXT_REASONS),
     Ending(kind="denied", reason="code.expired", text_state="accepted"),
-    *(Ending(kind=kind) for kind in get_args(EndingKind) if kind not in {"granted", "denied", "waiting"}),
+    *(
+        Ending(kind=kind, seconds=idle)
+        for idle in (1.0, 300.0)
+        for kind in get_args(EndingKind)
+        if kind not in {"granted", "denied", "waiting"}
+    ),
 ]
 DETAILS: dict[str, list[dict[str, Any]]] = {
     "assessed": [
@@ -89,7 +94,12 @@ def a_request(outcome: Ending) -> RequestSeen:
             "Ask the people on call whether",
         ),
         (Ending(kind="waiting", tries_left=4, text_state="accepted"), "4 tries are left", "newest text message"),
-        (Ending(kind="unread", seconds=3.0), "Not decided yet.", "wait a minute"),
+        (Ending(kind="unread", seconds=149.0), "Not decided yet.", "wait a minute"),
+        (
+            Ending(kind="undecided", seconds=150.0),
+            "No decision was made",
+            "give the request number to the people on call",
+        ),
     ],
 )
 def test_what_is_said_of_each_end(outcome: Ending, sentence: str, advice: str) -> None:
