@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.services.gateway.test_console_forms import at_the_console
 from tests.support.customer_calls import asked, ended, run_out, stopped, too_late, undeliverable
 from tests.support.frozen import frozen
-from tests.support.whole_stack import new_address
+from tests.support.whole_stack import new_address, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,6 +236,32 @@ async def test_a_part_that_is_away_is_said(visit: Visit, whole: WholeStack, call
         with frozen(whole, "ENROLMENT"):
             assert (await me.get(f"{path}/requests/{calls.made['log-in']}")).status == 503
         assert (await me.get(f"{path}/requests/{calls.made['log-in']}")).status == 200
+
+
+async def test_a_verifier_that_is_away_is_seen_on_the_page(
+    visit: Visit, whole: WholeStack, household: Household
+) -> None:
+    """A request that it has not read is listed and says so; once it is back, the same page has the rest."""
+    person, path = household.managed[0], f"/manager/accounts/{household.account_id}/requests"
+    async with visit() as me, visit() as customer:
+        await at_the_console(me, await whole.manager())
+        with frozen(whole, "VERIFIER"):
+            await customer.give_password(person)
+
+            async def listed() -> bool:
+                return bool(row_texts(await me.get(path)))
+
+            await until(listed, "the request in the list")
+            ((link, row),) = row_texts(await me.get(path))
+            assert "Not decided yet." in row
+            page = await me.get(link)
+            assert page.state == "unread"
+            assert "Our rules ask for a code." in text_in(page)
+
+        async def asked_for_code() -> bool:
+            return (await me.get(link)).state == "waiting"
+
+        await until(asked_for_code, "the challenge on the page")
 
 
 def row_texts(page: Answer) -> list[tuple[str, str]]:
