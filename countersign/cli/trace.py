@@ -28,14 +28,14 @@ from rich.text import Text
 from countersign.cli.database import ask
 from countersign.cli.surroundings import Failed
 from countersign.clock import system_clock
-from countersign.operations.trace import Story, Traces, outcome_of
+from countersign.operations.trace import outcome_of
+from countersign.timeline.reading import Timelines
+from countersign.timeline.story import Step, Story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import asyncpg
-
-    from countersign.operations.trace import Step
 
 _NOTHING = Story()
 _UNTOLD: tuple[Any, ...] = (None, [], "")
@@ -67,10 +67,10 @@ def command(  # noqa: PLR0913 - one argument for each option
         raise Failed("whose story? Give one of --request, --challenge, --user and --account")
 
     async def stories(db: asyncpg.Connection) -> list[tuple[UUID, Story]]:
-        traces = await Traces.readable(db)
-        if not traces.schemas:
+        timelines = await Timelines.readable(db)
+        if not timelines.schemas:
             raise Failed("this role may read no timeline: give --dsn of the role operator")
-        return await wanted[0].stories(traces, timedelta(minutes=since), most)
+        return await wanted[0].stories(timelines, timedelta(minutes=since), most)
 
     found = [(id_, story) for id_, story in ask(dsn, stories) if story.steps]
     console = Console(highlight=False)
@@ -100,15 +100,15 @@ class Wanted:
             "give --since MINUTES to look further back."
         )
 
-    async def stories(self, traces: Traces, within: timedelta, most: int) -> list[tuple[UUID, Story]]:
+    async def stories(self, timelines: Timelines, within: timedelta, most: int) -> list[tuple[UUID, Story]]:
         """Return the stories, the newest first; before them the changes that no request was for."""
         match self.kind:
             case "user" | "account":
-                changes = await traces.changes(self.kind, self.id, within, most)
-                ids = await traces.recent(self.kind, self.id, within, most)
-                return [(self.id, changes), *[(id_, await traces.story(id_)) for id_ in ids]]
+                changes = await timelines.changes(self.kind, self.id, within, most)
+                ids = await timelines.recent(self.kind, self.id, within, most)
+                return [(self.id, changes), *(await timelines.stories(ids)).items()]
             case _:
-                return [(self.id, await traces.story(self.id))]
+                return [(self.id, await timelines.story(self.id))]
 
 
 def _print(console: Console, kind: str, id_: UUID, story: Story) -> None:

@@ -21,6 +21,7 @@ from services.enrolment.audit.verify import verify
 from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.http import Routes
 from services.enrolment.rekey import rekey
+from services.enrolment.requests_seen.routes import LOOKED_BACK, REQUESTS_LISTED_MAX, RequestRoutes
 from services.enrolment.seed import seed
 from services.enrolment.settings import EnrolmentSettings
 from services.enrolment.setup import decide as setup_rules
@@ -93,6 +94,7 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
         seen = Routes(frame.pool, frame.publisher, rules.switch.members_need)
         managers = ManagerRoutes(tools, settings.staff_account_id, exceeded, frame.log)
         routes = [*seen.all(), *NumberRoutes(tools).all(), *SwitchRoutes(tools).all(), *managers.all()]
+        routes += RequestRoutes(frame.pool).all()
         app = application(routes, http.callers, metrics=frame.metrics, log=frame.log)
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants, hold)),
@@ -136,6 +138,8 @@ def limits(settings: EnrolmentSettings) -> Sequence[Limit]:
             str(act_rules.RESET_LASTS),
             "chosen: a day to log in and enter another number; afterwards an account manager resets it again",
         ),
+        Limit("requests_seen.listed_max", str(REQUESTS_LISTED_MAX), "chosen: what is looked through during a call"),
+        Limit("requests_seen.looked_back", str(LOOKED_BACK), "shorter than the 40 days for which steps are kept"),
         *retention_limits(retention.RULES),
     ]
 

@@ -15,6 +15,7 @@ from countersign.runtime.web import http
 from services.gateway import decide, fold, retention, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
 from services.gateway.console.calls import ManagerCalls
+from services.gateway.console.decide_requests import RECENT_ON_ACCOUNT_MAX
 from services.gateway.enrolment import Enrolment
 from services.gateway.gate import Gate
 from services.gateway.guard import FORM_BYTES_MAX, FORM_SECONDS_MAX
@@ -146,6 +147,7 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         Limit("settings.draft_life", str(settings_pages.DRAFT_LIFE), "chosen: two codes of 5 minutes and some reading"),
         Limit("settings.places_shown", str(settings_pages.PLACES_MAX), "chosen: what a form of 16 KiB carries twice"),
         Limit("settings.people_a_page", str(settings_pages.PEOPLE_A_PAGE), "chosen: a list that can be looked through"),
+        Limit("console.requests_on_account", str(RECENT_ON_ACCOUNT_MAX), "chosen: the rest of them is one link away"),
         Limit("settings.activity_rows", str(settings_pages.ACTIVITY_ROWS_MAX), "chosen: a few weeks of most people"),
         *retention_limits(retention.RULES),
     ]
