@@ -142,6 +142,9 @@ def check(service: OneService, as_json: AsJson = False) -> int:
         sys.stdout.writelines(json.dumps(letter) + "\n" for letter in letters)
         return 1 if causes else 0
     failing = causes.total()
+    if not letters:
+        sys.stdout.write(f"{service} has no new dead letters.\n")
+        return 0
     sys.stdout.write(f"{len(letters) - failing} of {service}'s new dead letters would pass, {failing} would fail.\n")
     sys.stdout.writelines(f"  {count}  {cause}\n" for cause, count in causes.most_common())
     return 1 if causes else 0

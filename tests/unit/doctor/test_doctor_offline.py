@@ -136,7 +136,7 @@ def test_people_read_a_line_a_finding_and_a_count(capsys: pytest.CaptureFixture[
     """With what to do behind an arrow."""
     assert cli.main(["doctor", "--dsn", DSN]) == 1
     *lines, count = capsys.readouterr().out.splitlines()
-    assert "error    PostgreSQL: PostgreSQL does not answer: ConnectionRefusedError -> see whether it runs" in lines[1]
+    assert "error    PostgreSQL: PostgreSQL does not answer: ConnectionRefusedError -> see whether it runs" in lines[-1]
     assert count == "error: 1, warning: 2, ok: 2"
 
 
