@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
 from countersign.runtime.program.frame import Limit
+from countersign.runtime.publishing import lane, publisher
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
 from countersign.runtime.web import connections, http
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
-    """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
+    """Return the limits of leases, of publishing and of every listener: connections, and how long one may keep us."""
     yield from leases.limits(settings.leases)
+    yield from _publishing()
     yield from _connections(settings)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
@@ -31,6 +33,16 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     if isinstance(getattr(settings, "http", None), HttpSettings):
         yield Limit("bodies.bytes_max", str(http.BODY_BYTES_MAX), "chosen: as long as a record")
         yield Limit("bodies.seconds_max", f"{http.BODY_SECONDS_MAX:.0f} s", "chosen: 64 KiB over a bad line")
+
+
+def _publishing() -> Iterator[Limit]:
+    for name, value, source in (
+        ("rows_max", f"{publisher.ROWS_MAX}", "chosen: what a process publishes in less than a second"),
+        ("lane.rows_max", f"{lane.WAITING_MAX}", "chosen: rows of a partition in memory; more wait in the outbox"),
+        ("stalled_seconds", f"{publisher.STALLED_SECONDS:g} s", "chosen: a broker acknowledges in milliseconds"),
+        ("stop_seconds_max", f"{publisher.STOP_SECONDS_MAX:g} s", "chosen: what is left goes to the next process"),
+    ):
+        yield Limit(f"publishing.{name}", value, source)
 
 
 def _connections(settings: ServiceSettings) -> Iterator[Limit]:
