@@ -173,9 +173,15 @@ async def test_a_sweeper_is_told_what_there_is_room_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "STALLED_SECONDS", 0.2)
     only = ScriptedProducer({"t": [OPEN] * 10})
     desk = Desk(only, lease_seconds=1)
+    wakes: list[int] = []
     woken = asyncio.Event()
+
+    def wake() -> None:
+        wakes.append(1)
+        woken.set()
+
     async with desk.running() as publisher:
-        publisher.on_room = woken.set
+        publisher.on_room = wake
         assert (publisher.room(500).rows, publisher.room(3).rows) == (10, 3)
         woken.clear()
         desk.hand(*(a_row("t") for _ in range(10)))
@@ -184,6 +190,9 @@ async def test_a_sweeper_is_told_what_there_is_room_for(monkeypatch: pytest.Monk
         assert publisher.room(500).rows == 0
         await eventually(lambda: _given_back(desk, surplus))
         await eventually(lambda: _excludes(publisher, "t"))
+        wakes.clear()
+        await asyncio.sleep(0.5)
+        assert wakes == []  # it is not woken for rows that it cannot have
         woken.clear()
         only.answer("t")
         await asyncio.wait_for(woken.wait(), 5)
