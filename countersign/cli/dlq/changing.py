@@ -47,7 +47,7 @@ def redrive(  # noqa: PLR0913 - one argument for each option
     async def act(desk: Desk) -> int:
         return await desk.redrive(choice, rate)
 
-    return _change(service, choice, act, "are folded again", reason, who, dsn, execute=execute)
+    return _change(service, choice, act, "are folded again", reason, who, dsn, execute=execute, state="redrive")
 
 
 @app.command(epilog='\b\ntry:\n  countersign dlq discard exports --source /test --reason "a load test" --execute')
@@ -135,6 +135,7 @@ def _change(  # noqa: PLR0913 - what the four commands share
     dsn: str | None,
     *,
     execute: bool,
+    state: str = "discarded",
     parked: bool = False,
 ) -> int:
     require_service(service)
@@ -142,10 +143,17 @@ def _change(  # noqa: PLR0913 - what the four commands share
 
     async def run(db: asyncpg.Connection) -> int:
         desk = Desk(db, service, who or journal.who(), why)
-        ready, over = await desk.count(choice)
-        wanted = over if parked else ready
+        count = await desk.count(choice, state)
+        wanted = count.parked if parked else count.ready
         sys.stdout.write(f"{wanted} letters of {service} would change.")
-        sys.stdout.write("\n" if parked or not over else f" {over} more are parked after {TRIES_MAX} tries.\n")
+        if count.parked and not parked:
+            sys.stdout.write(f" {count.parked} more are parked after {TRIES_MAX} tries.")
+        if count.without_content and state == "redrive":
+            sys.stdout.write(
+                f" {count.without_content} more were kept without their content and cannot be folded again: their "
+                "records are on the topic; see `countersign replay plan`."
+            )
+        sys.stdout.write("\n")
         if not execute:
             sys.stdout.write("Nothing was done: add --reason and --execute.\n")
         elif wanted:
