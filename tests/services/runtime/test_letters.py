@@ -107,7 +107,7 @@ async def test_a_letter_without_its_content_cannot_be_redriven(toy: Toy, monkeyp
         assert (count.ready, count.parked, count.without_content) == (2, 0, 3)
         assert await desk.redrive(Choice(), 100) == 2
         shown = await Letters(db, [toy.name]).newest(Choice(state="new"), 10)
-        assert [(letter.whole, letter.source) for letter in shown] == [(False, "test")] * 3
+        assert [(letter.whole, letter.source) for letter in shown] == [(False, "/countersign/test")] * 3
         assert await desk.discard(Choice()) == 3
     finally:
         await db.close()
