@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from countersign.runtime.database import leases
 from countersign.runtime.database.budget import LIMIT, Budget
 from countersign.runtime.due_work import own_tables
+from countersign.runtime.folding import whole_letters
 from countersign.runtime.program.frame import Limit
 from countersign.runtime.publishing import lane, publisher
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
@@ -25,6 +26,9 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     yield from retention_limits(own_tables.RULES)
     yield from _publishing()
     yield from _connections(settings)
+    for name, most in (("source", whole_letters.WHOLE_OF_SOURCE_MAX), ("topic", whole_letters.WHOLE_OF_TOPIC_MAX)):
+        source = "chosen: enough to redrive after a bug; of a flood the rest is kept as hash, length and cause"
+        yield Limit(f"dead_letters.whole_of_{name}_hourly_max", str(most), source)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
         ("idle", connections.IDLE_SECONDS_MAX, "chosen: as nginx; longer than the 60 s of proxies, which close first"),
