@@ -23,7 +23,7 @@ RULES = (
         table="dead_letter",
         kept=KEYS_KEPT,
         statement=SETTLED_LETTERS,
-        why="after it was folded, discarded or redriven too late; one that waits, or is parked, stays until somebody decides",
+        why="after it was folded, discarded or redriven too late; one that waits or is parked stays: somebody decides",
     ),
     Rule(table="brake", kept=KEYS_KEPT, statement=RELEASED_BRAKES, why="after its release; a held one stays"),
     stays("outbox", "a row is deleted when Kafka has it; a parked one stays until somebody unparks it (alarm)"),
