@@ -132,7 +132,7 @@ def _print(console: Console, kind: str, id_: UUID, story: Story) -> None:
             f"  {step.at:%H:%M:%S}.{step.at.microsecond // 1000:03}  {after:>9}  {step.service:<14}  {step.what:<18}  "
         )
         details = [f"{name}={_shown(value)}" for name, value in step.detail.items() if _is_told(step, name, value)]
-        for line in _lines(head, details, console.width if console.is_terminal else None):
+        for line in step_lines(head, details, console.width if console.is_terminal else None):
             console.print(Text(line.rstrip()), soft_wrap=True)
     console.print()
 
@@ -151,7 +151,7 @@ def _colour(words: str) -> str:
     return "red" if words.startswith("Denied") else "green" if words.startswith("Granted") else "yellow"
 
 
-def _lines(head: str, details: Sequence[str], width: int | None) -> list[str]:
+def step_lines(head: str, details: Sequence[str], width: int | None) -> list[str]:
     """Return a step's lines, no longer than `width` where that can be: a detail stays in one piece. None: one line."""
     if width is None:
         return [head + "  ".join(details)]

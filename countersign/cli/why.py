@@ -49,7 +49,8 @@ SELECT topic, partition, "offset", kind, cause, state, kept_at, value_bytes, enc
  WHERE ($1::text IS NULL OR topic = $1) AND ($2::int IS NULL OR partition = $2)
    AND ($3::bigint IS NULL OR "offset" = $3)
    AND ($4::text IS NULL OR position(convert_to(lower($4), 'UTF8') IN value) > 0
-                         OR position(convert_to(upper($4), 'UTF8') IN value) > 0)
+                         OR position(convert_to(upper($4), 'UTF8') IN value) > 0
+                         OR request_id::text = lower($4))
  ORDER BY kept_at DESC LIMIT $5
 """
 

@@ -47,7 +47,8 @@ class Scope:
             raise ValueError("a country or an account: give one of them")
         if self.country is not None and self.country not in COUNTRIES:
             raise ValueError(
-                "country: expected one of ISO 3166-1 that has numbers, in capital letters, such as SE, GB or LV; or 001"
+                "country: expected two capital letters of a country that has numbers (ISO 3166-1), such as SE, GB or "
+                "LV; or 001"
             )
 
     def __str__(self) -> str:

@@ -97,7 +97,7 @@ _SESSION_IS_WELL = ("40", "53", "55", "57014")
 
 def ends_session(error: BaseException) -> bool:
     """Return True if the session on which this error was met must be closed and not be used again."""
-    if kind_of(error) is not Kind.INFRASTRUCTURE or isinstance(error, KafkaError):
+    if kind_of(error) is not Kind.INFRASTRUCTURE or isinstance(error, (KafkaError, *OUTDATED_PLAN)):
         return False
     state = str(getattr(error, "sqlstate", None) or "")
     return not (isinstance(error, asyncpg.PostgresError) and state.startswith(_SESSION_IS_WELL))

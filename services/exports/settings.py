@@ -9,6 +9,7 @@ from pydantic import Field
 from countersign.runtime.program.frame import Limit
 from countersign.runtime.program.limits import retention_limits
 from countersign.runtime.settings import HttpSettings, Part, ServiceSettings
+from countersign.runtime.web import streaming
 from services.exports import retention
 
 
@@ -65,4 +66,4 @@ def limits(settings: ExportsSettings) -> list[Limit]:
         for prefix, part in parts.items()
         for name, field in type(part).model_fields.items()
     ]
-    return [*own, *retention_limits(retention.RULES)]
+    return [*own, *(Limit(*limit) for limit in streaming.LIMITS), *retention_limits(retention.RULES)]

@@ -46,10 +46,13 @@ WAITING_OF_USER = "SELECT count(*) FROM export WHERE user_id = $1 AND state = 'w
 
 ONE = f"SELECT {_COLUMNS}, now() AS now FROM export WHERE export_id = $1 AND account_id = $2 AND user_id = $3"
 
-CONTENT = """
-SELECT f.content FROM file f JOIN export e USING (export_id)
+# Neither reads the whole file: it is stored as it is (EXTERNAL), so PostgreSQL fetches the part alone.
+FILE_BYTES = """
+SELECT octet_length(f.content) FROM file f JOIN export e USING (export_id)
  WHERE e.export_id = $1 AND e.account_id = $2 AND e.user_id = $3 AND e.state = 'ready' AND e.expires_at > now()
 """
+
+PIECE = "SELECT substring(content FROM $2 FOR $3) FROM file WHERE export_id = $1"
 
 # Locked in one order, so that two owners of a partition in transition cannot deadlock; `decide` sees what will stand.
 NAMED = f"SELECT {_COLUMNS} FROM export WHERE export_id = ANY($1::uuid[]) ORDER BY export_id FOR UPDATE"
@@ -186,10 +189,15 @@ async def one(db: Connection, export_id: UUID, account_id: UUID, user_id: UUID) 
     return (_export(row), row["now"]) if row is not None else None
 
 
-async def content(db: Connection, export_id: UUID, account_id: UUID, user_id: UUID) -> bytes | None:
-    """Return the file while it is offered."""
-    found: bytes | None = await db.fetchval(CONTENT, export_id, account_id, user_id)
+async def file_bytes(db: Connection, export_id: UUID, account_id: UUID, user_id: UUID) -> int | None:
+    """Return the size of the file while it is offered."""
+    found: int | None = await db.fetchval(FILE_BYTES, export_id, account_id, user_id)
     return found
+
+
+async def piece(db: Connection, export_id: UUID, start: int, length: int) -> bytes:
+    """Return a part of a file; empty once the file is gone."""
+    return await db.fetchval(PIECE, export_id, start + 1, length) or b""
 
 
 async def named(db: Connection, export_ids: Iterable[UUID]) -> dict[UUID, Export]:

@@ -11,7 +11,7 @@ from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.program.frame import Limit, Parts, Service
 from countersign.runtime.program.limits import retention_limits
-from countersign.runtime.web import http
+from countersign.runtime.web import http, streaming
 from services.gateway import decide, fold, retention, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
 from services.gateway.console.calls import ManagerCalls
@@ -149,6 +149,7 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         Limit("settings.people_a_page", str(settings_pages.PEOPLE_A_PAGE), "chosen: a list that can be looked through"),
         Limit("console.requests_on_account", str(RECENT_ON_ACCOUNT_MAX), "chosen: the rest of them is one link away"),
         Limit("settings.activity_rows", str(settings_pages.ACTIVITY_ROWS_MAX), "chosen: a few weeks of most people"),
+        *(Limit(*limit) for limit in streaming.LIMITS),
         *retention_limits(retention.RULES),
     ]
 

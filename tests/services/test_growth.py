@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import aiohttp
 import asyncpg
 import pytest
 import pytest_asyncio
@@ -14,8 +16,11 @@ from services.exports.contacts import LISTS
 from services.notifier.store import DUE
 from services.risk_evaluator.model import Forgetting
 from services.risk_evaluator.store_places import LIVE
+from services.verifier.wiring import SERVICE as VERIFIER
 from tests.support.assessments import a_lesson, connected, uses
 from tests.support.events import clock
+from tests.support.frame import running
+from tests.support.verifier import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -123,3 +128,20 @@ async def test_a_forgetting_holds_up_no_other_account(servers: Servers) -> None:
             learner, [a_lesson(account_id=forgotten.account_id, granted_at=clock() + timedelta(seconds=1))]
         )
         assert await uses(learner, forgotten.account_id)
+
+
+async def test_the_published_keys_take_no_connection(servers: Servers) -> None:
+    """Anybody may ask for them: while all connections of the pool are lent, they are answered as before."""
+    settings = settings_of(servers)
+    url = f"http://127.0.0.1:{settings.http.port}/.well-known/jwks.json"
+    async with AsyncExitStack() as stack:
+        machine = await stack.enter_async_context(running(VERIFIER, settings))
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)))
+        async with http.get(url) as reply:
+            published = await reply.json()
+        pool = machine._frame.pool  # noqa: SLF001 - the one that routes share
+        for _ in range(pool.get_max_size()):
+            await stack.enter_async_context(pool.acquire())
+        for _ in range(3):
+            async with http.get(url) as reply:
+                assert await reply.json() == published

@@ -13,7 +13,7 @@ import structlog
 
 from countersign.runtime.database.postgres import STATEMENT_SECONDS_MAX
 from countersign.runtime.errors import OffContract
-from countersign.runtime.folding import brake, dead_letter
+from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import never
 from countersign.runtime.messages.record import Incoming, Record
@@ -92,9 +92,10 @@ class ScriptedDatabase:
                 raise AssertionError(sql)
         self._committed()
 
-    async def fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+    async def fetch(self, sql: str, *_: Any) -> list[dict[str, Any]]:
         """Return what a statement of the runtime would: as it was when it was asked."""
-        del arguments
+        if sql == whole_letters.COUNTED:
+            return []
         assert sql == brake.HELD
         rows = [
             {"topic": topic, "partition": number, "reason": reason}

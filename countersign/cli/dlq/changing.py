@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from countersign.operations.letters import Brake
+    from countersign.operations.letters import Brake, Count
 
 app = typer.Typer()
 _NOT_DONE = "Nothing was done: add --reason and --execute.\n"
@@ -56,7 +56,8 @@ def redrive(  # noqa: PLR0913 - one argument for each option
     async def act(desk: Desk) -> int:
         return await desk.redrive(choice, rate)
 
-    return _change(service, choice, act, "are folded again", _By(reason, who, execute=execute), dsn, as_json=as_json)
+    by = _By(reason, who, execute=execute)
+    return _change(service, choice, act, "are folded again", by, dsn, as_json=as_json, state="redrive")
 
 
 @app.command(epilog='\b\ntry:\n  countersign dlq discard exports --source /test --reason "a load test" --execute')
@@ -171,20 +172,20 @@ def _change(  # noqa: PLR0913 - what the three commands share
     dsn: str | None,
     *,
     as_json: bool,
+    state: str = "discarded",
     parked: bool = False,
 ) -> int:
     require_service(service)
 
     async def run(db: asyncpg.Connection) -> int:
         desk = Desk(db, service, by.who, by.why)
-        ready, over = await desk.count(choice)
-        wanted = over if parked else ready
+        count = await desk.count(choice, state)
+        wanted = count.parked if parked else count.ready
         if not as_json:
-            sys.stdout.write(f"{wanted} letters of {service} would change.")
-            sys.stdout.write("\n" if parked or not over else f" {over} more are parked after {TRIES_MAX} tries.\n")
+            sys.stdout.write(_shown(service, wanted, count, parked=parked, redrives=state == "redrive"))
         changed = await act(desk) if by.execute and wanted else 0
         if as_json:
-            told = {"service": service, "letters": wanted, "parked": over, "changed": changed, "done": by.execute}
+            told = {"service": service, "letters": wanted, "changed": changed, "done": by.execute} | asdict(count)
             sys.stdout.write(json.dumps(told) + "\n")
         elif by.execute and wanted:
             sys.stdout.write(f"{changed} letters {done_words}.\n")
@@ -193,3 +194,16 @@ def _change(  # noqa: PLR0913 - what the three commands share
         return wanted
 
     return 0 if ask(dsn, run) else 1
+
+
+def _shown(service: str, wanted: int, count: Count, *, parked: bool, redrives: bool) -> str:
+    """Return what a change would do to how many letters, and which it would pass over."""
+    told = [f"{wanted} letters of {service} would change."]
+    if count.parked and not parked:
+        told.append(f"{count.parked} more are parked after {TRIES_MAX} tries.")
+    if count.without_content and redrives:
+        told.append(
+            f"{count.without_content} more were kept without their content and cannot be folded again: their records "
+            "are on the topic; see `countersign replay plan`."
+        )
+    return " ".join(told) + "\n"

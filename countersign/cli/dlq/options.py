@@ -26,13 +26,19 @@ class StateName(StrEnum):
     redrive = "redrive"
     done = "done"
     discarded = "discarded"
+    too_old = "too_old"
 
 
 Service = Annotated[str | None, typer.Option(help=f"one of {', '.join(SERVICES)}")]
 OneService = Annotated[str, typer.Argument(metavar="SERVICE", help=f"one of {', '.join(SERVICES)}")]
 Topic = Annotated[str | None, typer.Option(help="only this topic")]
 Kind = Annotated[KindName | None, typer.Option(metavar="KIND", help=", ".join(KindName))]
-State = Annotated[StateName | None, typer.Option(metavar="STATE", help=", ".join(StateName))]
+State = Annotated[
+    StateName | None,
+    typer.Option(
+        metavar="STATE", help=f"{', '.join(StateName)} (too_old: redriven after 40 days, so nothing was folded)"
+    ),
+]
 BeginsWith = Annotated[str | None, typer.Option("--cause", help="how the cause begins")]
 Source = Annotated[str | None, typer.Option(help="the producer's ce_source")]
 Most = Annotated[int, typer.Option(min=1, max=10_000, help="at most this many")]

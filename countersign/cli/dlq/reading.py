@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 app = typer.Typer()
 _BELOW = frozenset({"source", "cause", "reason"})
 _NONE = "No dead letter fits."
+_NOT_KEPT = (
+    "not kept, as the cause says, or because too many records of this topic or producer were refused in that hour; the "
+    "record lies on the topic at this offset for as long as the topic keeps it, and this letter cannot be redriven"
+)
+_TOO_OLD = (
+    "it was redriven when it was more than 40 days old: whether it was folded before is forgotten by then, so it was "
+    "not folded"
+)
 
 
 @app.command("ls", epilog="\b\ntry:\n  countersign dlq ls --kind bug --most 50")
@@ -142,6 +150,9 @@ def check(service: OneService, as_json: AsJson = False) -> int:
         sys.stdout.writelines(json.dumps(letter) + "\n" for letter in letters)
         return 1 if causes else 0
     failing = causes.total()
+    if not letters:
+        sys.stdout.write(f"{service} has no new dead letters.\n")
+        return 0
     sys.stdout.write(f"{len(letters) - failing} of {service}'s new dead letters would pass, {failing} would fail.\n")
     sys.stdout.writelines(f"  {count}  {cause}\n" for cause, count in causes.most_common())
     return 1 if causes else 0
@@ -194,5 +205,6 @@ def _document(content: Content) -> dict[str, Any]:
         "headers": {name: value.decode("utf-8", "replace")[:200] for name, value in content.headers},
         "value_bytes": content.value_bytes,
         "value_sha256": content.sha256,
-        "value": fields if fields is not None else "not a JSON object",
+        "value": fields if fields is not None else "not a JSON object" if letter.whole else _NOT_KEPT,
+        **({"state_means": _TOO_OLD} if letter.state == "too_old" else {}),
     }

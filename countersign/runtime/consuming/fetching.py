@@ -123,4 +123,4 @@ def letter_of(partition: TopicPartition, odd: Odd) -> DeadLetter:
     """Return the dead letter of a record that cannot be taken apart."""
     appended_at = _time_of(odd.timestamp) or _VERY_OLD
     nothing = Record(partition.topic, partition.partition, odd.offset, None, None, (), appended_at)
-    return DeadLetter(nothing, "off_contract", _NO_TEXT)
+    return DeadLetter(nothing, "off_contract", _NO_TEXT, has_content=False)

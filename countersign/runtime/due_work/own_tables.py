@@ -5,9 +5,9 @@ from __future__ import annotations
 from countersign.runtime.retention import KEYS_KEPT, Rule, stays
 
 SETTLED_LETTERS = """
-DELETE FROM dead_letter WHERE (topic, partition, "offset") IN (
-       SELECT topic, partition, "offset" FROM dead_letter
-        WHERE state IN ('done', 'discarded') AND changed_at < now() - $1::interval
+DELETE FROM dead_letter WHERE (topic, partition, "offset", appended_at) IN (
+       SELECT topic, partition, "offset", appended_at FROM dead_letter
+        WHERE state IN ('done', 'discarded', 'too_old') AND changed_at < now() - $1::interval
         ORDER BY changed_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
@@ -23,7 +23,7 @@ RULES = (
         table="dead_letter",
         kept=KEYS_KEPT,
         statement=SETTLED_LETTERS,
-        why="after it was folded or discarded; one that waits, or is parked, stays until somebody decides",
+        why="after it was folded, discarded or redriven too late; one that waits or is parked stays: somebody decides",
     ),
     Rule(table="brake", kept=KEYS_KEPT, statement=RELEASED_BRAKES, why="after its release; a held one stays"),
     stays("outbox", "a row is deleted when Kafka has it; a parked one stays until somebody unparks it (alarm)"),

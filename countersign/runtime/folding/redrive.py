@@ -75,7 +75,7 @@ class Redrives:
         async def settle(db: Connection, folded: Folded[Any]) -> None:
             if folded.suspects:  # a letter that is not folded must not be settled, not even for a moment
                 raise folded.suspects[0][1]
-            await dead_letter.settle(db, [item], folded.dead)
+            await dead_letter.settle(db, item, folded.dead, too_old=folded.aged > 0)
 
         async with self._link.use() as db:
             work = self._tracer.folding(fold)
@@ -84,7 +84,7 @@ class Redrives:
 
     async def _end(self, item: Redrive, failed: Sequence[DeadLetter]) -> None:
         async with self._link.use() as db:
-            await dead_letter.settle(db, [item], failed)
+            await dead_letter.settle(db, item, failed)
 
     async def settle(self, _db: Connection, _done: Sequence[Any]) -> Settled[None]:
         """Nothing is left: each letter was settled with its fold."""

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     import structlog
 
-# Together below the 30 s after which Kubernetes kills. Leases free what is left behind; a text that was sent and is not
-# settled counts as unknown.
+# chosen: as long as a text may be on its way to SNS; with what follows below the 30 s after which Kubernetes kills.
+# Leases free what is left behind; a text that was sent and is not settled counts as unknown.
 END_SECONDS_MAX = 20.0
-PART_SECONDS_MIN = 2.0
-CANCELLED_SECONDS_MAX = 2.0
+PART_SECONDS_MIN = 1.0
+CANCELLED_SECONDS_MAX = 1.0
 
 
 class Ending:

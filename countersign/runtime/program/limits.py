@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from countersign.runtime.database import leases
 from countersign.runtime.database.budget import LIMIT, Budget
 from countersign.runtime.due_work import own_tables
+from countersign.runtime.folding import whole_letters
 from countersign.runtime.program.frame import Limit
+from countersign.runtime.publishing import lane, publisher
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings, TraceSettings
 from countersign.runtime.tracing import exporting
 from countersign.runtime.web import connections, http
@@ -20,11 +22,15 @@ if TYPE_CHECKING:
 
 
 def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
-    """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
+    """Return the limits of leases, of publishing and of every listener: connections, and how long one may keep us."""
     yield from leases.limits(settings.leases)
     yield from retention_limits(own_tables.RULES)
+    yield from _publishing()
     yield from _connections(settings)
     yield from _traces(settings.traces)
+    for name, most in (("source", whole_letters.WHOLE_OF_SOURCE_MAX), ("topic", whole_letters.WHOLE_OF_TOPIC_MAX)):
+        source = "chosen: enough to redrive after a bug; of a flood the rest is kept as hash, length and cause"
+        yield Limit(f"dead_letters.whole_of_{name}_hourly_max", str(most), source)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
         ("idle", connections.IDLE_SECONDS_MAX, "chosen: as nginx; longer than the 60 s of proxies, which close first"),
@@ -55,6 +61,16 @@ def _traces(traces: TraceSettings) -> Iterator[Limit]:
 def connection_limit(budget: Budget) -> Limit:
     """Return how many connections to PostgreSQL a process may hold, and for what."""
     return Limit(LIMIT, str(budget.connections), f"chosen: {', '.join(budget.parts())}; PostgreSQL has 100 by default")
+
+
+def _publishing() -> Iterator[Limit]:
+    for name, value, source in (
+        ("rows_max", f"{publisher.ROWS_MAX}", "chosen: what a process publishes in less than a second"),
+        ("lane.rows_max", f"{lane.WAITING_MAX}", "chosen: rows of a partition in memory; more wait in the outbox"),
+        ("stalled_seconds", f"{publisher.STALLED_SECONDS:g} s", "chosen: a broker acknowledges in milliseconds"),
+        ("stop_seconds_max", f"{publisher.STOP_SECONDS_MAX:g} s", "chosen: what is left goes to the next process"),
+    ):
+        yield Limit(f"publishing.{name}", value, source)
 
 
 def _connections(settings: ServiceSettings) -> Iterator[Limit]:

@@ -123,7 +123,7 @@ class Machine:
     async def running(self) -> AsyncIterator[None]:
         """Run until the body is left, then: no new batch, no new due work, what is committed is published.
 
-        That takes 20 s at most: a server that does not answer then is not waited for, and leases free the work.
+        That takes 20 s: a server that does not answer by then is not waited for, and leases free the work.
 
         A part that fails ends the body: the process is to be started again.
         """

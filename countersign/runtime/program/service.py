@@ -102,7 +102,7 @@ async def serving(
         await stack.enter_async_context(machine.running())
         await stack.enter_async_context(listening(parts.sites, metrics, log))
         health.tell("start", None)
-        named_by = "COUNTERSIGN_INSTANCE" if "instance" in settings.model_fields_set else "host name"
+        named_by = "settings" if "instance" in settings.model_fields_set else "host name"
         log.info("service_started", instance=settings.instance, instance_named_by=named_by)
         try:
             yield machine

@@ -37,9 +37,9 @@ class Lane:
         self._failures = 0
 
     @property
-    def full(self) -> bool:
-        """Whether it takes no more rows."""
-        return len(self.waiting) >= WAITING_MAX
+    def closed(self) -> bool:
+        """Whether it takes no more rows now: it is full, or in trouble."""
+        return self.trouble is not None or len(self.waiting) >= WAITING_MAX
 
     @property
     def empty(self) -> bool:

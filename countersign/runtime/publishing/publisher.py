@@ -99,7 +99,8 @@ class Publisher:
         )
         self._handed = asyncio.Event()
         self._stopping = False
-        self._room_was_asked = False
+        self._rows_wanted = False
+        self._left_out: frozenset[str] = frozenset()
         self.on_room: Callable[[], None] = lambda: None  # called when there is room again after `room` gave too little
 
     def hand(self, due: Sequence[Outgoing]) -> None:
@@ -112,19 +113,22 @@ class Publisher:
                 continue
             lane = self._lane(row)
             self._owned.own(row.event_id)
-            if len(self._owned) > ROWS_MAX or lane.full or lane.trouble is not None:
+            if len(self._owned) > ROWS_MAX:
                 self._owned.give_back(row.event_id)
-                self._room_was_asked = True
+                self._rows_wanted = True
+            elif lane.closed:
+                self._owned.give_back(row.event_id)
+                self._left_out |= {row.topic}
             else:
                 lane.waiting.append(row)
         self._handed.set()
 
     def room(self, wanted: int) -> Room:
         """Return what of `wanted` rows may be leased now. `on_room` is called when there is more."""
-        without = frozenset(lane.topic for lane in self._lanes.values() if lane.full or lane.trouble is not None)
         rows = 0 if self._stopping else max(0, min(wanted, ROWS_MAX - len(self._owned)))
-        self._room_was_asked = self._room_was_asked or rows < wanted or bool(without)
-        return Room(rows, without)
+        self._rows_wanted = rows < wanted
+        self._left_out = self._closed_topics()
+        return Room(rows, self._left_out)
 
     async def run(self) -> None:
         """Publish until stopped, then what was handed in before, then close; whatever does not end by then is left."""
@@ -206,9 +210,14 @@ class Publisher:
             await self._checkpoint("outbox_deleted")
         self._say_room()
 
+    def _closed_topics(self) -> frozenset[str]:
+        return frozenset(lane.topic for lane in self._lanes.values() if lane.closed)
+
     def _say_room(self) -> None:
-        if self._room_was_asked and len(self._owned) <= ROWS_MAX / 2:
-            self._room_was_asked = False
+        """Wake the sweeper once if what it could not have, or what was given back, can be taken now."""
+        rows = self._rows_wanted and len(self._owned) <= ROWS_MAX / 2
+        if rows or (self._left_out and self._left_out - self._closed_topics()):
+            self._rows_wanted, self._left_out = False, frozenset()
             self.on_room()
 
     async def _tend_forever(self) -> None:

@@ -21,7 +21,7 @@ BEFORE = "place_before_rebuild"
 STATEMENT_SECONDS_MAX = 600.0
 HIDDEN = "•••"
 
-# What was forgotten is never deleted, so it is taken over: a place that was forgotten does not come back.
+# What was forgotten is kept while a grant from before it could teach. It is taken over, so no such place comes back.
 LAY = """
 DROP TABLE IF EXISTS place_rebuilt, forgotten_rebuilt;
 CREATE TABLE place_rebuilt (LIKE place INCLUDING ALL);

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from countersign.runtime.database import migration_lock, postgres
 from countersign.runtime.database.migration_lock import MigrationBusyError, with_free_tables
-from countersign.runtime.program.service import EXIT_UNAVAILABLE, _migrated
+from countersign.runtime.program.failures import EXIT_UNAVAILABLE, CommandError, print_failure
+from countersign.runtime.program.service import _migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,7 +56,9 @@ async def test_it_does_not_wait_for_ever(
     """A sentence that says what to do, and an exit status that a supervisor knows."""
     monkeypatch.setattr(migration_lock.hold_migration_lock, "__kwdefaults__", {"wait_seconds_max": 1.0})
     async with _migrating(servers), asyncio.timeout(30):
-        assert await _migrated(servers.dsn_of("notifier"), "notifier", get_logger()) == EXIT_UNAVAILABLE
+        with pytest.raises(CommandError) as ended:
+            await _migrate(servers.dsn_of("notifier"), "notifier", get_logger())
+    assert print_failure("notifier", ended.value) == EXIT_UNAVAILABLE
     told = capsys.readouterr().err
     assert told.startswith("notifier: another process has been migrating this schema")
     assert "Traceback" not in told

@@ -57,7 +57,7 @@ def a_story(*steps: tuple[str, dict[str, Any]]) -> Story:
         ),
         (
             a_story(CHALLENGED, ISSUED),
-            "Waits for the code that goes to +61 ••••••••06, until 2026-07-01T12:05:00+00:00; 4 tries are left.",
+            "Waits for the code that goes to +61 ••••••••06, until 2026-07-01 12:05:00 UTC; 4 tries are left.",
         ),
         (a_story(CHALLENGED, ISSUED), "Its last text: accepted."),
         (
@@ -66,7 +66,7 @@ def a_story(*steps: tuple[str, dict[str, Any]]) -> Story:
                 SUPPRESSED,
                 ("denied", {"reason": "sms.suppressed", "retry_at": "2026-07-01T13:00:00+00:00"}),
             ),
-            "Its last text: suppressed (number.hourly). A new request may fare better from 2026-07-01T13:00:00+00:00.",
+            "Its last text: suppressed (number.hourly). A new request may fare better from 2026-07-01 13:00:00 UTC.",
         ),
     ],
 )
