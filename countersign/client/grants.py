@@ -112,17 +112,19 @@ class Grants:
     async def keeping_fresh(self, tell: Callable[[str | None], None]) -> AsyncIterator[Self]:
         """Fetch the keys now, and then in the background: before they are old, and when one is wanted.
 
-        Yields also if the verifier cannot be reached. `tell` is called after each fetch with what keeps grants from
-        being judged, or None: no keys, keys older than KEYS_OLD, or a wanted key that cannot be fetched.
+        Yields also if the verifier cannot be reached. `tell` is called after each try: with why the keys cannot be
+        fetched while a grant waits for one, else with None.
         """
         await self._refresh_if_due()
         tell(self._trouble())
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._refresh_forever(tell))
-            try:
-                yield self
-            finally:
-                task.cancel()
+        # No group: that would wrap what the caller raises inside in an ExceptionGroup.
+        task = asyncio.create_task(self._refresh_forever(tell))  # noqa: TID251
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def judge(self, grant: str, expected: Expected, now: datetime) -> Grant:
         """Judge with the keys at hand. Raises GrantRefused and KeyUnknown."""
@@ -169,7 +171,7 @@ class Grants:
         return since is None or self._monotonic() - since >= pause
 
     def _trouble(self) -> str | None:
-        return self._away if self._wanted.is_set() or self._due(self._fetched_at, KEYS_OLD) else None
+        return self._away if self._wanted.is_set() else None
 
     def _refreshed(self, _task: asyncio.Task[None]) -> None:
         self._refreshing = None
