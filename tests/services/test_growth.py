@@ -10,7 +10,6 @@ from uuid import uuid4
 import aiohttp
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from services.exports.contacts import LISTS
 from services.notifier.store import DUE
@@ -23,23 +22,11 @@ from tests.support.frame import running
 from tests.support.verifier import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def db(servers: Servers) -> AsyncIterator[asyncpg.Connection]:
-    """Lend a superuser's connection in a transaction that is rolled back."""
-    connection = await asyncpg.connect(servers.postgres_dsn)
-    transaction = connection.transaction()
-    await transaction.start()
-    yield connection
-    await transaction.rollback()
-    await connection.close()
 
 
 async def plan_of(db: asyncpg.Connection, statement: str, *arguments: object) -> str:

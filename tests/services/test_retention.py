@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
-import pytest_asyncio
 
 from countersign.runtime import retention
 from countersign.runtime.due_work import own_tables
@@ -19,10 +17,9 @@ from deploy.local.checkout import CHECKOUT
 from deploy.local.postgres import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncpg
 
     from countersign.runtime.retention import Rule
-    from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
 
@@ -43,17 +40,6 @@ def rules_of(service: str) -> tuple[Rule, ...]:
 
 
 ENDING = [(service, rule) for service in ROLES for rule in rules_of(service) if rule.statement is not None]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def db(servers: Servers) -> AsyncIterator[asyncpg.Connection]:
-    """Lend a superuser's connection in a transaction that is rolled back."""
-    connection = await asyncpg.connect(servers.postgres_dsn)
-    transaction = connection.transaction()
-    await transaction.start()
-    yield connection
-    await transaction.rollback()
-    await connection.close()
 
 
 async def at(db: asyncpg.Connection, service: str) -> None:
