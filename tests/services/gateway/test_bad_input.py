@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.servers
 
-POSTS = ("/login", "/login/code", "/logout", "/exports", f"/exports/{uuid4()}", "/phone")
+POSTS = ("/login", "/login/code", "/logout", "/exports", "/exports/01960000-0000-7000-8000-000000000009", "/phone")
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -142,7 +142,7 @@ async def test_hostile_segments_of_every_route(
         "/exports/{00000000-0000-4000-8000-000000000000}",
         "/exports/0000000000004000800000000000000000",
         "/exports/../login/code/x",
-        f"/exports/{uuid4()}",
+        "/exports/01960000-0000-7000-8000-000000000009",
         "/contacts?list=x",
         f"/contacts?list={uuid4()}",
         "/static/../store.py",
