@@ -1,0 +1,122 @@
+"""Puts the stand-ins where the runtime's modules have imported the real things from, for as long as a run lasts.
+
+A module is patched by what a name in it is bound to, wherever the runtime keeps that module.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from contextlib import asynccontextmanager, contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
+
+from countersign.client import requests
+from countersign.runtime.broker import kafka_refusal
+from countersign.runtime.consuming import consumer, coverage, watchdog
+from countersign.runtime.database import postgres
+from countersign.runtime.folding import brake
+from countersign.runtime.program import service
+from countersign.runtime.publishing import publisher
+from tests.sim.broker.admin import SimAdmin
+from tests.sim.broker.consumer import SimConsumer
+from tests.sim.broker.producer import SimProducer
+from tests.sim.tables import connection, pool
+from tests.sim.world.current import current
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_USED = (requests, kafka_refusal, consumer, coverage, watchdog, postgres, publisher, service)
+
+# Sizes at which a schedule of some dozens of records meets what needs thousands otherwise.
+SMALLER: dict[tuple[str, str], Any] = {
+    (brake.__name__, "WINDOW"): 8,
+    (brake.__name__, "FAILED_MAX"): 2,
+    (brake.__name__, "KEYS_MIN"): 2,
+    (brake.__name__, "IN_A_ROW"): 4,
+    (publisher.__name__, "FLIGHTS_MAX"): 3,
+    (publisher.__name__, "FORGET_EVERY_SECONDS"): 0.25,
+}
+
+
+def _monotonic() -> float:
+    return current().scheduler.now
+
+
+def _randbelow(most: int) -> int:
+    return current().rng.randrange(most)
+
+
+def _token_bytes(count: int | None = None) -> bytes:
+    return current().rng.randbytes(count or 32)
+
+
+async def _no_refusal(*_: object, **__: object) -> None:
+    """Find no reason why the brokers would not let us in: there is none in a simulation."""
+
+
+@asynccontextmanager
+async def _no_listening(*_: object, **__: object) -> AsyncIterator[None]:
+    yield
+
+
+def _nothing(*_: object, **__: object) -> None:
+    return None
+
+
+_SECRETS = SimpleNamespace(
+    **{name: getattr(secrets, name) for name in secrets.__all__}
+    | {"randbelow": _randbelow, "token_bytes": _token_bytes}
+)
+
+
+def _stand_ins() -> dict[int, object]:
+    """Return what stands in for what, by the identity of the real thing."""
+    found: dict[int, object] = {
+        id(aiokafka.AIOKafkaProducer): SimProducer,
+        id(aiokafka.AIOKafkaConsumer): SimConsumer,
+        id(AIOKafkaAdminClient): SimAdmin,
+        id(time.monotonic): _monotonic,
+        id(secrets): _SECRETS,
+        id(kafka_refusal.refusal_of): _no_refusal,
+    }
+    for name in ("words_of_kafka",):
+        if hasattr(kafka_refusal, name):
+            found[id(getattr(kafka_refusal, name))] = _no_refusal
+    return found
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Let the runtime talk to the stand-ins of the current world."""
+    before: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, name: str, value: object) -> None:
+        before.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    stand_ins = _stand_ins()
+    for module in [one for name, one in sorted(sys.modules.items()) if name.startswith("countersign.")]:
+        for name, value in list(vars(module).items()):
+            if id(value) in stand_ins and not name.startswith("__"):
+                put(module, name, stand_ins[id(value)])
+    put(asyncpg, "connect", connection.connect)
+    put(postgres, "open_pool", pool.open_pool)
+    put(service, "listening", _no_listening)
+    put(service, "health_application", _nothing)
+    put(service, "Site", _nothing)
+    put(service, "Metrics", lambda: current().metrics_of())
+    for (module_name, name), value in SMALLER.items():
+        if hasattr(sys.modules[module_name], name):
+            put(sys.modules[module_name], name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in reversed(before):
+            setattr(owner, name, value)
