@@ -33,6 +33,7 @@ class Watching:
         self._swept: Counter[UUID] = Counter()
         self.world.broker.appended = self._appended
         self.world.server.row_taken = self._taken
+        self.world.server.letters_settled = self._settled
         self.world.on_told = self._told
 
     def _appended(self, place: TopicPartition, held: Held) -> None:
@@ -62,6 +63,9 @@ class Watching:
         self._swept[event_id] += 1
         if self._swept[event_id] > SWEEPS_MAX + self.world.kills:
             self.world.find("the sweeper pauses in an outage: a row was leased again and again")
+
+    def _settled(self) -> None:
+        _check_letters(self.stage)
 
     def _told(self, item: int) -> None:
         row = self.world.server.table("task").rows.get(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,21 +12,23 @@ from tests.sim.invariants import Watching, at_rest, check_end, check_rest
 from tests.sim.schedules import PARTITIONS, draw
 from tests.sim.world import current
 from tests.sim.world.loop import LivelockError
-from tests.sim.world.process import Process
+from tests.sim.world.patches import patched
+from tests.sim.world.process import END_SECONDS_MAX, Process
 from tests.sim.world.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.sim.schedules import Schedule
 
 STEPS_MAX = 60_000
 REST_SECONDS_MAX = 150.0
-END_SECONDS_MAX = 60.0
 LOOK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one schedule came to. `trace` is what happened; `findings` are the invariants that did not hold."""
+    """What one schedule came to. `findings` are the invariants that did not hold; then `trace` is what happened."""
 
     schedule: Schedule
     findings: list[str]
@@ -40,11 +43,16 @@ def run(schedule: Schedule) -> Outcome:
     current.enter(world)
     try:
         _play(world, schedule)
-        lines = [f"{at:8.3f} {who:10} {event} {fields or ''}".rstrip() for at, who, event, fields in world.trace]
-        return Outcome(schedule, list(world.findings), lines, world.scheduler.now, world.scheduler.steps)
+        return Outcome(schedule, list(world.findings), _lines(world), world.scheduler.now, world.scheduler.steps)
     finally:
         world.close()
         current.leave()
+
+
+def _lines(world: World) -> list[str]:
+    if not world.findings:
+        return []
+    return [f"{at:8.3f} {who:10} {event} {fields or ''}".rstrip() for at, who, event, fields in world.trace]
 
 
 def _play(world: World, schedule: Schedule) -> None:
@@ -66,7 +74,9 @@ def _play(world: World, schedule: Schedule) -> None:
         for process in world.processes:
             process.terminate()
         world.scheduler.run(
-            world.scheduler.now + END_SECONDS_MAX, STEPS_MAX, lambda: not any(one.is_up for one in world.processes)
+            world.scheduler.now + END_SECONDS_MAX + 1.0,
+            STEPS_MAX,
+            lambda: not any(one.is_up for one in world.processes),
         )
         check_end(stage)
     except LivelockError as error:
@@ -102,6 +112,20 @@ def _rest(world: World, stage: Stage, watching: Watching) -> None:
         world.find(f"at rest in {REST_SECONDS_MAX:g} s: {'; '.join(left)}")
     else:
         check_rest(stage, watching)
+
+
+@contextmanager
+def ready() -> Iterator[None]:
+    """Let seeds be run: with the stand-ins in place, and Python's collector at rest."""
+    with patched():
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
+            gc.unfreeze()
 
 
 def run_seed(seed: int) -> Outcome:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PARTITIONS = 2
 TROUBLES = ("bug", "save", "key", "parse", "keys")
@@ -41,39 +44,72 @@ class Schedule:
 
 
 def draw(seed: int) -> Schedule:
-    """Draw a schedule."""
+    """Draw a schedule: of everything a little, or much of one kind."""
     rng = Random(f"schedule {seed}")
     processes = rng.choice((1, 2, 2))
-    steps = [*_records(rng), *_faults(rng, processes)]
-    if rng.random() < 0.15:
-        steps += _submissions(rng)
-    steps.sort(key=lambda step: step.at)
-    return Schedule(
-        seed,
-        tuple(steps),
-        processes,
-        rng.choice((1.0, 1.0, 1.0, 20.0, 80.0)),
-        rng.choice((0.01, 0.2, 2.0)),
-    )
+    profile = rng.choices(tuple(_PROFILES), [weight for weight, _ in _PROFILES.values()])[0]
+    steps = sorted(_PROFILES[profile][1](rng, processes), key=lambda step: step.at)
+    slow = rng.choice((1.0, 1.0, 1.0, 20.0, 80.0)) if profile != "brakes" else 80.0
+    return Schedule(seed, tuple(steps), processes, slow, rng.choice((0.01, 0.2, 2.0)))
+
+
+def _mixed(rng: Random, processes: int) -> list[Step]:
+    return [*_records(rng), *_faults(rng, processes), *_acts(rng)]
+
+
+def _brakes(rng: Random, processes: int) -> list[Step]:
+    """Draw many failures of many accounts on both partitions, a bit apart: one brake comes while another is held."""
+    count, length, trouble = rng.randrange(10, 18), 4 + 4 * rng.random(), rng.choice(("bug", "bug", "save"))
+    steps = [_record(rng, number, length, trouble) for number in range(count)]
+    return [*steps, *_acts(rng), *(_faults(rng, processes) if rng.random() < 0.3 else ())]
+
+
+def _outage(rng: Random, processes: int) -> list[Step]:
+    """Draw one long outage of the brokers, of one partition or of the database, and what happens in it."""
+    name = rng.choice((*_TIMED, *_TIMED_SERVER))
+    start, seconds = 0.5 + 3 * rng.random(), rng.choice((15.0, 40.0, 80.0)) * (0.7 + 0.6 * rng.random())
+    args = (rng.randrange(PARTITIONS),) if name in _TIMED else ()
+    steps = [_record(rng, number, 0.7 * min(seconds, 12.0), None) for number in range(rng.randrange(8, 20))]
+    during = start + seconds * rng.random() * 0.7
+    process = rng.randrange(processes)
+    act = rng.choice((Step(during, "kill", (process,)), Step(during, "sigterm", (process,), 70.0), None))
+    also = rng.choice((Step(during, "consumers_break", (1,)), None))
+    return [*steps, Step(start, name, args, seconds), *(step for step in (act, also) if step is not None)]
+
+
+def _letters(rng: Random, processes: int) -> list[Step]:
+    """Draw letters that are redriven before and after their cause is mended, while something else goes wrong."""
+    steps = [_record(rng, number, 2.0, rng.choice(("bug", "key", "save"))) for number in range(rng.randrange(2, 8))]
+    steps += [Step(3 + 6 * rng.random(), "redrive") for _ in range(rng.randrange(1, 5))]
+    steps += [Step(0.0, "old_letter", (900,))] if rng.random() < 0.2 else []
+    return [*steps, *_faults(rng, processes)]
+
+
+def _submitting(rng: Random, processes: int) -> list[Step]:
+    """Draw programs without an outbox that submit requests, in bursts, around a hiccup of the broker."""
+    first, kind = 0.5 + rng.random(), rng.choice(("acks_lost", "broker_frozen", "broker_down"))
+    steps = [Step(first + 0.05, kind, (0,), 0.2 + rng.random())]
+    for burst in range(12):
+        at = first + 0.4 * burst * (0.5 + rng.random())
+        steps += [Step(at + 0.05 * rng.random(), "submit") for _ in range(3)]
+    return steps[: None if processes == 1 else 30]
+
+
+def _record(rng: Random, number: int, length: float, trouble: str | None) -> Step:
+    place, account = rng.randrange(PARTITIONS), f"a{rng.randrange(4)}"
+    return Step(0.3 + length * rng.random(), "record", (place, number, account, trouble))
 
 
 def _records(rng: Random) -> list[Step]:
     """Draw records of a good producer, some of which meet one kind of trouble, and a few that nobody can read."""
-    count, length = rng.randrange(3, 16), rng.choice((0.5, 3.0, 8.0))
-    trouble, share = rng.choice((None, None, *TROUBLES)), rng.choice((0.2, 0.8))
+    count, length = rng.randrange(3, 16), rng.choice((0.5, 3.0, 6.0))
+    trouble, share = rng.choice((None, None, None, *TROUBLES)), rng.choice((0.2, 0.8))
     if trouble in ("parse", "keys"):
         share = 0.2
-    steps = []
-    for number in range(count):
-        met = trouble if trouble and rng.random() < share else None
-        place = rng.randrange(PARTITIONS)
-        steps.append(Step(0.5 + length * rng.random(), "record", (place, number, f"a{rng.randrange(4)}", met)))
-    if rng.random() < 0.25:
-        kind = rng.choice(("unreadable", "far", "nonsense"))
-        gap = rng.choice((0, 0, 4))
+    steps = [_record(rng, number, length, trouble if rng.random() < share else None) for number in range(count)]
+    if rng.random() < 0.2:
+        kind, gap = rng.choice(("unreadable", "far", "nonsense")), rng.choice((0, 0, 4))
         steps.append(Step(0.5 + length * rng.random(), kind, (rng.randrange(PARTITIONS), gap)))
-    if rng.random() < 0.1:
-        steps.append(Step(0.0, "old_letter", (900,)))
     return steps
 
 
@@ -91,7 +127,7 @@ _CHECKPOINTS = ("fetched", "decided", "committed", "published", "outbox_deleted"
 def _faults(rng: Random, processes: int) -> list[Step]:
     steps = []
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
-        at = 0.2 + 10 * rng.random()
+        at = 0.2 + 7 * rng.random()
         process = rng.randrange(processes)
         match rng.randrange(10):
             case 0 | 1 | 2:
@@ -110,15 +146,19 @@ def _faults(rng: Random, processes: int) -> list[Step]:
                 steps.append(Step(at, "sigterm", (process,), _seconds(rng)))
             case _:
                 steps.append(Step(at, "refused_account", (rng.randrange(4),)))
-    acts = rng.choices(("release", "redrive"), (1, 2), k=rng.choice((0, 0, 1, 2)))
-    return [*steps, *(Step(1 + 10 * rng.random(), name) for name in acts)]
-
-
-def _submissions(rng: Random) -> list[Step]:
-    """Programs without an outbox that submit requests, in bursts, around a hiccup of the broker."""
-    first = 1 + 3 * rng.random()
-    steps = [Step(first + 0.05, rng.choice(("acks_lost", "broker_frozen", "broker_down")), (0,), 0.2 + rng.random())]
-    for burst in range(6):
-        at = first + burst * (0.1 + 0.5 * rng.random())
-        steps += [Step(at + 0.05 * rng.random(), "submit") for _ in range(4)]
     return steps
+
+
+def _acts(rng: Random) -> list[Step]:
+    """Draw what people on call do, whether it helps or not."""
+    acts = rng.choices(("release", "redrive"), (1, 2), k=rng.choice((0, 0, 1, 2)))
+    return [Step(1 + 8 * rng.random(), name) for name in acts]
+
+
+_PROFILES: dict[str, tuple[int, Callable[[Random, int], list[Step]]]] = {
+    "mixed": (55, _mixed),
+    "brakes": (10, _brakes),
+    "outage": (15, _outage),
+    "letters": (12, _letters),
+    "submitting": (8, _submitting),
+}

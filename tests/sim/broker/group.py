@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,9 +161,8 @@ class Group:
         return (0, self.name, "Stable" if stable else "PreparingRebalance", "consumer", "", members)
 
 
+@lru_cache(maxsize=1000)
 def _encoded(partitions: tuple[TopicPartition, ...]) -> bytes:
-    from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment  # noqa: PLC0415 - slow, and seldom asked
-
     by_topic: dict[str, list[int]] = {}
     for place in partitions:
         by_topic.setdefault(place.topic, []).append(place.partition)

@@ -43,6 +43,7 @@ class Transaction:
         self.changes: list[tuple[Table, Row, Transaction | None, Values | None]] = []
         self.is_over = False
         self.waiting: list[Callable[[], None]] = []
+        self.after_commit: list[Callable[[], None]] = []
 
     def mark(self) -> int:
         """Return a place to go back to."""
@@ -62,6 +63,8 @@ class Transaction:
                 row.value, row.changed, row.owner = row.changed, None, None
                 table.drop_if_nothing(row)
         self._end()
+        for call in self.after_commit:
+            call()
 
     def rollback(self) -> None:
         """Undo everything."""

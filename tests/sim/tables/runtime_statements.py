@@ -161,4 +161,5 @@ def _settle_letters(server: Server, by: Transaction, *columns: Sequence[Any]) ->
         if before is not None:
             table.change(by, table.rows[key], state=state, kind=kind, cause=cause or before["cause"], changed_at=by.now)
             count += 1
+    by.after_commit.append(server.letters_settled)
     return Answer(status=f"UPDATE {count}")

@@ -41,6 +41,7 @@ class Server:
         self.statements: dict[str, int] = {}
         self.unknown: list[str] = []
         self.row_taken: Callable[[UUID], None] = lambda _event_id: None
+        self.letters_settled: Callable[[], None] = lambda: None
         self._hung: list[SimFuture] = []
         self._pids = 0
 

@@ -112,15 +112,9 @@ class Scheduler:
             events._set_running_loop(before)
 
     def _run(self, until: float, most: int, ended: Callable[[], bool] | None) -> None:
-        timers, ready, draw = self._timers, self._ready, self.rng.random
+        timers = self._timers
         while True:
-            while ready:
-                place = 0 if len(ready) == 1 else int(draw() * len(ready))
-                loop = ready.pop(place)
-                events._set_running_loop(loop)
-                self.steps += loop.turn()
-                if self.steps > most:
-                    raise LivelockError(f"the budget of callbacks is used up, and it is {self.now:.3f} s")
+            self._run_ready(most)
             if ended is not None and ended():
                 return
             while timers and (timers[0][2].is_cancelled or timers[0][2].loop.is_dead):
@@ -131,11 +125,21 @@ class Scheduler:
             now = self.now = max(self.now, timers[0][0])
             while timers and timers[0][0] <= now:
                 handle = heappop(timers)[2]
-                loop = handle.loop
-                if not (handle.is_cancelled or loop.is_dead):
-                    if not loop._ready:
-                        ready.append(loop)
-                    loop._ready.append(handle)
+                if not (handle.is_cancelled or handle.loop.is_dead):
+                    handle.loop.put(handle)
+
+    def _run_ready(self, most: int) -> None:
+        """Run until no loop has anything to do at this moment."""
+        ready, draw, running = self._ready, self.rng.random, None
+        while ready:
+            place = 0 if len(ready) == 1 else int(draw() * len(ready))
+            loop = ready.pop(place)
+            if loop is not running:
+                events._set_running_loop(loop)
+                running = loop
+            self.steps += loop.turn()
+            if self.steps > most:
+                raise LivelockError(f"the budget of callbacks is used up, and it is {self.now:.3f} s")
 
 
 class SimLoop(asyncio.AbstractEventLoop):
@@ -169,6 +173,12 @@ class SimLoop(asyncio.AbstractEventLoop):
         if ready:
             self.scheduler.now_ready(self)
         return count
+
+    def put(self, handle: SimHandle) -> None:
+        """Put a callback behind those that are ready."""
+        if not self._ready:
+            self.scheduler.now_ready(self)
+        self._ready.append(handle)
 
     def time(self) -> float:
         return self.scheduler.now

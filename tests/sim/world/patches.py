@@ -115,6 +115,8 @@ def patched() -> Iterator[None]:
     for (module_name, name), value in SMALLER.items():
         if hasattr(sys.modules[module_name], name):
             put(sys.modules[module_name], name, value)
+    # A killed process lets go of generators in the middle: what they say then is said by nobody.
+    put(sys, "unraisablehook", _nothing)
     try:
         yield
     finally:

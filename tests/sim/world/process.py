@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.sim.world.world import World
 
 RESTART_SECONDS = 1.0
+END_SECONDS_MAX = 45.0
 
 
 class Log:
@@ -92,8 +93,7 @@ class Process:
         else:
             world.ended_well(self, loop)
         self._gone()
-        if error is not None:
-            world.outside.call_later(RESTART_SECONDS, self.start)
+        world.outside.call_later(RESTART_SECONDS, self.start)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -102,11 +102,16 @@ class Process:
             return
         self.world.note(self.name, "sigterm", {})
         self.stopped_at = self.world.scheduler.now
+        self.world.outside.call_later(END_SECONDS_MAX, self._must_have_ended, self.loop)
         if self._stop is not None and self.machine is not None:
             self._stop.set()
             self.loop.call_soon(_nothing)
         else:
             self.kill()  # not started yet: its default action ends it
+
+    def _must_have_ended(self, loop: SimLoop) -> None:
+        if self.loop is loop:
+            self.world.find(f"SIGTERM ends a process: one still runs after {END_SECONDS_MAX:g} s")
 
     def kill(self) -> None:
         """Send SIGKILL."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from countersign.contract import AccessRequested
 from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.settings import KafkaSettings, LeaseSettings, PostgresSettings, ServiceSettings
 from countersign.runtime.watching.metrics import Metrics
@@ -44,7 +45,7 @@ class World:
         self.server = Server(self.scheduler, self.rng)
         self.broker.create(IN, partitions)
         self.broker.create(OUT, partitions)
-        self.broker.create("access.requests", 1)
+        self.broker.create(AccessRequested.topic, 1)
         self.clients: list[Client] = []
         self.trace: deque[tuple[float, str, str, dict[str, Any]]] = deque(maxlen=TRACE_MAX)
         self.mended: set[str] = set()
