@@ -60,3 +60,8 @@ for _plain in ("BEGIN", "COMMIT", "ROLLBACK", "DISCARD PLANS"):
 @performs("transaction_read_only", "SELECT current_setting('transaction_read_only')")
 def _read_only(_server: Server, _by: Transaction) -> Answer:
     return Answer([{"current_setting": "off"}])
+
+
+@performs("SELECT now()", "SELECT now()")
+def _now(_server: Server, by: Transaction) -> Answer:
+    return Answer([{"now": by.now}])
