@@ -80,11 +80,11 @@ class Stage:
         """Leave a letter of long ago that somebody redrives."""
         world = self.world
         held = world.broker.append(TopicPartition(IN, 0), b"old", b"{nope", timestamp=EPOCH_MS - FIFTY_DAYS_MS)
-        world.broker.log(TopicPartition(IN, 0)).records.clear()
+        world.broker.log(TopicPartition(IN, 0)).forget()
         by = world.server.transaction()
         at = world.server.now() - timedelta(days=50)
         self.asked[number] = Asked(number, "old", "old")
-        world.server.table("dead_letter").insert(by, (IN, 0, held.offset), self._letter(number, held.offset, at))
+        world.server.table("dead_letter").insert(by, (IN, 0, held.offset, at), self._letter(number, held.offset, at))
         by.commit()
 
     def _letter(self, number: int, offset: int, at: Any) -> Values:
@@ -99,6 +99,8 @@ class Stage:
             "appended_at": at,
             "kind": "bug",
             "cause": "a bug of ours",
+            "whole": True,
+            "source": "",
             "state": "redrive",
             "kept_at": at,
             "changed_at": at,
@@ -234,7 +236,7 @@ class Stage:
         now = self.world.server.now()
         self._update(
             self.world.server.table("dead_letter"),
-            lambda row: row["state"] == "new" and row["kind"] in ("bug", "key_unknown"),
+            lambda row: row["state"] == "new" and row["kind"] in ("bug", "key_unknown") and row["whole"],
             {"state": "redrive", "next_try_at": now},
         )
 

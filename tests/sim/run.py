@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from tests.sim.acting import Stage
 from tests.sim.invariants import Watching, at_rest, check_end, check_rest
 from tests.sim.schedules import PARTITIONS, draw
 from tests.sim.world import current
-from tests.sim.world.loop import LivelockError
+from tests.sim.world.loop import LivelockError, StuckError
 from tests.sim.world.patches import patched
 from tests.sim.world.process import END_SECONDS_MAX, Process
 from tests.sim.world.world import World
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 STEPS_MAX = 60_000
 REST_SECONDS_MAX = 150.0
 LOOK_SECONDS = 1.0
+STUCK_SECONDS = 10.0  # a whole schedule takes some hundredths
 
 
 @dataclass(slots=True)
@@ -42,11 +44,28 @@ def run(schedule: Schedule) -> Outcome:
     world = World(schedule.seed, PARTITIONS)
     current.enter(world)
     try:
-        _play(world, schedule)
+        with _ended_when_stuck():
+            _play(world, schedule)
         return Outcome(schedule, list(world.findings), _lines(world), world.scheduler.now, world.scheduler.steps)
     finally:
         world.close()
         current.leave()
+
+
+@contextmanager
+def _ended_when_stuck() -> Iterator[None]:
+    """Let a callback that runs in circles fail: virtual time stands still in it, so nothing else would end it."""
+
+    def fail(*_: object) -> None:
+        raise StuckError(f"a callback took {STUCK_SECONDS:g} s of computing")
+
+    before = signal.signal(signal.SIGVTALRM, fail)
+    signal.setitimer(signal.ITIMER_VIRTUAL, STUCK_SECONDS, STUCK_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _lines(world: World) -> list[str]:
@@ -79,7 +98,7 @@ def _play(world: World, schedule: Schedule) -> None:
             lambda: not any(one.is_up for one in world.processes),
         )
         check_end(stage)
-    except LivelockError as error:
+    except (LivelockError, StuckError) as error:
         world.find(f"no livelock: {error}")
     finally:
         _note_falls(world)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARTITIONS = 2
+# A statement that hangs ends after 30 s, its rollback after 30 s more: from 60 s on the watchdog ends the process, and
+# it is started again.
+HUNG_SECONDS_MAX = 40.0
 TROUBLES = ("bug", "save", "key", "parse", "keys")
 
 
@@ -66,13 +69,15 @@ def _brakes(rng: Random, processes: int) -> list[Step]:
 
 def _outage(rng: Random, processes: int) -> list[Step]:
     """Draw one long outage of the brokers, of one partition or of the database, and what happens in it."""
-    name = rng.choice((*_TIMED, *_TIMED_SERVER))
+    name = rng.choice((*TIMED, *TIMED_OF_POSTGRES, *TIMED_OF_POSTGRES))
     start, seconds = 0.5 + 3 * rng.random(), rng.choice((15.0, 40.0, 80.0)) * (0.7 + 0.6 * rng.random())
-    args = (rng.randrange(PARTITIONS),) if name in _TIMED else ()
+    seconds = min(seconds, HUNG_SECONDS_MAX) if name == "postgres_hung" else seconds
+    args = (rng.randrange(PARTITIONS),) if name in TIMED else ()
     steps = [_record(rng, number, 0.7 * min(seconds, 12.0), None) for number in range(rng.randrange(8, 20))]
-    during = start + seconds * rng.random() * 0.7
+    during = start + min(0.7 * seconds, rng.choice((8.0, 60.0))) * rng.random()
     process = rng.randrange(processes)
-    act = rng.choice((Step(during, "kill", (process,)), Step(during, "sigterm", (process,), 70.0), None))
+    acts = (Step(during, "kill", (process,)), *2 * (Step(during, "sigterm", (process,), 70.0),), None)
+    act = rng.choice(acts)
     also = rng.choice((Step(during, "consumers_break", (1,)), None))
     return [*steps, Step(start, name, args, seconds), *(step for step in (act, also) if step is not None)]
 
@@ -118,9 +123,9 @@ def _seconds(rng: Random) -> float:
     return rng.choices((0.3, 2.0, 8.0, 20.0, 75.0), (4, 5, 5, 3, 1))[0] * (0.5 + rng.random())
 
 
-_TIMED = ("broker_down", "broker_frozen", "leaderless", "acks_lost", "rights_missing")
-_TIMED_SERVER = ("postgres_down", "postgres_hung", "postgres_slow")
-_SHORT = ("producers_break", "consumers_break", "commits_cut", "sessions_cut")
+TIMED = ("broker_down", "broker_frozen", "leaderless", "acks_lost", "rights_missing")
+TIMED_OF_POSTGRES = ("postgres_down", "postgres_hung", "postgres_slow")
+SHORT = ("producers_break", "consumers_break", "commits_cut", "sessions_cut")
 _CHECKPOINTS = ("fetched", "decided", "committed", "published", "outbox_deleted", "task.claimed", "task.acted")
 
 
@@ -131,12 +136,13 @@ def _faults(rng: Random, processes: int) -> list[Step]:
         process = rng.randrange(processes)
         match rng.randrange(10):
             case 0 | 1 | 2:
-                name = rng.choice(_TIMED)
+                name = rng.choice(TIMED)
                 steps.append(Step(at, name, (rng.randrange(PARTITIONS),), _seconds(rng)))
             case 3 | 4:
-                steps.append(Step(at, rng.choice(_TIMED_SERVER), (), _seconds(rng)))
+                name, seconds = rng.choice(TIMED_OF_POSTGRES), _seconds(rng)
+                steps.append(Step(at, name, (), min(seconds, HUNG_SECONDS_MAX) if name == "postgres_hung" else seconds))
             case 5:
-                steps.append(Step(at, rng.choice(_SHORT), (rng.randrange(1, 4),)))
+                steps.append(Step(at, rng.choice(SHORT), (rng.randrange(1, 4),)))
             case 6:
                 steps.append(Step(at, "kill", (process,)))
             case 7:

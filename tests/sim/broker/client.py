@@ -10,30 +10,68 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 from tests.sim.world.current import current
 
 if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+
     from tests.sim.broker.log import Broker
-    from tests.sim.world.loop import SimLoop
+    from tests.sim.world.loop import SimLoop, SimTask
+
+
+class _Connection:
+    """A connection. Its client is open until it is closed."""
+
+    _writer = None
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        client.is_open = True
+
+    def close(self) -> None:
+        self._client.is_open = False
+
+
+class _Cluster:
+    """What a client knows of the brokers: the topics that it has asked for."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.known: set[str] = set()
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return set(range(len(self._broker.topics[topic]))) if topic in self.known else None
+
+    def leader_for_partition(self, place: TopicPartition) -> int:
+        return -1 if place in self._broker.leaderless else 0
 
 
 class Client:
-    """The connections of one producer, consumer or admin client. Open until `close` has ended."""
+    """The connections of one producer, consumer or admin client. Open until they are closed."""
 
     def __init__(self, kind: str, arguments: dict[str, Any], owner: object) -> None:
         self.kind = kind
         self.owner = owner
         self.loop: SimLoop = asyncio.get_running_loop()  # type: ignore[assignment] # nothing else runs here
         self.broker: Broker = current().broker
+        self.cluster = _Cluster(self.broker)
         self.seconds_max = arguments.get("request_timeout_ms", 40_000) / 1000
         self.is_open = False
+        self._conns: dict[int, _Connection] = {}
+        self._sync_task: SimTask | None = None
         current().clients.append(self)
 
     async def bootstrap(self) -> None:
         """Connect. Raises KafkaConnectionError."""
-        self.is_open = True
-        await asyncio.sleep(self.broker.latency())
-        if self.broker.is_frozen:
-            await self._thawed(self.seconds_max)
+        bootstrap_conn = _Connection(self)
+        try:
+            await asyncio.sleep(self.broker.latency())
+            if self.broker.is_frozen:
+                await self._thawed(self.seconds_max)
+        except BaseException:
+            bootstrap_conn.close()  # nobody holds it any more, and aiokafka closes it with the last reference
+            raise
         if not self.broker.answers:
+            bootstrap_conn.close()
             raise KafkaConnectionError("Unable to bootstrap from the simulated brokers")
+        self._conns[0] = bootstrap_conn
 
     async def request(self) -> None:
         """Wait as long as a request and its answer take. Raises KafkaTimeoutError, KafkaConnectionError."""
@@ -65,4 +103,5 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
-        self.is_open = False
+        for connection in self._conns.values():
+            connection.close()

@@ -33,6 +33,13 @@ class _Place:
     broken_at: int | None = None
 
 
+class _Coordinator:
+    """Where aiokafka keeps the task of the membership."""
+
+    def __init__(self) -> None:
+        self._coordination_task: SimTask | None = None
+
+
 class SimConsumer:
     """Stands in for AIOKafkaConsumer."""
 
@@ -48,7 +55,7 @@ class SimConsumer:
         self._is_assigned: SimFuture = self._loop.create_future()
         self._seat: Seat | None = None
         self._must_join: SimFuture = self._loop.create_future()
-        self._coordination: SimTask | None = None
+        self._coordinator = _Coordinator()
         self._count = 0
 
     def subscribe(self, topics: Iterable[str] = (), listener: Any = None) -> None:
@@ -70,11 +77,18 @@ class SimConsumer:
 
     async def start(self) -> None:
         await self._client.bootstrap()
-        self._coordination = self._loop.create_task(self._coordinate())
+        self._coordinator._coordination_task = self._loop.create_task(self._coordinate())
         await asyncio.shield(self._is_assigned)
 
     async def _coordinate(self) -> None:
-        """Join, and join again whenever the group says so, until closed."""
+        """Be a member until closed, or cancelled by force."""
+        try:
+            await self._join_forever()
+        finally:
+            self.fall_silent()
+
+    async def _join_forever(self) -> None:
+        """Join, and join again whenever the group says so."""
         while True:
             self._must_join = self._loop.create_future()
             if self._is_assigned.done():
@@ -87,9 +101,7 @@ class SimConsumer:
             await asyncio.sleep(self._broker.latency())
             partitions = await self._joined()
             committed = self.group.committed
-            self._places = {
-                place: _Place(committed.get(place, self._broker.log(place).after(0))) for place in partitions
-            }
+            self._places = {place: _Place(committed.get(place, self._broker.log(place).start)) for place in partitions}
             self._is_assigned.set_result(None)
             if self._listener is not None:
                 with suppress(Exception):  # aiokafka logs it, and goes on
@@ -221,7 +233,7 @@ class SimConsumer:
                 if held.is_unreadable:
                     state.broken_at = position
                     raise _NOT_UTF8
-                got.append(_record(place, held))
+                got.append(as_consumed(place, held))
                 position = held.offset + 1
                 if len(got) == records_max:
                     break
@@ -245,13 +257,13 @@ class SimConsumer:
         await self._client.close()
 
     def _end_coordination(self) -> None:
-        if self._coordination is not None:
-            self._coordination.cancel()
+        if self._coordinator._coordination_task is not None:
+            self._coordinator._coordination_task.cancel()
         self.fall_silent()
 
     def fall_silent(self) -> None:
         """Send no heartbeat any more: closed, or killed. A static member says no goodbye."""
-        if self._seat is not None and self.group.is_member(self._seat):
+        if self._seat is not None and self.group.is_member(self._seat) and self._seat.told is not _nothing:
             self._seat.told = _nothing
             self.group.abandoned(self._seat)
 
@@ -270,7 +282,8 @@ def _finish(waiter: SimFuture, came: bool) -> None:
         waiter.set_result(came)
 
 
-def _record(place: TopicPartition, held: Held) -> ConsumerRecord:
+def as_consumed(place: TopicPartition, held: Held) -> ConsumerRecord:
+    """Return a record as a consumer hands it out."""
     return ConsumerRecord(
         place.topic,
         place.partition,

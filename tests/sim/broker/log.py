@@ -35,8 +35,14 @@ class Log:
 
     place: TopicPartition
     records: list[Held] = field(default_factory=list)
+    start: int = 0
     end: int = 0
     waiting: dict[object, Callable[[], None]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Delete all records, as a topic's retention does."""
+        self.records.clear()
+        self.start = self.end
 
     def wake(self) -> None:
         """Call those who wait for a record."""

@@ -6,7 +6,8 @@ A case is given a function that opens a connection. Leases are `LEASE_SECONDS` l
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -15,14 +16,14 @@ import asyncpg
 import pytest
 
 from countersign.runtime.errors import Kind, kind_of
-from countersign.runtime.folding import brake, dead_letter
+from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
 from countersign.runtime.messages.record import Outgoing, Record
 from countersign.runtime.publishing import outbox
 from tests.sim.world import service
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Open = Callable[[], Awaitable[Any]]
 
@@ -67,12 +68,39 @@ async def a_row_is_forgotten_or_parked(open_: Open) -> None:
     """A parked one is counted apart and never taken; an id that is not there is no error."""
     db = await open_()
     await outbox.append(db, [_row(1), _row(2), _row(3)])
-    await outbox.forget(db, [UUID(int=1), UUID(int=9)])
-    await outbox.park(db, UUID(int=2), "TooLarge")
-    await outbox.park(db, UUID(int=9), "TooLarge")
+    rows = outbox.LinkedRows(_Linked(db))  # type: ignore[arg-type] # what it needs of a link
+    await rows.forget([UUID(int=1), UUID(int=9)])
+    await rows.park(UUID(int=2), "TooLarge")
+    await rows.park(UUID(int=9), "TooLarge")
     assert (await outbox.pending(db))[:2] == (1, 1)
     await asyncio.sleep(LEASE_SECONDS + 0.1)
     assert [row.event_id.int for row in await outbox.take(db, 10)] == [3]
+
+
+async def a_lease_is_extended_or_given_back(open_: Open) -> None:
+    """Of rows that are there and not parked; a given back one is taken at once, but not one of a topic that waits."""
+    db = await open_()
+    rows = outbox.LinkedRows(_Linked(db))  # type: ignore[arg-type] # what it needs of a link
+    await outbox.append(db, [_row(number) for number in range(4)])
+    await rows.park(UUID(int=3), "TooLarge")
+    await rows.forget([UUID(int=2)])
+    await asyncio.sleep(LEASE_SECONDS / 2)
+    assert await rows.extend([UUID(int=number) for number in (0, 2, 3, 9)]) == {UUID(int=0)}
+    await rows.give_back([UUID(int=1), UUID(int=3)])
+    await asyncio.sleep(0.05)
+    assert await outbox.take(db, 10, ["t"]) == []
+    assert [row.event_id.int for row in await outbox.take(db, 10, ["other"])] == [1]
+
+
+class _Linked:
+    """A link to one connection."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Any]:
+        yield self._db
 
 
 async def a_locked_row_is_passed_over(open_: Open) -> None:
@@ -141,12 +169,28 @@ async def a_letter_is_kept_once_and_taken_when_it_is_due(open_: Open) -> None:
     assert await dead_letter.take(db, 10, ["t"]) == []
 
 
+async def letters_of_two_topics_of_one_name_are_told_apart(open_: Open) -> None:
+    """By the time of their append; and those that have content are counted by hour, topic and source."""
+    db = await open_()
+    again = replace(_letter(1).record, appended_at=_AT + timedelta(days=1))
+    await dead_letter.keep(db, [_letter(1, "key_unknown"), replace(_letter(1, "key_unknown"), record=again)])
+    await dead_letter.keep(db, [replace(_letter(2, "key_unknown"), has_content=False)])
+    assert await whole_letters.whole_of(db, [_letter(5), replace(_letter(6), has_content=False)]) == [True, False]
+    await asyncio.sleep(dead_letter.RETRY_EVERY.total_seconds() + 0.1)
+    taken = await dead_letter.take(db, 10, ["t"])
+    assert sorted(letter.record.appended_at for letter in taken) == [_AT, again.appended_at]
+    await dead_letter.settle(db, taken[0], [], too_old=True)
+    await asyncio.sleep(dead_letter.RETRY_EVERY.total_seconds() + 0.1)
+    assert [letter.record for letter in await dead_letter.take(db, 10, ["t"])] == [taken[1].record]
+
+
 async def a_letter_is_settled_by_what_became_of_it(open_: Open) -> None:
     """Folded: done. Still without its key: taken again. With another cause: it waits for somebody."""
     db = await open_()
     await dead_letter.keep(db, [_letter(number, "key_unknown") for number in (1, 2, 3)])
-    redrives = [Redrive(_letter(number).record, "key_unknown", timedelta(seconds=5)) for number in (1, 2, 3)]
-    await dead_letter.settle(db, redrives, [_letter(2, "key_unknown"), _letter(3, "bug")])
+    for number, failed in ((1, []), (2, [_letter(2, "key_unknown")]), (3, [_letter(3, "bug")])):
+        redrive = Redrive(_letter(number).record, "key_unknown", timedelta(seconds=5))
+        await dead_letter.settle(db, redrive, failed)
     await asyncio.sleep(dead_letter.RETRY_EVERY.total_seconds() + 0.1)
     assert [taken.record.offset for taken in await dead_letter.take(db, 10, ["t"])] == [2]
 
@@ -189,11 +233,13 @@ CASES = (
     rows_are_left_alone_for_their_lease,
     a_row_is_kept_once,
     a_row_is_forgotten_or_parked,
+    a_lease_is_extended_or_given_back,
     a_locked_row_is_passed_over,
     a_transaction_is_whole_or_not_at_all,
     who_inserts_the_same_key_waits,
     a_brake_is_held_and_released,
     a_letter_is_kept_once_and_taken_when_it_is_due,
+    letters_of_two_topics_of_one_name_are_told_apart,
     a_letter_is_settled_by_what_became_of_it,
     the_service_keeps_an_event_once_and_does_what_is_due_once,
     a_session_that_ends_takes_its_transaction_with_it,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime.folding import brake, dead_letter
+from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.publishing import outbox
 from countersign.runtime.settings import LeaseSettings
 from tests.sim.tables.statements import Answer, performs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
-    from tests.sim.tables.rows import Transaction
+    from tests.sim.tables.rows import Row, Transaction, Values
     from tests.sim.tables.server import Server
 
 _DEFAULTS = LeaseSettings()
@@ -49,12 +49,15 @@ def _append(server: Server, by: Transaction, *columns: Sequence[Any]) -> Answer:
 
 
 @performs("outbox.take", outbox.TAKE)
-def _take(server: Server, by: Transaction, limit: int) -> Answer:
+def _take(server: Server, by: Transaction, limit: int, without: Sequence[str]) -> Answer:
     table, until = server.table("outbox"), by.now + lease(by, "outbox")
     due = [
         (value["leased_until"], row)
         for row, value in table.all(by)
-        if value["parked_reason"] is None and value["leased_until"] < by.now and not table.is_locked(by, row)
+        if value["parked_reason"] is None
+        and value["leased_until"] < by.now
+        and value["topic"] not in without
+        and not table.is_locked(by, row)
     ]
     due.sort(key=lambda pair: pair[0])
     taken = [table.change(by, row, leased_until=until) for _, row in due[:limit]]
@@ -82,6 +85,31 @@ def _park(server: Server, by: Transaction, event_id: UUID, reason: str) -> Answe
     return Answer(status="UPDATE 1")
 
 
+def _mine(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Iterator[Row]:
+    """Yield the rows among these that are there, not parked, and locked by nobody else."""
+    table = server.table("outbox")
+    for event_id in sorted(event_ids):
+        value = table.get(by, event_id)
+        if value is not None and value["parked_reason"] is None:
+            row = table.rows[event_id]
+            if not table.is_locked(by, row):
+                yield row
+
+
+@performs("outbox.extend", outbox.EXTEND)
+def _extend(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Answer:
+    table, until = server.table("outbox"), by.now + lease(by, "outbox")
+    return Answer([table.change(by, row, leased_until=until) for row in list(_mine(server, by, event_ids))])
+
+
+@performs("outbox.give_back", outbox.GIVE_BACK)
+def _give_back(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Answer:
+    table = server.table("outbox")
+    for row in list(_mine(server, by, event_ids)):
+        table.change(by, row, leased_until=by.now)
+    return Answer()
+
+
 @performs("outbox.pending", outbox.PENDING)
 def _pending(server: Server, by: Transaction) -> Answer:
     rows = [value for _, value in server.table("outbox").all(by)]
@@ -106,33 +134,53 @@ def _held(server: Server, by: Transaction, topics: Sequence[str]) -> Answer:
     return Answer([row for row in rows if row["released_at"] is None and row["topic"] in topics])
 
 
+_LETTER = [
+    "topic",
+    "partition",
+    "offset",
+    "record_key",
+    "value",
+    "value_bytes",
+    "value_sha256",
+    "headers",
+    "appended_at",
+    "kind",
+    "cause",
+    "request_id",
+    "whole",
+    "source",
+]
+
+
+@performs("whole_letters.whole_of", whole_letters.COUNTED)
+def _counted(
+    server: Server, by: Transaction, topics: Sequence[str], sources: Sequence[str], of_source: int, of_topic: int
+) -> Answer:
+    hour = by.now.replace(minute=0, second=0, microsecond=0)
+    letters = [value for _, value in server.table("dead_letter").all(by) if value["whole"] and value["kept_at"] >= hour]
+    rows = []
+    for topic, source in zip(topics, sources, strict=True):
+        of_this = [letter for letter in letters if letter["topic"] == topic]
+        from_source = sum(letter["source"] == source for letter in of_this)
+        counts = {"of_source": min(of_source, from_source), "of_topic": min(of_topic, len(of_this))}
+        rows.append({"topic": topic, "source": source, **counts})
+    return Answer(rows)
+
+
+def letter_key(row: Values) -> tuple[Any, ...]:
+    """Return the primary key of a letter."""
+    return (row["topic"], row["partition"], row["offset"], row["appended_at"])
+
+
 @performs("dead_letter.keep", dead_letter.KEEP)
 def _keep(server: Server, by: Transaction, *args: Any) -> Answer:
     table, count = server.table("dead_letter"), 0
     *columns, pause = args
-    for topic, partition, offset, key, value, size, sha, headers, at, kind, cause, request_id in zip(
-        *columns, strict=True
-    ):
-        row = {
-            "topic": topic,
-            "partition": partition,
-            "offset": offset,
-            "record_key": key,
-            "value": value,
-            "value_bytes": size,
-            "value_sha256": sha,
-            "headers": headers,
-            "appended_at": at,
-            "kind": kind,
-            "cause": cause,
-            "request_id": request_id,
-            "state": "redrive" if kind == "key_unknown" else "new",
-            "kept_at": by.now,
-            "changed_at": by.now,
-            "next_try_at": by.now + pause,
-            "tries": 0,
-        }
-        count += table.insert(by, (topic, partition, offset), row)
+    rows = [dict(zip(_LETTER, values, strict=True)) for values in zip(*columns, strict=True)]
+    for row in sorted(rows, key=letter_key):
+        waits = row["kind"] == "key_unknown" and row["whole"]
+        times = {"kept_at": by.now, "changed_at": by.now, "next_try_at": by.now + pause}
+        count += table.insert(by, letter_key(row), {**row, "state": "redrive" if waits else "new", "tries": 0, **times})
     return Answer(status=f"INSERT 0 {count}")
 
 
@@ -143,6 +191,7 @@ def _take_letters(server: Server, by: Transaction, limit: int, pause: timedelta,
         (value["next_try_at"], row)
         for row, value in table.all(by)
         if value["state"] == "redrive"
+        and value["whole"]
         and value["next_try_at"] <= by.now
         and value["topic"] in topics
         and not table.is_locked(by, row)
@@ -155,8 +204,8 @@ def _take_letters(server: Server, by: Transaction, limit: int, pause: timedelta,
 @performs("dead_letter.settle", dead_letter.SETTLE)
 def _settle_letters(server: Server, by: Transaction, *columns: Sequence[Any]) -> Answer:
     table, count = server.table("dead_letter"), 0
-    for topic, partition, offset, state, kind, cause in zip(*columns, strict=True):
-        key = (topic, partition, offset)
+    for topic, partition, offset, state, kind, cause, appended_at in zip(*columns, strict=True):
+        key = (topic, partition, offset, appended_at)
         before = table.get(by, key)
         if before is not None:
             table.change(by, table.rows[key], state=state, kind=kind, cause=cause or before["cause"], changed_at=by.now)

@@ -53,7 +53,7 @@ def known() -> dict[str, str]:
     return {name: statement for statement, (name, _) in _PERFORMERS.items()}
 
 
-for _plain in ("BEGIN", "COMMIT", "ROLLBACK", "DISCARD PLANS"):
+for _plain in ("BEGIN", "COMMIT", "ROLLBACK", "DISCARD PLANS", "SELECT 1"):
     performs(_plain, _plain)(lambda _server, _by: Answer())
 
 

@@ -11,7 +11,7 @@ import contextvars
 from asyncio import events
 from collections import deque
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 class LivelockError(AssertionError):
     """The budget of callbacks is used up: something runs in circles and virtual time does not get on."""
+
+
+class StuckError(BaseException):
+    """One callback does not come to its end: no time-out helps there, and no `except Exception` may take it."""
 
 
 class SimHandle:
@@ -63,13 +67,7 @@ class SimTask(asyncio.Task):  # type: ignore[type-arg]
         return self.number
 
 
-class SimFuture(asyncio.Future):  # type: ignore[type-arg]
-    """A future with a stable place in sets."""
-
-    number: int
-
-    def __hash__(self) -> int:
-        return self.number
+SimFuture: TypeAlias = "asyncio.Future[Any]"
 
 
 class Scheduler:
@@ -132,12 +130,17 @@ class Scheduler:
         """Run until no loop has anything to do at this moment."""
         ready, draw, running = self._ready, self.rng.random, None
         while ready:
-            place = 0 if len(ready) == 1 else int(draw() * len(ready))
-            loop = ready.pop(place)
+            loop = ready.pop() if len(ready) == 1 else ready.pop(int(draw() * len(ready)))
             if loop is not running:
                 events._set_running_loop(loop)
                 running = loop
             self.steps += loop.turn()
+            while loop._ready and not ready:  # nobody else has anything to do
+                self.steps += loop.turn()
+                if self.steps > most:
+                    break
+            if loop._ready:
+                ready.append(loop)
             if self.steps > most:
                 raise LivelockError(f"the budget of callbacks is used up, and it is {self.now:.3f} s")
 
@@ -149,6 +152,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.scheduler = scheduler
         self.name = name
         self.is_dead = False
+        self.is_running_now = False
         self.tasks: list[SimTask] = []
         self.failures: list[dict[str, Any]] = []
         self._ready: deque[SimHandle] = deque()
@@ -159,7 +163,10 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Run what is ready now, and nothing that becomes ready meanwhile. Return how many callbacks that were."""
         ready = self._ready
         count = len(ready)
+        self.is_running_now = True
         for _ in range(count):
+            if not ready:
+                break
             handle = ready.popleft()
             if handle.is_cancelled:
                 continue
@@ -169,14 +176,12 @@ class SimLoop(asyncio.AbstractEventLoop):
                 handle.context.run(handle.callback, *handle.args)  # type: ignore[arg-type]
             if self.is_dead:
                 ready.clear()
-                return count
-        if ready:
-            self.scheduler.now_ready(self)
+        self.is_running_now = False
         return count
 
     def put(self, handle: SimHandle) -> None:
         """Put a callback behind those that are ready."""
-        if not self._ready:
+        if not self._ready and not self.is_running_now:
             self.scheduler.now_ready(self)
         self._ready.append(handle)
 
@@ -186,9 +191,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     def call_soon(self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
         handle = SimHandle(self, 0.0, callback, args, context)
         if not self.is_dead:
-            if not self._ready:
-                self.scheduler.now_ready(self)
-            self._ready.append(handle)
+            self.put(handle)
         return handle
 
     def call_later(
@@ -205,9 +208,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         return handle
 
     def create_future(self) -> SimFuture:
-        future = SimFuture(loop=self)
-        future.number = self.scheduler.number()
-        return future
+        return asyncio.Future(loop=self)
 
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: contextvars.Context | None = None

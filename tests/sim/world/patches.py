@@ -5,6 +5,7 @@ A module is patched by what a name in it is bound to, wherever the runtime keeps
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sys
 import time
@@ -18,31 +19,44 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from countersign.client import requests
 from countersign.runtime.broker import kafka_refusal
-from countersign.runtime.consuming import consumer, coverage, watchdog
+from countersign.runtime.consuming import consumer, coverage, fetching, unpacking, watchdog
 from countersign.runtime.database import postgres
+from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.folding import brake
-from countersign.runtime.program import service
-from countersign.runtime.publishing import publisher
+from countersign.runtime.folding.redrive import Redrives
+from countersign.runtime.program import machine, service
+from countersign.runtime.publishing import lane, publisher
 from tests.sim.broker.admin import SimAdmin
 from tests.sim.broker.consumer import SimConsumer
 from tests.sim.broker.producer import SimProducer
+from tests.sim.broker.unpacked import fetch_unpacked
 from tests.sim.tables import connection, pool
 from tests.sim.world.current import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from tests.sim.world.loop import SimTask
+
 _USED = (requests, kafka_refusal, consumer, coverage, watchdog, postgres, publisher, service)
 
 # Sizes at which a schedule of some dozens of records meets what needs thousands otherwise.
-SMALLER: dict[tuple[str, str], Any] = {
-    (brake.__name__, "WINDOW"): 8,
-    (brake.__name__, "FAILED_MAX"): 2,
-    (brake.__name__, "KEYS_MIN"): 2,
-    (brake.__name__, "IN_A_ROW"): 4,
-    (publisher.__name__, "FLIGHTS_MAX"): 3,
-    (publisher.__name__, "FORGET_EVERY_SECONDS"): 0.25,
-}
+SMALLER: tuple[tuple[Any, str, Any], ...] = (
+    (brake, "WINDOW", 8),
+    (brake, "FAILED_MAX", 2),
+    (brake, "KEYS_MIN", 2),
+    (brake, "IN_A_ROW", 4),
+    (publisher, "ROWS_MAX", 12),
+    (publisher, "WRITE_EVERY_SECONDS", 0.5),
+    (lane, "IN_THE_AIR_MAX", 4),
+    (lane, "WAITING_MAX", 6),
+    (lane, "PROBES_MAX", 2),
+    (LeftOver, "parallel", 6),
+    (LeftOver, "every", 3.0),
+    (Redrives, "every", 3.0),
+    (fetching, "FETCH_MS", 2000),
+    (machine, "LOOK_AT_POSTGRES_EVERY_SECONDS", 4.0),
+)
 
 
 def _monotonic() -> float:
@@ -55,6 +69,10 @@ def _randbelow(most: int) -> int:
 
 def _token_bytes(count: int | None = None) -> bytes:
     return current().rng.randbytes(count or 32)
+
+
+def _all_tasks() -> list[SimTask]:
+    return asyncio.get_running_loop().pending()  # type: ignore[attr-defined] # nothing else runs here
 
 
 async def _no_refusal(*_: object, **__: object) -> None:
@@ -78,18 +96,15 @@ _SECRETS = SimpleNamespace(
 
 def _stand_ins() -> dict[int, object]:
     """Return what stands in for what, by the identity of the real thing."""
-    found: dict[int, object] = {
+    return {
         id(aiokafka.AIOKafkaProducer): SimProducer,
         id(aiokafka.AIOKafkaConsumer): SimConsumer,
         id(AIOKafkaAdminClient): SimAdmin,
         id(time.monotonic): _monotonic,
         id(secrets): _SECRETS,
         id(kafka_refusal.refusal_of): _no_refusal,
+        id(unpacking.fetch_unpacked): fetch_unpacked,
     }
-    for name in ("words_of_kafka",):
-        if hasattr(kafka_refusal, name):
-            found[id(getattr(kafka_refusal, name))] = _no_refusal
-    return found
 
 
 @contextmanager
@@ -106,15 +121,15 @@ def patched() -> Iterator[None]:
         for name, value in list(vars(module).items()):
             if id(value) in stand_ins and not name.startswith("__"):
                 put(module, name, stand_ins[id(value)])
+    put(asyncio, "all_tasks", _all_tasks)
     put(asyncpg, "connect", connection.connect)
     put(postgres, "open_pool", pool.open_pool)
     put(service, "listening", _no_listening)
     put(service, "health_application", _nothing)
     put(service, "Site", _nothing)
     put(service, "Metrics", lambda: current().metrics_of())
-    for (module_name, name), value in SMALLER.items():
-        if hasattr(sys.modules[module_name], name):
-            put(sys.modules[module_name], name, value)
+    for owner, name, value in SMALLER:
+        put(owner, name, value)
     # A killed process lets go of generators in the middle: what they say then is said by nobody.
     put(sys, "unraisablehook", _nothing)
     try:

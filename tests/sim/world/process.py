@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.sim.world.world import World
 
 RESTART_SECONDS = 1.0
-END_SECONDS_MAX = 45.0
+END_SECONDS_MAX = 32.0
 
 
 class Log:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.folding.effect import Effect
@@ -140,7 +141,7 @@ class Doing:
     """What is due a second after an event: an act outside of any transaction, and a record that says so."""
 
     name = "task"
-    every = 2.0
+    every = 3.0
     parallel = 3
     leases = True
 
@@ -156,9 +157,9 @@ class Doing:
         await asyncio.sleep(self._seconds)
         return item
 
-    async def settle(self, db: Any, done: Sequence[int]) -> Kept:
+    async def settle(self, db: Any, done: Sequence[int]) -> Settled[int]:
         ended = [row["id"] for row in await db.fetch(SETTLE, done)]
-        return await append(db, [_owed(2, item, str(item)) for item in ended])
+        return Settled(await append(db, [_owed(2, item, str(item)) for item in ended]), ended)
 
     def committed(self, done: Sequence[int]) -> None:
         """Say what has come to its end: the transaction is committed."""

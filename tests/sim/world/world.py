@@ -142,13 +142,12 @@ class World:
 
     def ended_well(self, process: Process, loop: SimLoop) -> None:
         """Look at what a process that has ended by itself leaves open."""
-        open_ones = Counter(client.kind for client in self.clients if client.loop is loop and client.is_open)
-        if open_ones:
-            self.find(f"no leaks: a process ended with open clients: {dict(open_ones)}")
-        tasks = [task for task in loop.pending() if task.get_coro().__qualname__ != "Process._main"]
-        if tasks:
-            names = sorted(task.get_coro().__qualname__ for task in tasks)
-            self.find(f"no leaks: a process ended with tasks: {names}")
+        producers = [one for one in self.clients if one.loop is loop and one.is_open and one.kind == "producer"]
+        if producers:
+            self.find(f"no leaks: a process ended with {len(producers)} open producers")
+        tasks = [name for task in loop.pending() if not (name := task.get_coro().__qualname__).startswith("Sim")]
+        if tasks := [name for name in tasks if name != "Process._main"]:
+            self.find(f"no leaks: a process ended with tasks: {sorted(tasks)}")
         if process.stopped_at is not None:
             self.note(process.name, "sigterm_took", {"seconds": self.scheduler.now - process.stopped_at})
 
