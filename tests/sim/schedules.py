@@ -70,13 +70,13 @@ def _brakes(rng: Random, processes: int) -> list[Step]:
 def _outage(rng: Random, processes: int) -> list[Step]:
     """Draw one long outage of the brokers, of one partition or of the database, and what happens in it."""
     name = rng.choice((*TIMED, *TIMED_OF_POSTGRES, *TIMED_OF_POSTGRES))
-    start, seconds = 0.5 + 3 * rng.random(), rng.choice((15.0, 40.0, 80.0)) * (0.7 + 0.6 * rng.random())
+    start, seconds = 0.5 + 3 * rng.random(), rng.choice((12.0, 35.0, 75.0)) * (0.7 + 0.6 * rng.random())
     seconds = min(seconds, HUNG_SECONDS_MAX) if name == "postgres_hung" else seconds
     args = (rng.randrange(PARTITIONS),) if name in TIMED else ()
     steps = [_record(rng, number, 0.7 * min(seconds, 12.0), None) for number in range(rng.randrange(8, 20))]
     during = start + min(0.7 * seconds, rng.choice((8.0, 60.0))) * rng.random()
     process = rng.randrange(processes)
-    acts = (Step(during, "kill", (process,)), *2 * (Step(during, "sigterm", (process,), 70.0),), None)
+    acts = (Step(during, "kill", (process,)), *2 * (Step(during, "sigterm", (process,), 45.0),), None)
     act = rng.choice(acts)
     also = rng.choice((Step(during, "consumers_break", (1,)), None))
     return [*steps, Step(start, name, args, seconds), *(step for step in (act, also) if step is not None)]

@@ -81,6 +81,10 @@ class SimConnection:
         if self._is_busy:
             raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
 
+    def _must_go_on(self) -> None:
+        if self.loop.is_dead or not self._is_open:
+            raise asyncpg.ConnectionDoesNotExistError("the session is over")
+
     async def _run(self, statement: str, args: tuple[Any, ...], timeout: float | None) -> Answer:
         self._must_be_open()
         self._is_busy = True
@@ -100,8 +104,7 @@ class SimConnection:
 
     async def _performed(self, statement: str, args: tuple[Any, ...]) -> Answer:
         """Perform a statement as soon as the locks are free. Raises LockNotAvailableError."""
-        if self.loop.is_dead or not self._is_open:
-            raise asyncpg.ConnectionDoesNotExistError("the session is over")
+        self._must_go_on()
         if self._has_failed:
             raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
         server, is_alone = self.server, self.transaction_open is None
@@ -114,6 +117,7 @@ class SimConnection:
             except LockedError as locked:
                 by.undo(mark)
                 await self._wait_for(locked.holder, deadline)
+                self._must_go_on()  # the session may have been lost while it waited
             except BaseException:
                 by.undo(mark)
                 raise

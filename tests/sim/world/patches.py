@@ -10,12 +10,14 @@ import secrets
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 from countersign.client import requests
 from countersign.runtime.broker import kafka_refusal
@@ -47,13 +49,14 @@ SMALLER: tuple[tuple[Any, str, Any], ...] = (
     (brake, "KEYS_MIN", 2),
     (brake, "IN_A_ROW", 4),
     (publisher, "ROWS_MAX", 12),
-    (publisher, "WRITE_EVERY_SECONDS", 0.5),
+    (publisher, "WRITE_EVERY_SECONDS", 1.0),
+    (publisher, "TEND_EVERY_SECONDS_MAX", 2.0),
     (lane, "IN_THE_AIR_MAX", 4),
     (lane, "WAITING_MAX", 6),
     (lane, "PROBES_MAX", 2),
     (LeftOver, "parallel", 6),
-    (LeftOver, "every", 3.0),
-    (Redrives, "every", 3.0),
+    (LeftOver, "every", 4.0),
+    (Redrives, "every", 4.0),
     (fetching, "FETCH_MS", 2000),
     (machine, "LOOK_AT_POSTGRES_EVERY_SECONDS", 4.0),
 )
@@ -128,6 +131,8 @@ def patched() -> Iterator[None]:
     put(service, "health_application", _nothing)
     put(service, "Site", _nothing)
     put(service, "Metrics", lambda: current().metrics_of())
+    for decoded in (ConsumerProtocolMemberMetadata, ConsumerProtocolMemberAssignment):
+        put(decoded, "decode", lru_cache(maxsize=1000)(decoded.decode))  # the same few, in every schedule
     for owner, name, value in SMALLER:
         put(owner, name, value)
     # A killed process lets go of generators in the middle: what they say then is said by nobody.
