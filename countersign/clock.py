@@ -17,6 +17,11 @@ def system_clock() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
+def system_nanoseconds() -> int:
+    """Return this machine's time in nanoseconds since 1970, for spans."""
+    return time.time_ns()
+
+
 def id_of(value: UUID | str, name: str = "id") -> UUID:
     """Return an id that may be given as text. Raises ValueError, which names it and quotes nothing."""
     if isinstance(value, UUID):

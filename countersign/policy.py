@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from countersign.contract import CODE_LIFE_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,7 +37,7 @@ class RequestLimits(_Part):
     age_max: timedelta = Field(
         timedelta(minutes=2),
         gt=timedelta(0),
-        le=timedelta(minutes=10),
+        le=CODE_LIFE_MAX,
         description="chosen: a replayed request opens nothing; bound: the life of a code, 10 minutes "
         "(NIST SP 800-63B-4, 3.1.3.2)",
     )
@@ -196,8 +198,12 @@ def load(path: Path) -> Policy:
         return Policy.model_validate(written)
     except OSError as error:
         raise PolicyUnfit(f"{path}: {error.strerror}") from error
+    except RecursionError:
+        raise PolicyUnfit(f"{path} is nested too deep") from None
+    except UnicodeDecodeError as error:
+        raise PolicyUnfit(f"{path} is not UTF-8") from error
     except yaml.YAMLError as error:
-        raise PolicyUnfit(f"{path} is not YAML: {error}") from error
+        raise PolicyUnfit(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         findings = "; ".join(
             f"{'.'.join(str(part) for part in finding['loc']) or 'file'}: {finding['msg']}"

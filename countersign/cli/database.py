@@ -28,7 +28,7 @@ def address_of(dsn: str | None) -> str:
 @asynccontextmanager
 async def database(address: str) -> AsyncIterator[asyncpg.Connection]:
     """Connect for one command. Raises Failed, in words, if PostgreSQL does not let it."""
-    with naming_postgres():
+    with naming_postgres(address):
         db = await asyncpg.connect(address, timeout=_SECONDS, command_timeout=_SECONDS * 6)
     try:
         yield db
@@ -63,7 +63,7 @@ def ask(dsn: str | None, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> 
     address = address_of(dsn)
 
     async def run() -> T:
-        with naming_postgres():
+        with naming_postgres(address):
             async with database(address) as db:
                 return await work(db)
 

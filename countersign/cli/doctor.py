@@ -5,11 +5,13 @@ of this machine; PostgreSQL, migrations of each service, what waits in outboxes,
 loses sessions; modes of secrets files that can be read here, and ages of the keys in them; and, for each service whose
 settings are found here, its own `check`: log-ins, JWKS, SNS, and COUNTERSIGN_… variables that nobody reads. Settings
 are those of `--service` in this environment, or of the local stack. What is away is said, and the rest is looked at.
+The worst is printed last.
 
 Exit codes: 0 all is well or only warnings, 1 an error, 2 no address is known at all or an argument is wrong.
 
 try:
   countersign doctor
+  countersign doctor --quiet
   countersign doctor --json | jq 'select(.level != "ok")'
   COUNTERSIGN_SECRETS_FILE=/run/secrets/verifier.json countersign doctor --service verifier
 """
@@ -24,16 +26,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from countersign.cli.dlq.services import require_service
 from countersign.cli.options import AsJson, Bootstrap, Dsn  # noqa: TC001 - typer reads the annotations
+from countersign.cli.printing import console
 from countersign.cli.service_program import answers_of, local_services, settings_of
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.operations.doctor.examination import examined
 from countersign.operations.doctor.secret_files import files_in
 from countersign.operations.doctor.services import Told, merged
 from countersign.operations.letters import SERVICES
-from countersign.runtime.checkup import Finding, any_error, fine, warning, without_logs_of_kafka, wrong
+from countersign.runtime.checkup import Finding, Level, any_error, fine, warning, without_logs_of_kafka, wrong
 from countersign.runtime.settings import secrets_file
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
     from countersign.runtime.broker.kafka import KafkaConnection
 
 HELP = "say what is wrong with an installation, and what to do"
+_WORST_FIRST: tuple[Level, ...] = ("error", "warning", "ok")
+_STYLES = {"error": "bold red", "warning": "yellow", "ok": "green"}
 PROGRAM_SECONDS_MAX = 45.0  # a program needs 3 s of a core to start, and six may start at once
 
 
@@ -50,6 +57,7 @@ def command(
         list[str] | None, typer.Option(help="whose settings this environment has; several times")
     ] = None,
     secrets: Annotated[Path | None, typer.Option(help="folder of secrets files (else SECRETS_DIR)")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="leave out what is ok")] = False,
     as_json: AsJson = False,
     bootstrap: Bootstrap = None,
     dsn: Dsn = None,
@@ -64,25 +72,49 @@ def command(
         around.need("KAFKA_BOOTSTRAP_SERVERS", bootstrap, "--bootstrap")
     asked, unknown = _services(service)
     with without_logs_of_kafka():
-        found = asyncio.run(_looked(kafka, address, _secret_files(around, secrets), asked))
+        tester = around.get("KAFKA_SASL_USERNAME") if around.is_local else None
+        found = asyncio.run(_looked(kafka, address, _secret_files(around, secrets), asked, tester))
     if refused is not None:
         found = [refused, *(finding for finding in found if finding.subject != "Kafka")]
     found += unknown
-    for finding in found:
-        sys.stdout.write(f"{json.dumps(asdict(finding)) if as_json else finding}\n")
-    if not as_json:
-        counts = [f"{level}: {sum(one.level == level for one in found)}" for level in ("error", "warning", "ok")]
-        sys.stdout.write(f"{', '.join(counts)}\n")
+    shown = [finding for finding in found if not (quiet and finding.level == "ok")]
+    if as_json:
+        sys.stdout.writelines(f"{json.dumps(asdict(finding))}\n" for finding in shown)
+    else:
+        _print(shown, found)
     return 1 if any_error(found) else 0
 
 
+def _print(shown: Sequence[Finding], found: Sequence[Finding]) -> None:
+    """Print the findings, the worst last, where a terminal shows them; in a pipe each is one line."""
+    out = console()
+    worst_last = sorted(shown, key=lambda finding: -_WORST_FIRST.index(finding.level))
+    if out.is_terminal:
+        table = Table.grid("", "", padding=(0, 2))
+        for finding in worst_last:
+            line = str(finding).removeprefix(finding.level).strip()
+            table.add_row(Text(finding.level, style=_STYLES[finding.level]), Text(line, overflow="fold"))
+        out.print(table)
+    else:
+        sys.stdout.writelines(f"{finding}\n" for finding in worst_last)
+    counts = [f"{level}: {sum(one.level == level for one in found)}" for level in _WORST_FIRST]
+    sys.stdout.write(f"{', '.join(counts)}\n")
+
+
 async def _looked(
-    kafka: KafkaConnection | None, dsn: str | None, secrets: Sequence[Path], services: Sequence[str]
+    kafka: KafkaConnection | None,
+    dsn: str | None,
+    secrets: Sequence[Path],
+    services: Sequence[str],
+    tester: str | None,
 ) -> list[Finding]:
-    """Look at the servers, and let the services' programs look at the same time."""
-    programs = asyncio.gather(*(asyncio.to_thread(_told, service) for service in services))
-    found = await examined(kafka, dsn, secrets)
-    return found + merged(await programs)
+    """Look at the servers, and then let the services' programs look.
+
+    Six programs that start take every core for seconds: at the same time, a server that is well would seem not to
+    answer in time.
+    """
+    found = await examined(kafka, dsn, secrets, tester)
+    return found + merged(await asyncio.gather(*(asyncio.to_thread(_told, service) for service in services)))
 
 
 def _told(service: str) -> Told:

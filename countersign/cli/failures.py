@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka.errors import KafkaError
 
 from countersign.cli.surroundings import Failed
 from countersign.runtime.broker.kafka_refusal import words_of_kafka
+from countersign.runtime.checkup import without_logs_of_kafka
+from countersign.runtime.database.postgres_refusal import words_of_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from countersign.runtime.broker.kafka import KafkaConnection
 
+_POSTGRES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 
 @contextmanager
 def naming_kafka(kafka: KafkaConnection) -> Iterator[None]:
-    """Raise Failed, in words, for what Kafka does inside."""
+    """Raise Failed, in words, for what Kafka does inside. aiokafka's own lines about that are not printed."""
+    try:
+        with without_logs_of_kafka():
+            yield
+    except BrokenPipeError:
+        raise
+    except (KafkaError, OSError, TimeoutError) as error:
+        with without_logs_of_kafka():
+            raise Failed(asyncio.run(words_of_kafka(kafka))) from error
+
+
+@contextmanager
+def naming_postgres(dsn: str | None = None) -> Iterator[None]:
+    """Raise Failed, in words, for what PostgreSQL does inside; `dsn` tells which server that is."""
     try:
         yield
     except BrokenPipeError:
         raise
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise Failed(asyncio.run(words_of_kafka(kafka))) from error
+    except _POSTGRES as error:
+        sentence, todo = words_of_postgres(error)
+        where = "" if dsn is None else _address(dsn)
+        raise Failed(f"{sentence}{where}; {todo}") from error
 
 
-@contextmanager
-def naming_postgres() -> Iterator[None]:
-    """Raise Failed, in words, for what PostgreSQL does inside."""
-    try:
-        yield
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Failed(f"PostgreSQL does not say: {type(error).__name__}: {error}") from error
+def _address(dsn: str) -> str:
+    """Return the host and the port of an address, and nothing of its user and password."""
+    with suppress(ValueError):
+        parts = urlsplit(dsn)
+        if parts.hostname:
+            return f" (at {parts.hostname}:{parts.port or 5432})"
+    return ""

@@ -1,6 +1,7 @@
 """Show how far each group is behind on each topic it reads: in records, and in seconds against the life of a code.
 
-`life` is the share of a code's life that the seconds are: at 100 % whoever waits gets a code that is over.
+`code life` is the share of a code's life that the seconds are: at 100 % whoever waits gets a code that is over. The
+last line says in a sentence who is behind.
 
 Seconds are counted from when the broker appended the oldest record that the group has not committed. Offsets are
 committed once a second, so a group that has read everything may show a second. With `--json` one JSON object is
@@ -24,12 +25,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
+from countersign.cli.printing import console
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.clock import system_clock
 from countersign.operations.connecting import connected
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 HELP = "show how far behind the groups are"
 CODE_LIFE = timedelta(minutes=5)  # the verifier's default: who waits longer than that gets a code that is over
 _EVERY_SECONDS = 1.0
-_HEADINGS = ("group", "topic", "records", "seconds", "life", "members", "caught up")
+_HEADINGS = ("group", "topic", "records", "seconds", "code life", "members", "caught up")
+_TABLE_COLUMNS_MIN = 84
 _WORDS = frozenset({"group", "topic", "caught up"})
 
 
@@ -77,7 +80,7 @@ async def _run(
         for lag in lags:
             sys.stdout.write(json.dumps(_document(lag, before)) + "\n")
     else:
-        Console().print(_table(lags, before))
+        console().print(_shown(lags, before))
     return 1 if any(lag.seconds > seconds_max or lag.members == 0 for lag in lags) else 0
 
 
@@ -92,12 +95,26 @@ async def _looked(groups: Groups, wanted: Sequence[Reading]) -> tuple[dict[Readi
 
 async def _watch(groups: Groups, wanted: Sequence[Reading]) -> None:
     before: dict[Reading, Lag] = {}
-    with Live(auto_refresh=False) as live:
+    with Live(console=console(), auto_refresh=False) as live:
         while True:
             lags = await groups.lag(wanted)
-            live.update(_table(lags, before), refresh=True)
+            live.update(_shown(lags, before), refresh=True)
             before = {lag.reading: lag for lag in lags}
             await asyncio.sleep(_EVERY_SECONDS)
+
+
+def _shown(lags: Sequence[Lag], before: dict[Reading, Lag]) -> Group:
+    """Return the table and the sentence; where a table would lose words, a line and a half for each row of it."""
+    found = _table(lags, before)
+    if console().width >= _TABLE_COLUMNS_MIN:
+        return Group(found, f"\n{_sentence(lags)}")
+    lines = [
+        f"{lag.reading.group.removeprefix(GROUP_PREFIX)} < {lag.reading.topic}\n"
+        f"  {lag.records:,} records, {lag.seconds:.1f} s\n"
+        f"  members: {lag.members or '[red]none[/]'}, caught up: {_caught_up(lag, before)}"
+        for lag in lags
+    ]
+    return Group(*lines, f"\n{_sentence(lags)}")
 
 
 def _table(lags: Sequence[Lag], before: dict[Reading, Lag]) -> Table:
@@ -116,6 +133,19 @@ def _table(lags: Sequence[Lag], before: dict[Reading, Lag]) -> Table:
             _caught_up(lag, before),
         )
     return table
+
+
+def _sentence(lags: Sequence[Lag]) -> str:
+    """Return who is behind, the worst first, or that nobody is."""
+    gone = sorted({lag.reading.group.removeprefix(GROUP_PREFIX) for lag in lags if not lag.members})
+    behind = sorted((lag for lag in lags if lag.records), key=lambda lag: lag.seconds, reverse=True)
+    parts = [f"Nobody reads for {', '.join(gone)}: is it running?"] if gone else []
+    if behind:
+        worst = behind[0]
+        group = worst.reading.group.removeprefix(GROUP_PREFIX)
+        share = f"{worst.seconds / CODE_LIFE.total_seconds():.0%} of a code's life"
+        parts.append(f"{group} is furthest behind: {worst.seconds:.0f} s on {worst.reading.topic}, {share}.")
+    return " ".join(parts) or "Nobody is behind."
 
 
 def _caught_up(lag: Lag, before: dict[Reading, Lag]) -> str:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from countersign.cli.database import address_of, database, recorded
 from countersign.cli.failures import naming_kafka
 from countersign.cli.moments import moment_of
 from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
+from countersign.cli.printing import console
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.clock import system_clock
 from countersign.operations import journal
@@ -197,12 +197,12 @@ def _print(found: Reset, asked: str, rate: float, *, as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("partition", "now", "then", "read again", "skipped", "left to read"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for one in found.moves:
         now = "nothing" if one.committed is None else f"{one.committed:,}"
         figures = (one.target, one.again, one.skipped, one.unread)
         table.add_row(str(one.partition), now, *(f"{figure:,}" for figure in figures))
-    Console().print(table)
+    console().print(table)
     sys.stdout.writelines(f"{line}\n" for line in _effects(found, rate))
 
 

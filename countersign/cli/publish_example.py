@@ -1,7 +1,10 @@
 """Publish an example event with fresh ids, and print the record.
 
 An access request gets a digest that fits it. Fields are set one by one; values are JSON, or else text. With the local
-stack running, the request is the demonstration owner's, and --wait shows what became of it.
+stack running, the request is the demonstration owner's, and --wait shows what became of it. With --json one JSON object
+is printed.
+
+Exit codes: 0 published, or shown with --dry-run; 2 it was not published.
 
 try:
   countersign publish-example access.requested --wait 5
@@ -27,11 +30,13 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from countersign import client
+from countersign.cli.options import AsJson  # noqa: TC001 - typer reads the annotations
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.broker.kafka_refusal import refusal_of, words_of_kafka
+from countersign.runtime.checkup import without_logs_of_kafka
 from countersign.runtime.messages.cloudevents import Event, write_raw
 from countersign.runtime.messages.findings import findings
 
@@ -56,8 +61,9 @@ _SECONDS = 10
 EventName = StrEnum("EventName", {name.replace(".", "_"): name for name in sorted(_MODELS)})  # type: ignore[misc] # the names above
 
 
-def command(
+def command(  # noqa: PLR0913 - one argument for each option
     event: Annotated[EventName, typer.Argument(help="which event")],
+    *,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="set a field, e.g. client.ip=198.51.100.9")
     ] = None,
@@ -68,9 +74,10 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the record and publish nothing")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="publish it even if it does not fit the contract")] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="ask the verifier what became of the request")] = 0,
+    as_json: AsJson = False,
 ) -> int:
     """Print, publish, print where it lies."""
-    chosen = Example(event.value, tuple(assignments or ()), bootstrap, source, dry_run, anyway, wait)
+    chosen = Example(event.value, tuple(assignments or ()), bootstrap, source, dry_run, anyway, wait, as_json)
     return run(chosen, Surroundings.found(), sys.stdout)
 
 
@@ -85,6 +92,7 @@ class Example:
     dry_run: bool
     anyway: bool
     wait: float
+    as_json: bool = False
 
 
 def run(chosen: Example, around: Surroundings, out: TextIO) -> int:
@@ -93,15 +101,44 @@ def run(chosen: Example, around: Surroundings, out: TextIO) -> int:
     fields = _with_set(_fresh(chosen.event, around, now), chosen.assignments)
     authorises = _digested(fields) if chosen.event == "access.requested" else None
     outgoing = _outgoing(_MODELS[chosen.event], fields, chosen.source, now, anyway=chosen.anyway)
-    _show(outgoing, authorises, out)
-    if chosen.dry_run:
-        return 0
-    partition, offset = asyncio.run(_publish(around.kafka(chosen.bootstrap, as_producer=True), outgoing))
+    if not chosen.as_json:
+        _show(outgoing, authorises, out)
+    placed = None
+    if not chosen.dry_run:
+        kafka = around.kafka(chosen.bootstrap, as_producer=True)
+        with without_logs_of_kafka():
+            placed = asyncio.run(_publish(kafka, outgoing))
+    became = None
+    if not chosen.as_json and placed is not None:
+        _show_place(outgoing, placed, out)
+    if chosen.wait and placed is not None and authorises is not None:
+        became = asyncio.run(what_became_of(str(fields.get("request_id")), chosen.wait, around))
+    if chosen.as_json:
+        out.write(json.dumps(_document(outgoing, authorises, placed, became)) + "\n")
+    elif became is not None:
+        out.write(f"{became}\n")
+    return 0
+
+
+def _show_place(outgoing: Outgoing, placed: tuple[int, int], out: TextIO) -> None:
+    partition, offset = placed
     out.write(f"\npublished to partition {partition}, offset {offset}\n")
     out.write(f"refused?  countersign why --topic {outgoing.topic} --partition {partition} --offset {offset}\n")
-    if chosen.wait and authorises is not None:
-        out.write(asyncio.run(what_became_of(str(fields.get("request_id")), chosen.wait, around)) + "\n")
-    return 0
+
+
+def _document(
+    outgoing: Outgoing, authorises: dict[str, Any] | None, placed: tuple[int, int] | None, became: str | None
+) -> dict[str, Any]:
+    return {
+        "topic": outgoing.topic,
+        "key": outgoing.key.decode(),
+        "headers": {name: value.decode() for name, value in outgoing.headers},
+        "value": json.loads(outgoing.value),
+        "authorises": authorises,
+        "partition": None if placed is None else placed[0],
+        "offset": None if placed is None else placed[1],
+        "became": became,
+    }
 
 
 async def what_became_of(request_id: str, seconds: float, around: Surroundings) -> str:

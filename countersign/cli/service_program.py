@@ -39,22 +39,30 @@ def answers_of(
     that the service said, or if it has not ended in time.
     """
     argv = program_of(service, command, *more)
-    try:
-        done = subprocess.run(  # noqa: S603 - our own program; service and command are ours
-            argv,
-            check=False,
-            capture_output=True,
-            text=True,
-            env=settings_of(service),
-            input=None if order is None else json.dumps(order),
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        raise Failed(f"{' '.join(argv[1:])} did not end within {seconds:.0f} s") from None
-    if done.returncode not in _FOUND:
-        raise Failed(last_line(done.stderr or done.stdout) or f"{' '.join(argv[1:])} ended with {done.returncode}")
+    code, out, err = _ran(argv, settings_of(service), None if order is None else json.dumps(order), seconds)
+    # An exception that nobody caught ends Python with 1 too, and is no finding.
+    if code not in _FOUND or (code and "Traceback (most recent call last)" in err):
+        raise Failed(last_line(err or out) or f"{' '.join(argv[1:])} ended with {code}")
     prefix = f'{{"{answer}":'
-    return [json.loads(line)[answer] for line in done.stdout.splitlines() if line.startswith(prefix)]
+    return [json.loads(line)[answer] for line in out.splitlines() if line.startswith(prefix)]
+
+
+def _ran(argv: list[str], env: Mapping[str, str], order: str | None, seconds: float) -> tuple[int, str, str]:
+    """Run a program to its end; end it if that takes too long, or if somebody presses Ctrl-C."""
+    given = subprocess.DEVNULL if order is None else subprocess.PIPE
+    with subprocess.Popen(  # noqa: S603 - our own program; service and command are ours
+        argv, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as program:
+        try:
+            out, err = program.communicate(order, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            raise Failed(f"{' '.join(argv[1:])} did not end within {seconds:.0f} s") from None
+        except KeyboardInterrupt:
+            program.kill()
+            program.wait()
+            raise
+    return program.returncode, out, err
 
 
 def answer_of(service: str, command: str, answer: str, order: Mapping[str, Any]) -> dict[str, Any]:

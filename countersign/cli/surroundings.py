@@ -61,7 +61,7 @@ class Surroundings:
         try:
             return KafkaConnection.named({**self.named, **operators}, bootstrap_servers=servers)
         except ValidationError as error:
-            raise Failed(f"KAFKA_… do not fit together: {'; '.join(findings(error))}") from None
+            raise Failed(f"KAFKA_… are not right: {'; '.join(findings(error))}") from None
 
     @property
     def is_local(self) -> bool:

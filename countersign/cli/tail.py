@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,12 +88,13 @@ def command(  # noqa: PLR0913 - one argument for each option
 
     try:
         with naming_kafka(kafka):
-            return 0 if asyncio.run(show()) else 1
+            shown = asyncio.run(show())
     except TopicAbsentError as error:
         raise Failed(f"{error}: see `countersign topics plan`") from None
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    if not shown:
+        nothing = "No record fits" if back is not None else f"None of the newest {last} records fits"
+        sys.stderr.write(f"{nothing}: give --since SPAN to look further back.\n")
+    return 0 if shown else 1
 
 
 async def _chosen(tail: Tail, last: int | None, wanted: Filter, *, follow: bool) -> AsyncIterator[Record]:

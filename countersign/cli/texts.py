@@ -46,7 +46,10 @@ def pause(
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Stop texts: without --country and --account all of them."""
+    """Stop texts: without --country and --account all of them.
+
+    Exit codes: 0 done or shown, 1 they are stopped already, 2 PostgreSQL does not answer, or an argument is wrong.
+    """
     scope, why = _scope(country, account), reason_of(reason) if execute else ""
 
     async def act(db: asyncpg.Connection) -> dict[str, Any]:
@@ -75,7 +78,10 @@ def resume(
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """End a pause of just these; others hold on. See `countersign texts status`."""
+    """End a pause of just these; others hold on. See `countersign texts status`.
+
+    Exit codes: 0 done or shown, 1 no pause is of just these, 2 PostgreSQL does not answer, or an argument is wrong.
+    """
     scope, why = _scope(country, account), reason_of(reason) if execute else ""
 
     async def act(db: asyncpg.Connection) -> dict[str, Any]:
@@ -95,7 +101,10 @@ def resume(
 
 @app.command(epilog="\b\ntry:\n  countersign texts status")
 def status(as_json: AsJson = False, dsn: Dsn = None) -> int:
-    """List what is stopped, since when, by whom and why; exit code 1 if something is."""
+    """List what is stopped, since when, by whom and why.
+
+    Exit codes: 0 nothing is, 1 something is, 2 PostgreSQL does not answer.
+    """
 
     async def look(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [

@@ -15,12 +15,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from countersign.cli.database import address_of, database, recorded
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
+from countersign.cli.printing import console
 from countersign.cli.surroundings import Failed, Surroundings
 from countersign.contract.topic_files import topic_files
 from countersign.operations import journal
@@ -162,4 +162,4 @@ def _print(found: Sequence[Difference], *, as_json: bool) -> None:
     for each in found:
         verdict = f"left alone: {each.left}" if each.left else "created" if each.kind == "topic" else "changed"
         table.add_row(each.topic, each.name, each.now or "missing", each.wanted, verdict)
-    Console().print(table)
+    console().print(table)

@@ -88,7 +88,9 @@ class Caller:
     ) -> Reply:
         """Return the answer unless it is a failure of the verifier or of the caller. Redirects are not followed."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT)
+            # A wait holds its connection, so a limit here turns further waits into errors. The verifier has a limit.
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT, connector=connector)
         total = self._answered_in_seconds if seconds is None else seconds
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=2)
         url = self._base_url + path

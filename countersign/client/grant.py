@@ -13,7 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry, deserialize_compact
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from countersign.contract import Action, base64url, from_base64url
+from countersign.contract import GRANT_LIFE_MAX, Action, base64url, from_base64url
 from countersign.runtime.errors import KeyUnknown
 
 if TYPE_CHECKING:
@@ -209,6 +209,9 @@ def read_grant(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Gr
         raise GrantRefused("exp", "no time that exists") from None
     check_realm(claims.iss, claims.aud, realm)
     check_in_office(key, issued_at)
+    if expires_at - issued_at > GRANT_LIFE_MAX:
+        # Not `exp`, which says that a grant came too late: this one is none of the verifier's.
+        raise GrantRefused("life", "longer than the verifier signs any grant for")
     return Grant(
         request_id=claims.jti,
         user_id=claims.sub,

@@ -29,13 +29,17 @@ from countersign.client.grant import (
 from countersign.runtime.errors import KeyUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from datetime import datetime
 
 # A key is published 10 minutes before it signs by rule, so older keys are looked at again by then.
 KEYS_AGE_MAX = 600.0
+# Older keys are used only if the verifier was asked again first: one that it took out must not count for long.
+KEYS_OLD = 2 * KEYS_AGE_MAX
 # A forged key id must not turn every grant into a request to the verifier.
 REFRESH_PAUSE = 5.0
+# In the background only one request is made at a time, whatever the grants: a verifier that was away is asked soon.
+RETRY_PAUSE = 1.0
 _TIMEOUT = aiohttp.ClientTimeout(total=5, connect=2)
 _JWKS_BYTES_MAX = 256 * 1024
 
@@ -47,8 +51,8 @@ class KeysAway(ConnectionError):  # noqa: N818 - says what is the case
 class Grants:
     """Judges grants with the verifier's published keys.
 
-    `check` is for whoever got a grant in hand. A fold calls `prepare` while it loads and then the synchronous `judge`
-    or `check_taught`, which fetch nothing.
+    `check` is for whoever got a grant in hand; `prepare` and then `judge` are its two halves. A program that reads
+    topics keeps the keys fresh with `keeping_fresh`, calls `want` before it judges, and never waits for the verifier.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Grants:
         self._tried_at: float | None = None
         self._away: str | None = None
         self._fetching = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
 
     async def check(self, grant: str, expected: Expected, now: datetime) -> Grant:
@@ -83,16 +89,42 @@ class Grants:
     async def prepare(self, grants: Iterable[str]) -> None:
         """Have the keys at hand that these grants, or proofs of denials, name, as far as they are published.
 
-        What is neither by its form is passed over: judging it says so. Raises KeysAway.
+        Waits for the verifier only if a key is missing, or if the keys are older than KEYS_OLD; from KEYS_AGE_MAX on
+        they are fetched anew in the background. What is no grant by its form is passed over: judging it says so.
+        Raises KeysAway.
         """
-        wanted = {key_id for key_id in map(_named, grants) if key_id is not None}
-        if wanted <= self.keys.keys() and not self._due(self._fetched_at, KEYS_AGE_MAX):
-            return
-        async with self._fetching:
-            if self._due(self._tried_at, REFRESH_PAUSE):
-                await self._refresh()
-        if self._away is not None and not wanted <= self.keys.keys():
+        missing = _key_ids(grants) - self.keys.keys()
+        if missing or self._due(self._fetched_at, KEYS_OLD):
+            await self._refresh_if_due()
+        elif self._due(self._fetched_at, KEYS_AGE_MAX) and self._refreshing is None:
+            # No group: it outlives this call, is held until it has ended, and is cancelled by `close`.
+            self._refreshing = asyncio.create_task(self._refresh_if_due())  # noqa: TID251
+            self._refreshing.add_done_callback(self._refreshed)
+        if self._away is not None and missing - self.keys.keys():
             raise KeysAway(self._away)
+
+    def want(self, grants: Iterable[str]) -> None:
+        """Let `keeping_fresh` fetch keys soon if these grants name a key that is not at hand. Does not wait."""
+        if _key_ids(grants) - self.keys.keys():
+            self._wanted.set()
+
+    @contextlib.asynccontextmanager
+    async def keeping_fresh(self, tell: Callable[[str | None], None]) -> AsyncIterator[Self]:
+        """Fetch the keys now, and then in the background: before they are old, and when one is wanted.
+
+        Yields also if the verifier cannot be reached. `tell` is called after each try: with why the keys cannot be
+        fetched while a grant waits for one, else with None.
+        """
+        await self._refresh_if_due()
+        tell(self._trouble())
+        # No group: that would wrap what the caller raises inside in an ExceptionGroup.
+        task = asyncio.create_task(self._refresh_forever(tell))  # noqa: TID251
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def judge(self, grant: str, expected: Expected, now: datetime) -> Grant:
         """Judge with the keys at hand. Raises GrantRefused and KeyUnknown."""
@@ -124,6 +156,8 @@ class Grants:
     async def close(self) -> None:
         """Close the connections to the verifier."""
         session, self._session = self._session, None
+        if self._refreshing is not None:
+            self._refreshing.cancel()
         if session is not None:
             await session.close()
 
@@ -135,6 +169,30 @@ class Grants:
 
     def _due(self, since: float | None, pause: float) -> bool:
         return since is None or self._monotonic() - since >= pause
+
+    def _trouble(self) -> str | None:
+        return self._away if self._wanted.is_set() else None
+
+    def _refreshed(self, _task: asyncio.Task[None]) -> None:
+        self._refreshing = None
+
+    async def _refresh_forever(self, tell: Callable[[str | None], None]) -> None:
+        while True:
+            pause = REFRESH_PAUSE if self._away is None else RETRY_PAUSE
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEYS_AGE_MAX / 2 if self._away is None else pause):
+                    await self._wanted.wait()
+            await asyncio.sleep(max(0.0, (self._tried_at or 0.0) + pause - self._monotonic()))
+            async with self._fetching:
+                await self._refresh()
+            if self._away is None:
+                self._wanted.clear()  # a key that is still missing is not published: the next grant that names it asks
+            tell(self._trouble())
+
+    async def _refresh_if_due(self) -> None:
+        async with self._fetching:
+            if self._due(self._tried_at, REFRESH_PAUSE):
+                await self._refresh()
 
     async def _refresh(self) -> None:
         self._tried_at = self._monotonic()
@@ -187,6 +245,10 @@ def published_keys(jwks: bytes, source: str) -> dict[str, PublishedKey]:
     except (ValidationError, JoseError, KeyError, ValueError) as error:
         raise KeysAway(f"{source}: answered something that is no JWK set ({type(error).__name__})") from None
     return keys
+
+
+def _key_ids(grants: Iterable[str]) -> set[str]:
+    return {key_id for key_id in map(_named, grants) if key_id is not None}
 
 
 def _named(jws: str) -> str | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from pydantic import Field
 
@@ -15,10 +13,13 @@ from countersign.client.digests import authorised_digest
 from countersign.client.grant import Expected
 from countersign.clock import id_of, new_id, system_clock
 from countersign.contract import AccessRequested, Action, Client, Summary, req_of
-from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.broker.kafka import KafkaConnection
 from countersign.runtime.broker.kafka_refusal import refusal_of
 from countersign.runtime.messages.cloudevents import value_of, write
+from countersign.runtime.publishing.acks import Ack
+from countersign.runtime.publishing.producer import AiokafkaProducer
+from countersign.runtime.publishing.producing import Producing
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.tracing.tracer import Tracer
 
+CLOSE_SECONDS_MAX = 1.0  # ours
+AGAIN_AFTER_SECONDS = 0.05  # ours
 REFUSED_WITHIN_SECONDS = 1.0  # chosen: a page that waits for a submission still comes in time
 
 
@@ -86,17 +90,23 @@ def traceparent_of(request_id: UUID) -> str | None:
 class AccessRequests:
     """Builds access requests and, given producer settings, submits them.
 
-    `source` names the program in `ce_source`. Use it as an async context manager, or call `close`, if it submits.
+    `source` names the program in `ce_source`; `tracer` hears of what was sent. Use it as an async context manager, or
+    call `close`, if it submits.
     """
 
     def __init__(
-        self, source: str, producer: ProducerSettings | None = None, *, clock: Callable[[], datetime] = system_clock
+        self,
+        source: str,
+        producer: ProducerSettings | None = None,
+        *,
+        clock: Callable[[], datetime] = system_clock,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._source = source
+        self._tracer = tracer
         self._settings = producer
         self._clock = clock
-        self._producer: AIOKafkaProducer | None = None
-        self._starting = asyncio.Lock()
+        self._producing: Producing | None = None
 
     def build(  # noqa: PLR0913 - one argument per field of the event
         self,
@@ -146,15 +156,14 @@ class AccessRequests:
         if settings is None:
             raise RuntimeError("AccessRequests was made without producer settings: give them, or use record()")
         record = self.record(built, now, traceparent)
+        began = self._tracer.clock()
         try:
             async with asyncio.timeout(settings.submit_seconds):
-                producer = await self._running(settings)
-                await producer.send_and_wait(
-                    record.topic, value=record.value, key=record.key, headers=list(record.headers)
-                )
+                place = await _acknowledged(self._shared(settings), record)
+            self._tracer.sent([record], [place], began)
         except (KafkaError, OSError, TimeoutError) as error:
-            # An idempotent producer can be dead for good after an error (aiokafka #1017): the next one is new.
-            await self.close()
+            self._tracer.given_up(record, error, began)
+            # Others use the producer at this moment, so nothing is closed here: `Producing` replaces it if it is dead.
             if (why := await _refusal(settings, error)) is not None:
                 raise KafkaAway(why) from error
             kind = type(error).__name__
@@ -170,8 +179,7 @@ class AccessRequests:
             raise RuntimeError("AccessRequests was made without producer settings")
         try:
             async with asyncio.timeout(settings.submit_seconds):
-                producer = await self._running(settings)
-                await producer.client.fetch_all_metadata()
+                await self._shared(settings).reach()
         except (KafkaError, OSError, TimeoutError) as error:
             why = await _refusal(settings, error)
             raise KafkaAway(
@@ -179,11 +187,10 @@ class AccessRequests:
             ) from error
 
     async def close(self) -> None:
-        """End the producer, waiting at most a second for what is in flight."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(producer.stop(), 1)
+        """End the producer, waiting at most a second for what is in flight. Another submission opens a new one."""
+        producing, self._producing = self._producing, None
+        if producing is not None:
+            await producing.close(CLOSE_SECONDS_MAX)
 
     async def __aenter__(self) -> Self:
         return self
@@ -191,23 +198,28 @@ class AccessRequests:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _running(self, settings: ProducerSettings) -> AIOKafkaProducer:
-        async with self._starting:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    **settings.arguments() | settings.options,
-                    enable_idempotence=True,
-                    linger_ms=0,
-                    metadata_max_age_ms=METADATA_AGE_MS,
-                    request_timeout_ms=int(settings.submit_seconds * 1000),
+    def _shared(self, settings: ProducerSettings) -> Producing:
+        """Return what all submissions publish with."""
+        if self._producing is None:
+            self._producing = Producing(
+                lambda: AiokafkaProducer(
+                    settings, request_timeout_ms=int(settings.submit_seconds * 1000), options=settings.options
                 )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
+            )
+        return self._producing
+
+
+async def _acknowledged(producing: Producing, record: Outgoing) -> object:
+    """Return the record's place once all in-sync replicas hold it. Raises what the last try failed with."""
+    (answer,) = await producing.publish([record])
+    if answer.ack is Ack.REFUSED:  # perhaps another record of the same batch was the reason
+        answer = await producing.publish_alone(record)
+    while answer.producer_dead:  # it is replaced by now
+        await asyncio.sleep(AGAIN_AFTER_SECONDS)
+        answer = await producing.publish_alone(record)
+    if answer.error is not None:
+        raise answer.error
+    return answer.place
 
 
 async def _refusal(settings: ProducerSettings, error: BaseException) -> str | None:

@@ -1,6 +1,13 @@
 """One model per event, and the topics they live on. `schemas/` is generated from here."""
 
-from countersign.contract.access import AccessAssessed, AccessDenied, AccessGranted, AccessRequested
+from countersign.contract.access import (
+    CODE_LIFE_MAX,
+    GRANT_LIFE_MAX,
+    AccessAssessed,
+    AccessDenied,
+    AccessGranted,
+    AccessRequested,
+)
 from countersign.contract.accounts import (
     ExportsReleased,
     MemberRemoved,
@@ -38,7 +45,9 @@ from countersign.contract.values import (
 )
 
 __all__ = [
+    "CODE_LIFE_MAX",
     "EVENTS",
+    "GRANT_LIFE_MAX",
     "TYPES_OF",
     "AccessAssessed",
     "AccessDenied",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -23,6 +24,12 @@ from countersign.contract.values import (
 )
 from countersign.runtime.messages.cloudevents import Event, Text
 from countersign.runtime.messages.repairs import report_repair
+
+# How long a code may live (NIST SP 800-63B-4, 3.1.3.2); what ends with one has its bound from here.
+CODE_LIFE_MAX = timedelta(minutes=10)
+# The longest time from `iat` to `exp` of a grant. The verifier signs no longer one, and readers refuse any that is
+# longer, so that a key that leaked cannot sign grants that live for ever.
+GRANT_LIFE_MAX = CODE_LIFE_MAX
 
 
 class _Access(Event):
@@ -132,7 +139,7 @@ class AccessGranted(_Decided):
     grant: Annotated[str, Field(max_length=4096, repr=False)]
     """A JWS (EdDSA) by the verifier, to check against its JWKS, spent once."""
     grant_expires_at: Time
-    """The grant's `exp`."""
+    """The grant's `exp`: 10 minutes after its `iat` at most."""
 
 
 class AccessDenied(_Decided):

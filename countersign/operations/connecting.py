@@ -5,22 +5,33 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
 
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.consuming.stopping import stop_clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from countersign.runtime.broker.kafka import KafkaConnection
 
+T = TypeVar("T")
 ANSWER_MS_MAX = 5_000
-_STATE, _MEMBERS = 2, 5  # places in Kafka's answer about a group
+_ERROR, _STATE, _MEMBERS = 0, 2, 5  # places in Kafka's answer about a group
+# A broker that just started, or that no group ever used, first makes or loads its table of groups.
+_COORDINATOR_NOT_READY = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+_COORDINATOR_PAUSE_SECONDS = 0.2
 REQUEST_MS_MAX = 10_000  # of one that changes something
 # Ours: 12 partitions, a fetch in hand and one on its way, stay far below 200 MB.
 _PARTITION_BYTES_MAX, _FETCH_BYTES_MAX = 256 * 1024, 4 * 1024 * 1024
@@ -55,11 +66,37 @@ class Cluster:
         }
 
     async def group(self, name: str) -> Group:
-        """Return how a group stands; one that nobody ever joined is empty."""
-        for answer in await self.admin.describe_consumer_groups([name]):
-            for found in answer.groups:
-                return Group(found[_STATE], len(found[_MEMBERS]))
-        return Group("Dead", 0)
+        """Return the state of a group; a group that nobody ever joined is "Dead".
+
+        Ask this before the group's offsets: until the coordinator is ready, aiokafka reads its error as "no offsets".
+        Raises KafkaError.
+        """
+
+        async def describe() -> Group:
+            for answer in await self.admin.describe_consumer_groups([name]):
+                for found in answer.groups:
+                    if found[_ERROR]:
+                        raise for_code(found[_ERROR])
+                    return Group(found[_STATE], len(found[_MEMBERS]))
+            return Group("Dead", 0)
+
+        return await coordinated(describe)
+
+
+async def coordinated(ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what `ask` returns; while the group's coordinator is not ready, ask again for ANSWER_MS_MAX.
+
+    Raises what `ask` raised last.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ANSWER_MS_MAX / 1000
+    while True:
+        try:
+            return await ask()
+        except _COORDINATOR_NOT_READY:
+            if loop.time() >= until:
+                raise
+        await asyncio.sleep(_COORDINATOR_PAUSE_SECONDS)
 
 
 @asynccontextmanager
@@ -96,7 +133,7 @@ async def answer_to(kafka: KafkaConnection, request: Any, *, group: str | None =
         await client.bootstrap()
         node = client.get_random_node()
         if group is not None:
-            node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+            node = await coordinated(partial(client.coordinator_lookup, CoordinationType.GROUP, group))
         return await client.send(node, request)
     finally:
         await stop_clients(client.close)

@@ -25,14 +25,16 @@ SERVICES: tuple[str, ...] = get_args(Service)
 _BATCH_MAX = 500
 
 # headers are JSON text that may hold bytes that jsonb does not take, so the source is cut out of the text.
-_SOURCE = r"""substring(headers from '\["ce_source","([^"\\]*)"')"""
+# A letter without its content has no headers, and those of older versions have no column for it.
+_SOURCE = r"""coalesce(substring(headers from '\["ce_source","([^"\\]*)"'), nullif(source, ''))"""
 _CHOSEN = f"""
        ($1::text IS NULL OR topic = $1) AND ($2::int IS NULL OR partition = $2)
    AND ($3::bigint IS NULL OR "offset" = $3) AND ($4::text IS NULL OR kind = $4) AND ($5::text IS NULL OR state = $5)
    AND ($6::text IS NULL OR starts_with(cause, $6)) AND ($7::text IS NULL OR {_SOURCE} = $7)
 """
 LIST = f"""
-SELECT topic, partition, "offset", kind, cause, state, tries, kept_at, changed_at, appended_at, {_SOURCE} AS source
+SELECT topic, partition, "offset", kind, cause, state, tries, kept_at, changed_at, appended_at, whole,
+       {_SOURCE} AS source
   FROM {{schema}}.dead_letter WHERE {_CHOSEN} ORDER BY kept_at DESC, topic, partition, "offset" LIMIT $8
 """
 GROUP = f"""
@@ -40,20 +42,24 @@ SELECT topic, kind, state, cause, {_SOURCE} AS source, count(*) AS letters, min(
   FROM {{schema}}.dead_letter WHERE {_CHOSEN} GROUP BY 1, 2, 3, 4, 5 ORDER BY letters DESC, last DESC LIMIT $8
 """
 SHOW = """
-SELECT topic, partition, "offset", kind, cause, state, tries, kept_at, changed_at, appended_at, record_key, value,
-       value_bytes, encode(value_sha256, 'hex') AS sha256, headers
+SELECT topic, partition, "offset", kind, cause, state, tries, kept_at, changed_at, appended_at, whole, record_key,
+       value, value_bytes, encode(value_sha256, 'hex') AS sha256, headers, nullif(source, '') AS source
   FROM {schema}.dead_letter WHERE topic = $1 AND partition = $2 AND "offset" = $3
+ ORDER BY kept_at DESC
 """
 COUNT = f"""
-SELECT count(*) FILTER (WHERE tries < $8) AS ready, count(*) FILTER (WHERE tries >= $8) AS parked
+SELECT count(*) FILTER (WHERE tries < $8 AND (whole OR $9 <> 'redrive')) AS ready,
+       count(*) FILTER (WHERE tries >= $8) AS parked,
+       count(*) FILTER (WHERE NOT whole) AS without_content
   FROM {{schema}}.dead_letter WHERE {_CHOSEN}
 """
 CHANGE = f"""
 UPDATE {{schema}}.dead_letter d
    SET state = $9, tries = d.tries + $10, changed_at = now(), next_try_at = now()
-  FROM (SELECT topic, partition, "offset" FROM {{schema}}.dead_letter
-         WHERE {_CHOSEN} AND tries < $8 ORDER BY kept_at, topic, partition, "offset" LIMIT $11 FOR UPDATE SKIP LOCKED) c
- WHERE d.topic = c.topic AND d.partition = c.partition AND d."offset" = c."offset"
+  FROM (SELECT topic, partition, "offset", appended_at FROM {{schema}}.dead_letter
+         WHERE {_CHOSEN} AND tries < $8 AND (whole OR $9 <> 'redrive')
+         ORDER BY kept_at, topic, partition, "offset" LIMIT $11 FOR UPDATE SKIP LOCKED) c
+ WHERE d.topic = c.topic AND d.partition = c.partition AND d."offset" = c."offset" AND d.appended_at = c.appended_at
 RETURNING 1
 """
 UNPARK = f"UPDATE {{schema}}.dead_letter SET tries = 0, changed_at = now() WHERE {_CHOSEN} AND tries >= $8 RETURNING 1"
@@ -96,6 +102,7 @@ class Letter:
     kept_at: datetime
     changed_at: datetime
     appended_at: datetime
+    whole: bool = True
     source: str | None = None
 
 
@@ -163,12 +170,11 @@ class Letters:
         return sorted(found, key=lambda cause: cause.letters, reverse=True)[:most]
 
     async def content(self, topic: str, partition: int, offset: int) -> list[Content]:
-        """Return the letter of each service that refused the record."""
+        """Return the letters of each service that refused the record; of a topic made anew there may be several."""
         found = []
         for service in self._services:
-            row = await self._db.fetchrow(SHOW.format(schema=service), topic, partition, offset)
-            if row is not None:
-                found.append(_content(service, row))
+            rows = await self._db.fetch(SHOW.format(schema=service), topic, partition, offset)
+            found += [_content(service, row) for row in rows]
         return found
 
     async def held(self) -> list[Brake]:
@@ -180,6 +186,15 @@ class Letters:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Letters that somebody chose: those to be changed, parked after `TRIES_MAX` tries, and kept without content."""
+
+    ready: int
+    parked: int
+    without_content: int
+
+
 class Desk:
     """Changes letters and brakes of one service; each change is kept with who did it and why."""
 
@@ -189,10 +204,10 @@ class Desk:
         self._by = by
         self._reason = reason
 
-    async def count(self, choice: Choice) -> tuple[int, int]:
-        """Return how many letters would be changed, and how many are parked after `TRIES_MAX` tries."""
-        row = await self._db.fetchrow(COUNT.format(schema=self._service), *_new(choice).columns(), TRIES_MAX)
-        return row["ready"], row["parked"]
+    async def count(self, choice: Choice, state: str) -> Count:
+        """Return how many letters would be changed to this state, and how many not, and why."""
+        row = await self._db.fetchrow(COUNT.format(schema=self._service), *_new(choice).columns(), TRIES_MAX, state)
+        return Count(**dict(row))
 
     async def redrive(self, choice: Choice, rate: float) -> int:
         """Let the service fold letters again, at most `rate` a second; return how many. Each costs a try."""
@@ -227,7 +242,7 @@ class Desk:
     async def _change(self, command: str, choice: Choice, state: str, *, tries: int, rate: float | None) -> int:
         operation_id = await self._begin(command, choice)
         batch = _BATCH_MAX if rate is None else max(1, min(_BATCH_MAX, int(rate)))
-        ready, _ = await self.count(choice)  # letters that come meanwhile are another operation's
+        ready = (await self.count(choice, state)).ready  # letters that come meanwhile are another operation's
         done = 0
         while done < ready:
             most = min(batch, ready - done)
@@ -253,6 +268,7 @@ def _content(service: str, row: asyncpg.Record) -> Content:
     headers = headers_from_text(fields.pop("headers"))
     key, value = fields.pop("record_key"), fields.pop("value")
     value_bytes, sha256 = fields.pop("value_bytes"), fields.pop("sha256")
-    source = next((text.decode("utf-8", "replace") for name, text in headers if name == "ce_source"), None)
+    kept = fields.pop("source")
+    source = next((text.decode("utf-8", "replace") for name, text in headers if name == "ce_source"), kept)
     letter = Letter(service=service, source=source, **fields)
     return Content(letter=letter, sha256=sha256, value_bytes=value_bytes, key=key, value=value, headers=headers)

@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 from countersign.operations.connecting import connected
 from countersign.runtime.consuming.fetching import record_of
 from countersign.runtime.consuming.seeking import offsets_at
+from countersign.runtime.consuming.unpacking import fetch_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -143,9 +144,11 @@ class Log:
             try:
                 found = await self._consumer.getmany(partition, timeout_ms=_LOOK_MS, max_records=1)
             except UnicodeDecodeError:
-                self._consumer.seek(partition, await self._consumer.position(partition) + 1)
-                self.untakeable += 1
-                continue
+                first = await self._consumer.position(partition)
+                unpacked = await fetch_unpacked(self._consumer, partition, first, _RECORDS_MAX)
+                self._consumer.seek(partition, unpacked.next_offset + (unpacked.odd is not None))
+                self.untakeable += unpacked.odd is not None
+                found = {partition: unpacked.messages} if unpacked.messages else {}
             got.update(found)
         return got
 

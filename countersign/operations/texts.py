@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID  # noqa: TC003 - dataclass fields
+
+import phonenumbers
 
 from countersign.operations import journal
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 SCHEMA = "notifier"
-COUNTRY = re.compile(r"[A-Z]{2}|001")
+# What the notifier tells by: a pause of UK, which is GB there, would hold nothing. 001 are numbers of no country.
+COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"001"}
 # The one pause of just that scope; null is a value like any other.
 _SCOPE = "country IS NOT DISTINCT FROM $1::text AND account_id IS NOT DISTINCT FROM $2::uuid AND ended_at IS NULL"
 OPEN = """
@@ -43,8 +45,11 @@ class Scope:
         """Refuse what no pause can be of."""
         if self.country is not None and self.account_id is not None:
             raise ValueError("a country or an account: give one of them")
-        if self.country is not None and not COUNTRY.fullmatch(self.country):
-            raise ValueError("country: expected two capital letters (ISO 3166-1), such as SE, or 001")
+        if self.country is not None and self.country not in COUNTRIES:
+            raise ValueError(
+                "country: expected two capital letters of a country that has numbers (ISO 3166-1), such as SE, GB or "
+                "LV; or 001"
+            )
 
     def __str__(self) -> str:
         """Return the scope in words."""

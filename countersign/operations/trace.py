@@ -1,46 +1,17 @@
-"""The story of a request over all services: every step with its time, and in a sentence what became of it and why."""
+"""What became of a request, in a sentence for people on call."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from countersign.timeline.story import ending_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
-    from uuid import UUID
+    from collections.abc import Mapping
+    from datetime import datetime
 
-    import asyncpg
-
-READABLE = """
-SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relname = 'timeline' AND c.relkind = 'v' AND has_schema_privilege(n.oid, 'USAGE')
-   AND has_table_privilege(c.oid, 'SELECT')
- ORDER BY n.nspname
-"""
-STEPS = """
-SELECT request_id, challenge_id, account_id, user_id, at, what, detail::text AS detail FROM {schema}.timeline
- WHERE request_id = ANY($1::uuid[]) OR challenge_id = ANY($2::uuid[])
-"""
-NAMED = """
-SELECT request_id, challenge_id FROM {schema}.timeline
- WHERE challenge_id IS NOT NULL AND request_id IS NOT NULL AND (request_id = $1 OR challenge_id = $1)
-"""
-RECENT = """
-SELECT request_id, max(at) AS last FROM {schema}.timeline
- WHERE request_id IS NOT NULL AND ($1 = 'user' AND user_id = $2 OR $1 = 'account' AND account_id = $2)
-   AND at > now() - $3::interval
- GROUP BY request_id ORDER BY last DESC LIMIT $4
-"""
-# What belongs to no request: settings that were changed, by whom.
-CHANGES = """
-SELECT request_id, challenge_id, account_id, user_id, at, what, detail::text AS detail FROM {schema}.timeline
- WHERE request_id IS NULL AND challenge_id IS NULL
-   AND ($1 = 'user' AND user_id = $2 OR $1 = 'account' AND account_id = $2)
-   AND at > now() - $3::interval
- ORDER BY at DESC LIMIT $4
-"""
+    from countersign.timeline.story import Ending, Story
 
 # What a person is told of each reason; the reason itself stands behind it.
 _DENIED: Mapping[str, str] = {
@@ -54,9 +25,19 @@ _DENIED: Mapping[str, str] = {
     "code.expired": "no right code was entered in time",
     "code.exhausted": "wrong codes used up the tries",
     "sms.refused": "the provider refused the text",
-    "sms.suppressed": "no text left: a text limit was reached, its country is not served, or texts are stopped",
+    "sms.suppressed": "no text was sent: a text limit was reached, its country is not served, or texts are stopped",
     "cancelled": "somebody cancelled it, or a newer challenge took its place",
     "locked": "too many wrong codes in a row: the user has to wait",
+}
+# Why a text was suppressed, in the notifier's words, as its limits count.
+_SUPPRESSED: Mapping[str, str] = {
+    "paused": "texts are stopped (see `countersign texts status`)",
+    "country": "texts to the country of that number are not sent",
+    "number.gap": "another text to that number had just been sent",
+    "number.hour": "that number had got as many texts in an hour as are allowed",
+    "number.day": "that number had got as many texts in a day as are allowed",
+    "account.hour": "the account had got as many texts in an hour as are allowed",
+    "late": "the code would have come too late to be entered",
 }
 _ALLOWED: Mapping[str, str] = {
     "ip.known": "the account has used this address before",
@@ -64,125 +45,58 @@ _ALLOWED: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One thing that happened, as a service published it."""
-
-    service: str
-    at: datetime
-    what: str
-    detail: Mapping[str, Any]
-    request_id: UUID | None
-    challenge_id: UUID | None
-    account_id: UUID
-    user_id: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What happened to one request, oldest first."""
-
-    steps: tuple[Step, ...] = field(default=())
-
-    def last(self, what: str) -> Step | None:
-        """Return the last step of that name."""
-        return next((step for step in reversed(self.steps) if step.what == what), None)
-
-    def gaps(self) -> list[timedelta | None]:
-        """Return for each step how long after the one before it happened; None for the first."""
-        return [None, *(later.at - step.at for step, later in zip(self.steps, self.steps[1:], strict=False))]
-
-
 def outcome_of(story: Story, now: datetime) -> str:
     """Return in a sentence what became of the request and why."""
-    if not story.steps:
-        return "No service knows it. It may be a dead letter (countersign why), or it was never published."
-    if (denied := story.last("denied")) is not None:
-        reason = str(denied.detail.get("reason"))
-        again = denied.detail.get("retry_at")
-        later = f" A new request may fare better from {again}." if again else ""
-        return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(story)}{later}"
-    if (granted := story.last("granted")) is not None:
-        return _granted(story, granted)
-    if (challenged := story.last("challenged")) is not None:
-        left = int(challenged.detail["attempts_max"]) - int(challenged.detail["attempts"])
-        number, until = challenged.detail["number"], challenged.detail["expires_at"]
-        return f"Waits for the code that goes to {number}, until {until}; {left} tries are left.{_text_state(story)}"
-    if story.last("taken") is not None:
-        return "The verifier took it in and has not decided it: this should take no longer than a moment."
-    waited = (now - story.steps[-1].at).total_seconds()
-    return f"Assessed, and the verifier has not read that for {waited:.0f} s: see countersign lag."
+    ending = ending_of(story, now)
+    match ending.kind:
+        case "unknown":
+            return "No service knows it. It may be a dead letter (countersign why), or it was never published."
+        case "denied":
+            return _denied(ending)
+        case "granted":
+            return _granted(ending)
+        case "waiting":
+            challenged = story.last("challenged")
+            number = "a number" if challenged is None else challenged.detail["number"]
+            tries = "1 try is left" if ending.tries_left == 1 else f"{ending.tries_left} tries are left"
+            until = _moment(ending.until)
+            return f"Waits for the code that goes to {number}, until {until}; {tries}.{_text_state(ending)}"
+        case _:
+            return _not_decided(ending)
 
 
-def _granted(story: Story, granted: Step) -> str:
-    if not granted.detail.get("with_code"):
-        assessed = story.last("assessed")
-        reasons = [] if assessed is None else [str(one) for one in assessed.detail.get("reasons", ())]
-        why = next((f": {_ALLOWED[one]} ({one})" for one in reasons if one in _ALLOWED), "")
+def _not_decided(ending: Ending) -> str:
+    match ending.kind:
+        case "unassessed":
+            return f"The risk-evaluator has not judged it for {ending.seconds:.0f} s: see countersign lag."
+        case "unread":
+            return f"Assessed, and the verifier has not read that for {ending.seconds:.0f} s: see countersign lag."
+        case _:
+            return "The verifier took it in and has not decided it: this should take no longer than a moment."
+
+
+def _denied(ending: Ending) -> str:
+    reason = str(ending.reason)
+    later = f" A new request may fare better from {_moment(ending.retry_at)}." if ending.retry_at else ""
+    suppressed = _SUPPRESSED.get(str(ending.text_reason))
+    if reason == "sms.suppressed" and suppressed is not None:
+        return f"Denied: no text was sent, as {suppressed} ({reason}).{later}"
+    return f"Denied: {_DENIED.get(reason, reason)} ({reason}).{_text_state(ending)}{later}"
+
+
+def _granted(ending: Ending) -> str:
+    if not ending.with_code:
+        why = "" if ending.reason is None else f": {_ALLOWED[ending.reason]} ({ending.reason})"
         return f"Granted without a code{why}."
-    tries = sum(step.what == "answered" for step in story.steps)
-    issued = story.last("text.issued")
-    after = "" if issued is None else f", {(granted.at - issued.at).total_seconds():.0f} s after its text was issued"
-    return f"Granted with a code at try {max(tries, 1)}{after}."
+    after = "" if ending.seconds is None else f", {ending.seconds:.0f} s after its text was issued"
+    return f"Granted with a code at try {ending.attempt}{after}."
 
 
-def _text_state(story: Story) -> str:
-    issued = story.last("text.issued")
-    if issued is None:
+def _text_state(ending: Ending) -> str:
+    if ending.text_state is None:
         return ""
-    state, reason = issued.detail.get("state"), issued.detail.get("reason")
-    return f" Its last text: {state}{f' ({reason})' if reason else ''}."
+    return f" Its last text: {ending.text_state}{f' ({ending.text_reason})' if ending.text_reason else ''}."
 
 
-class Traces:
-    """Reads the views `timeline` that the services publish to the role `operator`."""
-
-    def __init__(self, db: asyncpg.Connection, schemas: Sequence[str]) -> None:
-        self._db = db
-        self._schemas = schemas
-
-    @classmethod
-    async def readable(cls, db: asyncpg.Connection) -> Traces:
-        """Return the views that this role may read."""
-        return cls(db, [row["nspname"] for row in await db.fetch(READABLE)])
-
-    @property
-    def schemas(self) -> Sequence[str]:
-        """Whose views are read."""
-        return self._schemas
-
-    async def story(self, any_id: UUID) -> Story:
-        """Return the story of a request, by its id or its challenge's."""
-        requests, challenges = {any_id}, {any_id}
-        for schema in self._schemas:
-            for row in await self._db.fetch(NAMED.format(schema=schema), any_id):
-                requests.add(row["request_id"])
-                challenges.add(row["challenge_id"])
-        steps: list[Step] = []
-        for schema in self._schemas:
-            rows = await self._db.fetch(STEPS.format(schema=schema), list(requests), list(challenges))
-            steps += _steps(schema, rows)
-        return _story(steps)
-
-    async def changes(self, of: Literal["user", "account"], id_: UUID, within: timedelta, most: int) -> Story:
-        """Return the latest changes of a user's or an account's settings."""
-        steps: list[Step] = []
-        for schema in self._schemas:
-            steps += _steps(schema, await self._db.fetch(CHANGES.format(schema=schema), of, id_, within, most))
-        return Story(_story(steps).steps[-most:])
-
-    async def recent(self, of: Literal["user", "account"], id_: UUID, within: timedelta, most: int) -> list[UUID]:
-        """Return the latest requests of a user or an account, the newest first."""
-        last: dict[UUID, datetime] = {}
-        for schema in self._schemas:
-            for row in await self._db.fetch(RECENT.format(schema=schema), of, id_, within, most):
-                last[row["request_id"]] = max(row["last"], last.get(row["request_id"], row["last"]))
-        return sorted(last, key=lambda one: last[one], reverse=True)[:most]
-
-
-def _steps(schema: str, rows: Sequence[asyncpg.Record]) -> list[Step]:
-    return [Step(service=schema, **{**dict(row), "detail": json.loads(row["detail"])}) for row in rows]
-
-
-def _story(steps: Sequence[Step]) -> Story:
-    return Story(tuple(sorted(steps, key=lambda step: step.at)))
+def _moment(at: datetime | None) -> str:
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -45,6 +45,10 @@ class ReadOnlyServerError(ConnectionError):
     """The session belongs to a standby, or to a server that was set to read-only."""
 
 
+class TooManyWaitingError(TimeoutError):
+    """No connection to PostgreSQL was free in time: so many wait for one that another would only wait, too."""
+
+
 class Kind(Enum):
     """What to do about it: wait and retry in place, or look for the record that caused it."""
 
@@ -58,21 +62,33 @@ class Kind(Enum):
 _SERVER_TROUBLE = ("08", "40", "53", "55", "57", "58", "25006", "25P03")
 
 
+# A migration changed the tables under a prepared statement. asyncpg discards its statements, so a second try is well.
+OUTDATED_PLAN = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+
+
 def kind_of(error: BaseException) -> Kind:
     """Tell infrastructure from a bug; of a group, only if every part is infrastructure."""
     if isinstance(error, BaseExceptionGroup):
         kinds = {kind_of(part) for part in error.exceptions}
         return Kind.BUG if Kind.BUG in kinds else Kind.INFRASTRUCTURE
+    if isinstance(error, OUTDATED_PLAN):
+        return Kind.INFRASTRUCTURE
     if isinstance(error, asyncpg.PostgresError):
         state = str(getattr(error, "sqlstate", None) or "")
         return Kind.INFRASTRUCTURE if state.startswith(_SERVER_TROUBLE) else Kind.BUG
     if isinstance(error, asyncpg.InterfaceError):
-        # "connection is closed" is the server's end; anything else is a misuse of asyncpg by us.
-        text = str(error).lower()
-        gone = "closed" in text or "connection" in text
-        return Kind.INFRASTRUCTURE if gone else Kind.BUG
+        return Kind.INFRASTRUCTURE if _is_closed(error) else Kind.BUG
     known = (OSError, asyncio.TimeoutError, asyncpg.InternalClientError, KafkaError)
     return Kind.INFRASTRUCTURE if isinstance(error, known) else Kind.BUG
+
+
+# What asyncpg says of a connection or pool that has ended. Its other sentences tell of a misuse of asyncpg by us.
+_CLOSED = ("connection is closed", "pool is closed", "connection has been released back to the pool")
+
+
+def _is_closed(error: asyncpg.InterfaceError) -> bool:
+    """Return True if the connection has ended. Subclasses, such as DataError, quote our data in their texts."""
+    return type(error) is asyncpg.InterfaceError and str(error).endswith(_CLOSED)
 
 
 # Errors of a statement that leave its session as good as before: rolled back, locked, cancelled, out of resources.
@@ -81,7 +97,7 @@ _SESSION_IS_WELL = ("40", "53", "55", "57014")
 
 def ends_session(error: BaseException) -> bool:
     """Return True if the session on which this error was met must be closed and not be used again."""
-    if kind_of(error) is not Kind.INFRASTRUCTURE or isinstance(error, KafkaError):
+    if kind_of(error) is not Kind.INFRASTRUCTURE or isinstance(error, (KafkaError, *OUTDATED_PLAN)):
         return False
     state = str(getattr(error, "sqlstate", None) or "")
     return not (isinstance(error, asyncpg.PostgresError) and state.startswith(_SESSION_IS_WELL))
@@ -97,4 +113,6 @@ def reason_of(error: BaseException) -> str:
     """Return for /readyz, in words, why PostgreSQL cannot be used."""
     if takes_no_writes(error):
         return "PostgreSQL takes no writes: the server that we reach is a standby or is set to read-only"
+    if isinstance(error, TooManyWaitingError):
+        return "no connection to PostgreSQL was free in time"
     return f"PostgreSQL does not answer: {type(error).__name__}"

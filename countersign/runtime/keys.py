@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, Field, SecretBytes, ValidationError
 
 from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.retention import KEYS_KEPT
 from countersign.runtime.settings import Part, secrets_file
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAITS = datetime(9999, 1, 1, tzinfo=UTC)  # of a key that is installed: one that is forgotten never begins by itself
-RETIRED_KEPT = timedelta(days=40)  # longer than any topic could bring back what a retired key made
+RETIRED_KEPT = KEYS_KEPT  # longer than any topic could bring back what a retired key made
 
 
 def _from_base64(value: object) -> object:

@@ -29,12 +29,12 @@ def is_loopback(host: str) -> bool:
 
 
 def urls_of(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, SplitResult]]:
-    """Yield name and value of each setting that is a URL: of each setting whose name ends in url."""
+    """Yield name and value of each setting that is a URL: of each setting whose name ends in url or endpoint."""
     for name in type(part).model_fields:
         value = getattr(part, name)
         if isinstance(value, BaseModel):
             yield from urls_of(value, f"{prefix}{name}.")
-        elif name.endswith("url") and value is not None:
+        elif name.endswith(("url", "endpoint")) and value is not None:
             yield f"{prefix}{name}", urlsplit(str(value))
 
 

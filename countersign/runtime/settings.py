@@ -7,12 +7,14 @@ The secrets file is JSON, named by `COUNTERSIGN_SECRETS_FILE`, readable by its s
 from __future__ import annotations
 
 import os
+import re
+import socket
 import stat
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FilePath, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, SettingsConfigDict
 
 from countersign.runtime.broker.kafka import KafkaConnection
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
 
 SECRETS_FILE = "COUNTERSIGN_SECRETS_FILE"
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
+def instance_of(host_name: str) -> str:
+    """Return the name of a process that was given none: its host's, of a long one the end, which differs by replica."""
+    return re.sub(r"[^a-z0-9-]", "-", host_name.lower())[-40:] or "0"
 
 
 class SecretsReadableError(Exception):
@@ -101,6 +110,42 @@ class HealthSettings(Part):
     connections: HealthConnectionSettings = HealthConnectionSettings()
 
 
+class TraceSettings(Part):
+    """The collector that takes spans as OTLP over HTTP. Without an address no span is made, and nothing is loaded."""
+
+    endpoint: HttpUrl | None = Field(
+        None, description="http://collector:4318; /v1/traces is added where the address has no path"
+    )
+    headers: dict[str, SecretStr] = Field({}, description="what the collector asks for, in the secrets file")
+    ca_file: FilePath | None = None
+    queue_spans_max: int = Field(
+        8_192, ge=512, le=100_000, description="chosen: some seconds of a busy service, about 2 KB a span"
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _without_secrets(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is not None and (value.username or value.password or value.query or value.fragment):
+            raise ValueError("expected an address alone; what is secret goes into traces.headers of the secrets file")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _as_http_writes_them(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, secret in value.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(secret.get_secret_value()):
+                raise ValueError("expected names and values that HTTP allows for headers (RFC 9110, section 5.5)")
+        return value
+
+    @property
+    def url(self) -> str | None:
+        """Return where spans are posted to."""
+        if self.endpoint is None:
+            return None
+        text = str(self.endpoint)
+        return f"{text.rstrip('/')}/v1/traces" if self.endpoint.path in {None, "", "/"} else text
+
+
 class Caller(Part):
     """A calling service: its bearer and the names of the routes it may call."""
 
@@ -129,12 +174,17 @@ class ServiceSettings(BaseSettings):
     kafka: KafkaSettings
     leases: LeaseSettings = LeaseSettings()
     health: HealthSettings = HealthSettings()
+    traces: TraceSettings = TraceSettings()
     plain_text_in_a_network_of_our_own: bool = Field(
         False,
         description="permits plain text to other machines, for a demonstration in containers: whoever is on that "
         "network reads bearers, passwords and texts, and can answer in the place of the verifier",
     )
-    instance: str = Field("0", pattern=r"^[a-z0-9-]{1,40}$")
+    instance: str = Field(
+        default_factory=lambda: instance_of(socket.gethostname()),
+        pattern=r"^[a-z0-9-]{1,40}$",
+        description="the name of this process among those of its service; two with one name throw each other out",
+    )
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @model_validator(mode="after")

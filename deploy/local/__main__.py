@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError
 
+from countersign.runtime.database.budget import LIMIT
 from deploy.local import principals, programs, secret_files, stack_env
 from deploy.local.layout import PORTS, Layout, UnfitError, from_environment, held, refuse_taken_ports
 from deploy.local.postgres import ROLES
@@ -123,6 +124,10 @@ def _limits(layout: Layout) -> int:
     widths = [max(len(line[column]) for line in lines) for column in range(3)]
     for service, name, value, source in lines:
         _say(f"{service:<{widths[0]}}  {name:<{widths[1]}}  {value:<{min(widths[2], 24)}}  {source}")
+    connections = sum(int(value) for _, name, value, _ in lines if name == LIMIT)
+    _say(
+        f"{'all':<{widths[0]}}  {LIMIT:<{widths[1]}}  {connections:<{min(widths[2], 24)}}  the sum, one process of each"
+    )
     return 0
 
 

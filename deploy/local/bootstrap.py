@@ -33,6 +33,7 @@ def main(what: str, arguments: list[str]) -> None:
     jars = _Fetch()
     jars.start()
     python = _environment(what)
+    put_program_beside(python)
     jars.finish()
     if (took := time.monotonic() - began) > 2:  # noqa: PLR2004 - shorter is not worth a line
         _say(f"Everything needed is here ({took:.0f} s).")
@@ -90,6 +91,16 @@ def _put_checkout_on_path(python: Path) -> None:
     argv = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
     (Path(site) / "countersign-checkout.pth").write_text(f"{CHECKOUT}\n")
+
+
+def put_program_beside(python: Path) -> Path:
+    """Put `countersign` on the path of a virtual environment, as installing the package would; return where it is."""
+    program = python.with_name("countersign")
+    script = '#!/bin/sh\nexec "$(dirname "$0")/python" -m countersign.cli "$@"\n'
+    if not program.exists() or program.read_text("utf-8") != script:
+        program.write_text(script, "utf-8")
+        program.chmod(0o755)
+    return program
 
 
 def _digest(file: Path) -> str:

@@ -26,7 +26,7 @@ POLICY = CHECKOUT / "deploy" / "policy" / "local.yaml"
 # compose.yaml tells them the same; tests/stack/test_compose.py compares.
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "risk_evaluator": {"POLICY_FILE": "{policy}", "JWKS_URL": "{verifier}/.well-known/jwks.json"},
-    "verifier": {"HTTP__PORT": "{verifier port}"},
+    "verifier": {"HTTP__PORT": "{verifier port}", "POLICY_FILE": "{policy}"},
     "notifier": {
         "POLICY_FILE": "{policy}",
         "SNS__ENDPOINT_URL": "{sns}",

@@ -13,6 +13,7 @@ from aiohttp import ClientError
 
 from countersign.runtime.broker.kafka import KafkaConnection
 from deploy.local import postgres, principals, programs, secret_files, seeds, stack_env
+from deploy.local.checkout import CHECKOUT, virtual_environment
 from deploy.local.lay import lay
 from deploy.local.layout import SERVICES, UnfitError
 from deploy.local.programs import SERVERS
@@ -96,7 +97,10 @@ class Stack:
         for person in self._seed["people"]:
             where = "console" if person["role"] == "account_manager" else "pages"
             self._say(f"  {person['name']:<14}{person['email']:<24}{person['password']:<18}{person['role']} ({where})")
-        self._say(f"\nAddresses for programs are in {self._layout.stack_env}. Ctrl-C ends the stack; its data stay.")
+        self._say(
+            f"\nFor the engineer on call: {call_of(self._layout)} doctor, and lag, tail, trace, dlq; --help says more"
+        )
+        self._say(f"Addresses for programs are in {self._layout.stack_env}. Ctrl-C ends the stack; its data stay.")
 
     async def _start_server(self, name: str) -> None:
         program = await asyncio.to_thread(programs.server, name, self._layout, self._password)
@@ -111,6 +115,13 @@ class Stack:
     def _tell_others(self) -> None:
         if self._told:
             stack_env.write(self._layout.stack_env, self._full_env())
+
+
+def call_of(layout: Layout) -> str:
+    """Return how to call the command line beside this stack, from the checkout's folder."""
+    program = virtual_environment() / "bin" / "countersign"
+    shown = program.relative_to(CHECKOUT) if program.is_relative_to(CHECKOUT) else program
+    return str(shown) if layout.data == CHECKOUT / ".local" else f"DATA={layout.data} {shown}"
 
 
 def superuser_password(layout: Layout) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from countersign.client.digests import authorised_digest
-from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet
+from countersign.contract import CODE_LIFE_MAX, AccessDenied, AccessGranted, MemberRemoved, MemberSet
 from countersign.runtime.errors import OffContract
 from services.enrolment.model import Approval, Block, Confirmed, Decided, Member, MemberChanged, Profile
 from services.enrolment.setup.decide import member_authorised
@@ -23,7 +23,7 @@ _RANK: dict[Role, int] = {"managed": 0, "owner": 1, "account_manager": 2}
 
 # The number that a code goes to is chosen when its challenge opens, and a code lives at most 10 minutes (NIST SP
 # 800-63B-4, 3.1.3.2; the verifier refuses to start with more). One more for transactions that were under way.
-CODE_LOOKS_BACK = timedelta(minutes=11)
+CODE_LOOKS_BACK = CODE_LIFE_MAX + timedelta(minutes=1)
 _IAT_IS_WHOLE_SECONDS = timedelta(seconds=1)
 
 

@@ -71,7 +71,7 @@ class MembersFold:
 
     async def load(self, db: Connection, events: Sequence[Incoming[MemberEvent]]) -> tuple[Members, datetime]:
         """Check the grants before anything is locked; lock the accounts; then read the members."""
-        checked = await self._check(events)
+        checked = self._check(events)
         approvals = [one for one in checked.values() if isinstance(one, Approval)]
         account_ids = {incoming.event.account_id for incoming in events}
         two_factor = await store.lock_accounts(db, account_ids, make=True)
@@ -111,7 +111,7 @@ class MembersFold:
         for outcome in outcomes:
             self._counter.labels(_became(outcome.member)).inc()
 
-    async def _check(self, events: Sequence[Incoming[MemberEvent]]) -> dict[UUID, Checked]:
+    def _check(self, events: Sequence[Incoming[MemberEvent]]) -> dict[UUID, Checked]:
         with_grant = [
             (incoming, incoming.event.grant)
             for incoming in events
@@ -119,7 +119,7 @@ class MembersFold:
         ]
         if not with_grant:
             return {}
-        await self._grants.prepare([grant for _, grant in with_grant])
+        self._grants.want(grant for _, grant in with_grant)
         return {incoming.event.user_id: self._approval(grant, incoming.made_at) for incoming, grant in with_grant}
 
     def _approval(self, grant: str, made_at: datetime) -> Checked:
@@ -188,8 +188,8 @@ class DecisionsFold:
         return (("user", incoming.event.user_id), ("request", incoming.event.request_id))
 
     async def load(self, db: Connection, events: Sequence[Incoming[DecisionEvent]]) -> tuple[Decisions, datetime]:
-        """Have the keys at hand, then lock and read; a batch in which nobody has a number to confirm locks nothing."""
-        await self._grants.prepare([jws_of(one.event) for one in events])
+        """Lock and read; a batch in which nobody has a number to confirm locks nothing."""
+        self._grants.want(jws_of(one.event) for one in events)
         decisions = [(incoming.event.request_id, incoming.event.user_id) for incoming in events]
         requests, account_ids, now = await store.concerned(db, decisions)
         numbers: Mapping[UUID, Sequence[Number]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -13,12 +14,14 @@ from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.program.frame import Command, Limit, Parts, Service
+from countersign.runtime.program.limits import retention_limits
 from countersign.runtime.web.http import Site, application
 from services.enrolment import decide, retention
 from services.enrolment.audit.verify import verify
 from services.enrolment.fold import DecisionsFold, MembersFold
 from services.enrolment.http import Routes
 from services.enrolment.rekey import rekey
+from services.enrolment.requests_seen.routes import LOOKED_BACK, REQUESTS_LISTED_MAX, RequestRoutes
 from services.enrolment.seed import seed
 from services.enrolment.settings import EnrolmentSettings
 from services.enrolment.setup import decide as setup_rules
@@ -73,7 +76,10 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
     hold = rules.exports.hold
     ring = KeyRing("number_keys", settings.number_keys)
     frame.metrics.keys.show(ring)
-    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+    async with (
+        Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
         tools = Tools(
             pool=frame.pool,
             publisher=frame.publisher,
@@ -88,10 +94,11 @@ async def wire(frame: Frame[EnrolmentSettings]) -> AsyncIterator[Parts]:
         seen = Routes(frame.pool, frame.publisher, rules.switch.members_need)
         managers = ManagerRoutes(tools, settings.staff_account_id, exceeded, frame.log)
         routes = [*seen.all(), *NumberRoutes(tools).all(), *SwitchRoutes(tools).all(), *managers.all()]
+        routes += RequestRoutes(frame.pool).all()
         app = application(routes, http.callers, metrics=frame.metrics, log=frame.log)
         yield Parts(
             folds=(MembersFold(grants, settings.staff_account_id, counter), DecisionsFold(grants, hold)),
-            dues=(Sweep(retention.erase),),
+            small_dues=(Sweep(retention.RULES),),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 
@@ -131,8 +138,9 @@ def limits(settings: EnrolmentSettings) -> Sequence[Limit]:
             str(act_rules.RESET_LASTS),
             "chosen: a day to log in and enter another number; afterwards an account manager resets it again",
         ),
-        Limit("numbers.ended_kept", f"{retention.NUMBERS_KEPT_DAYS} days", "chosen: the notice to a replaced number"),
-        Limit("grants.kept", f"{retention.GRANTS_KEPT_DAYS} days", "longer than any topic keeps a decision"),
+        Limit("requests_seen.listed_max", str(REQUESTS_LISTED_MAX), "chosen: what is looked through during a call"),
+        Limit("requests_seen.looked_back", str(LOOKED_BACK), "shorter than the 40 days for which steps are kept"),
+        *retention_limits(retention.RULES),
     ]
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection, Pool
 
 LISTS = """
-SELECT l.list_id, l.name, (SELECT count(*) FROM contact c WHERE c.list_id = l.list_id) AS rows
-  FROM contact_list l
- WHERE l.account_id = $1
- ORDER BY l.name, l.list_id
+SELECT list_id, name, rows
+  FROM contact_list
+ WHERE account_id = $1
+ ORDER BY name, list_id
  LIMIT 1000
 """
 
@@ -148,11 +148,3 @@ async def seed(pool: Pool, _settings: object, given: Mapping[str, Any]) -> None:
                 [contact.name for contact in contacts],
                 [json.dumps(contact.__pydantic_extra__) for contact in contacts],
             )
-
-
-FORGET_PAGES = "DELETE FROM page_read WHERE read_at < now() - interval '1 hour'"
-
-
-async def forget_pages(db: Connection) -> None:
-    """Delete what no limit counts any more."""
-    await db.execute(FORGET_PAGES)

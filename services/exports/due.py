@@ -1,4 +1,4 @@
-"""Exports that are to be written, that are over, and that are to be forgotten."""
+"""Exports that are to be written, and that are over."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from countersign.client.digests import contacts_digest
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.publishing.outbox import NOTHING
-from services.exports import contacts, store
+from services.exports import store
 from services.exports.decide import reason_of_end
 from services.exports.files import write_file
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from countersign.runtime.database.postgres import Connection, Pool
-    from countersign.runtime.publishing.outbox import Kept
     from services.exports.model import Export
 
 
@@ -60,10 +59,13 @@ class Writing:
             raise RuntimeError("the frozen contacts are not those that were approved")
         return Written(item.export_id, await asyncio.to_thread(write_file, item.format, frozen))
 
-    async def settle(self, db: Connection, done: Sequence[Written | None]) -> Kept:
+    async def settle(self, db: Connection, done: Sequence[Written | None]) -> Settled[int]:
         files = {file.export_id: file.content for file in done if file is not None}
-        self._counter.labels("ready").inc(await store.keep_files(db, files, self._offered))
-        return NOTHING
+        return Settled(done=[await store.keep_files(db, files, self._offered)])
+
+    def committed(self, done: Sequence[int]) -> None:
+        """Count the files that are offered from now on."""
+        self._counter.labels("ready").inc(sum(done))
 
 
 class Ending:
@@ -85,13 +87,9 @@ class Ending:
         """Do nothing: ending is settling, and people see the end by the clock, whenever it is noted."""
         return item
 
-    async def settle(self, db: Connection, done: Sequence[Export]) -> Kept:
-        ended = await store.expire(db, {export.export_id: reason_of_end(export) for export in done})
-        self._counter.labels("expired").inc(ended)
-        return NOTHING
+    async def settle(self, db: Connection, done: Sequence[Export]) -> Settled[int]:
+        return Settled(done=[await store.expire(db, {export.export_id: reason_of_end(export) for export in done})])
 
-
-async def forget(db: Connection) -> int:
-    """Forget what nobody can ask for any more, some rows at a time; return how many."""
-    await contacts.forget_pages(db)
-    return await store.sweep(db)
+    def committed(self, done: Sequence[int]) -> None:
+        """Count the exports that ended."""
+        self._counter.labels("expired").inc(sum(done))

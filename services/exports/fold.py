@@ -61,8 +61,8 @@ class ObeyDecisions:
     async def load(
         self, db: Connection, events: Sequence[Incoming[AccessGranted | AccessDenied]]
     ) -> tuple[Held, datetime]:
-        """Fetch keys, if need be, before any row is locked."""
-        await self._grants.prepare(jws_of(incoming.event) for incoming in events)
+        """Return the exports, locked, and the verifier's keys that are at hand."""
+        self._grants.want(jws_of(incoming.event) for incoming in events)
         exports = await store.named(db, (incoming.event.request_id for incoming in events))
         now: datetime = await db.fetchval("SELECT clock_timestamp()")  # now() would be the time before the locks
         return Held(exports, self._grants.keys, self._grants.realm), now

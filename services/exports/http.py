@@ -17,9 +17,10 @@ from countersign.clock import new_id
 from countersign.contract import Client, Digest, canonical, from_base64url
 from countersign.runtime.publishing import outbox
 from countersign.runtime.web.http import Problem, Route, body, parse_id, query_id, to_id
+from countersign.runtime.web.streaming import send_in_pieces
 from services.exports import contacts, store
 from services.exports.decide import reason_of_end, shown
-from services.exports.files import CONTENT_TYPES, content_disposition, file_name
+from services.exports.downloads import Downloads
 from services.exports.model import Format
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Routes:
         self._files = settings.files
         self._log = log
         self._checkpoint = checkpoint
+        self._downloads = Downloads(pool)
 
     def routes(self) -> Sequence[Route]:
         """Return the routes."""
@@ -191,28 +193,13 @@ class Routes:
         return _json(_shown(export, now))
 
     async def file(self, request: web.Request) -> web.StreamResponse:
-        """Answer the file while it is offered: 409 before, 410 after."""
+        """Answer the file while it is offered: 409 before, 410 after. It is sent piece by piece."""
         export, now = await self._one(request)
-        async with self._pool.acquire() as db:
-            content = await store.content(db, export.export_id, export.account_id, export.user_id)
-        if content is None:
-            match shown(export, now):
-                case "waiting":
-                    raise Problem(409, "not_ready", "The file is not there yet.", retry_after=1)
-                case "denied":
-                    raise Problem(409, "denied", "The export was denied.", reason=export.reason)
-                case _:
-                    raise Problem(410, "expired", "The file is not offered any more: export again.")
-        self._log.info("export_fetched", **_story(export))
-        return web.Response(
-            body=content,
-            headers={
-                "Content-Type": CONTENT_TYPES[export.format],
-                "Content-Disposition": content_disposition(file_name(export.list_name, export.asked_at, export.format)),
-                "Cache-Control": "no-store",
-                "X-Content-Type-Options": "nosniff",
-            },
-        )
+        async with self._downloads.open(export) as file:
+            if file is None:
+                raise _no_file(export, now)
+            self._log.info("export_fetched", **_story(export))
+            return await send_in_pieces(request, file.headers, file.size, file.pieces)
 
     async def _one(self, request: web.Request) -> tuple[Export, datetime]:
         export_id = parse_id(request)
@@ -241,6 +228,16 @@ def _shown(export: Export, now: datetime) -> dict[str, Any]:
         "asked_at": _time(export.asked_at),
         "expires_at": _time(export.expires_at) if state in {"waiting", "ready"} else None,
     }
+
+
+def _no_file(export: Export, now: datetime) -> Problem:
+    match shown(export, now):
+        case "waiting":
+            return Problem(409, "not_ready", "The file is not there yet.", retry_after=1)
+        case "denied":
+            return Problem(409, "denied", "The export was denied.", reason=export.reason)
+        case _:
+            return Problem(410, "expired", "The file is not offered any more: export again.")
 
 
 def _contact(contact: Contact) -> dict[str, str]:

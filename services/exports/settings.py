@@ -7,7 +7,10 @@ from datetime import timedelta
 from pydantic import Field
 
 from countersign.runtime.program.frame import Limit
+from countersign.runtime.program.limits import retention_limits
 from countersign.runtime.settings import HttpSettings, Part, ServiceSettings
+from countersign.runtime.web import streaming
+from services.exports import retention
 
 
 class PageSettings(Part):
@@ -58,8 +61,9 @@ class ExportsSettings(ServiceSettings):
 def limits(settings: ExportsSettings) -> list[Limit]:
     """Return each limit with its value and source."""
     parts = {"pages": settings.pages, "files": settings.files}
-    return [
+    own = [
         Limit(f"{prefix}.{name}", str(getattr(part, name)), field.description or "")
         for prefix, part in parts.items()
         for name, field in type(part).model_fields.items()
     ]
+    return [*own, *(Limit(*limit) for limit in streaming.LIMITS), *retention_limits(retention.RULES)]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.database import leases
-from countersign.runtime.database.postgres import rows_of
 from services.exports.contacts import contact_of
 from services.exports.model import Denied, Export, Granted, Late, Outcome
 
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Connection
     from services.exports.model import Contact, Format
-
-# Longer than any topic could bring a decision back (decision 2).
-KEPT_DAYS = 40
-SWEPT_ROWS_MAX = 1_000
 
 _COLUMNS = """export_id, account_id, user_id, list_id, list_name, format, rows, contacts, session, asked_at, state,
               reason, retry_at, expires_at, req"""
@@ -51,10 +46,13 @@ WAITING_OF_USER = "SELECT count(*) FROM export WHERE user_id = $1 AND state = 'w
 
 ONE = f"SELECT {_COLUMNS}, now() AS now FROM export WHERE export_id = $1 AND account_id = $2 AND user_id = $3"
 
-CONTENT = """
-SELECT f.content FROM file f JOIN export e USING (export_id)
+# Neither reads the whole file: it is stored as it is (EXTERNAL), so PostgreSQL fetches the part alone.
+FILE_BYTES = """
+SELECT octet_length(f.content) FROM file f JOIN export e USING (export_id)
  WHERE e.export_id = $1 AND e.account_id = $2 AND e.user_id = $3 AND e.state = 'ready' AND e.expires_at > now()
 """
+
+PIECE = "SELECT substring(content FROM $2 FOR $3) FROM file WHERE export_id = $1"
 
 # Locked in one order, so that two owners of a partition in transition cannot deadlock; `decide` sees what will stand.
 NAMED = f"SELECT {_COLUMNS} FROM export WHERE export_id = ANY($1::uuid[]) ORDER BY export_id FOR UPDATE"
@@ -131,19 +129,6 @@ RETURNING e.export_id
 
 DROP_FILES = "DELETE FROM file WHERE export_id = ANY($1::uuid[])"
 
-SWEEP_EXPORTS = f"""
-DELETE FROM export WHERE export_id IN (
-       SELECT export_id FROM export
-        WHERE asked_at < now() - interval '{KEPT_DAYS} days' AND expires_at IS NULL
-        LIMIT {SWEPT_ROWS_MAX} FOR UPDATE SKIP LOCKED)
-"""
-
-SWEEP_SPENT = f"""
-DELETE FROM spent_grant WHERE request_id IN (
-       SELECT request_id FROM spent_grant WHERE spent_at < now() - interval '{KEPT_DAYS} days'
-        LIMIT {SWEPT_ROWS_MAX} FOR UPDATE SKIP LOCKED)
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
@@ -204,10 +189,15 @@ async def one(db: Connection, export_id: UUID, account_id: UUID, user_id: UUID) 
     return (_export(row), row["now"]) if row is not None else None
 
 
-async def content(db: Connection, export_id: UUID, account_id: UUID, user_id: UUID) -> bytes | None:
-    """Return the file while it is offered."""
-    found: bytes | None = await db.fetchval(CONTENT, export_id, account_id, user_id)
+async def file_bytes(db: Connection, export_id: UUID, account_id: UUID, user_id: UUID) -> int | None:
+    """Return the size of the file while it is offered."""
+    found: int | None = await db.fetchval(FILE_BYTES, export_id, account_id, user_id)
     return found
+
+
+async def piece(db: Connection, export_id: UUID, start: int, length: int) -> bytes:
+    """Return a part of a file; empty once the file is gone."""
+    return await db.fetchval(PIECE, export_id, start + 1, length) or b""
 
 
 async def named(db: Connection, export_ids: Iterable[UUID]) -> dict[UUID, Export]:
@@ -269,11 +259,6 @@ async def expire(db: Connection, reasons: Mapping[UUID, str]) -> int:
     await db.execute(THAW, ended)
     await db.execute(DROP_FILES, ended)
     return len(ended)
-
-
-async def sweep(db: Connection) -> int:
-    """Forget what no topic could ask for any more; return how many rows."""
-    return sum([rows_of(await db.execute(statement)) for statement in (SWEEP_EXPORTS, SWEEP_SPENT)])
 
 
 def _export(row: Mapping[str, Any]) -> Export:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
 from countersign.client import AccessRequests, Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.web.http import Site, application
+from services.exports import retention
 from services.exports.contacts import seed
-from services.exports.due import Ending, Writing, forget
+from services.exports.due import Ending, Writing
 from services.exports.fold import ObeyDecisions
 from services.exports.http import Routes
 from services.exports.settings import ExportsSettings, limits
@@ -47,10 +50,14 @@ async def wire(frame: Frame[ExportsSettings]) -> AsyncIterator[Parts]:
     app = application(routes.routes(), http.callers, metrics=frame.metrics, log=frame.log)
     counter = exports_counter(frame.metrics.registry)
     writing = Writing(frame.pool, settings.files.offered, counter)
-    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+    async with (
+        Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
         yield Parts(
             folds=(ObeyDecisions(grants, settings.files.written_within, writing.waker, counter, frame.log),),
-            dues=(writing, Ending(counter), Sweep(forget)),
+            dues=(writing,),
+            small_dues=(Ending(counter), Sweep(retention.RULES)),
             sites=(Site(app, http.host, http.port, connections=http.connections),),
         )
 
@@ -60,4 +67,6 @@ def checks(settings: ExportsSettings) -> Sequence[Check]:
     return [kafka_check("exports", settings.kafka), jwks_check(settings.jwks_url)]
 
 
-SERVICE = Service(name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed, checks=checks)
+SERVICE = Service(
+    name="exports", settings=ExportsSettings, wire=wire, limits=limits, seed=seed, checks=checks, budget=Budget(loops=1)
+)

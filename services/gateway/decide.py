@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 IDLE_MAX = timedelta(minutes=30)  # NIST SP 800-63B-3, 4.2.3: again after 30 minutes without activity,
 LIFE_MAX = timedelta(hours=12)  # and after 12 hours in all
 ENDS_WITHIN = LIFE_MAX + timedelta(hours=1)  # an older event is older than any session
+# chosen: longer than the commit of an event takes, whose time is from before it; a log-in meanwhile may be judged by
+# the old settings, so it ends, too.
+COMMITTED_WITHIN = timedelta(seconds=2)
 TOUCH_EVERY = timedelta(minutes=1)  # chosen: a row is written at most once a minute for being looked at
 DECIDED_WITHIN = timedelta(seconds=150)  # chosen: a request older than 2 minutes is denied anyway
 Progress = Literal["moment", "code", "right", "denied", "given_up"]
@@ -108,19 +111,19 @@ def ending_of(event: Event, made_at: datetime, now: datetime) -> Ending | None:
     there. After a number was replaced, the user's but the one in which that was done: whoever sits at another has seen
     no code. After two-factor was turned off, the whole account's: a log-in that was asked for a code ends as well. Of
     forgotten places those that began there. Other changes leave sessions alone: they bind from the next login on. An
-    event older than any session can be ends none.
+    event older than any session can be ends none, and none ends a session whose login began after it.
     """
     if now - made_at >= ENDS_WITHIN:
         return None
-    key = f"{event.ce_type}:{event.natural_key()}"
+    key, until = f"{event.ce_type}:{event.natural_key()}", made_at + COMMITTED_WITHIN
     match event:
         case MemberRemoved() | NumberReset() if event.user_id is not None:
-            return Ending(key, event.account_id, event.user_id, None)
+            return Ending(key, event.account_id, event.user_id, None, until)
         case NumberReplaced() if event.user_id is not None:
-            return Ending(key, event.account_id, event.user_id, None, but_of_number=event.number_id)
+            return Ending(key, event.account_id, event.user_id, None, until, but_of_number=event.number_id)
         case TwoFactorDisabled():
-            return Ending(key, event.account_id, None, None)
+            return Ending(key, event.account_id, None, None, until)
         case PlacesForgotten():
-            return Ending(key, event.account_id, event.user_id, event.place)
+            return Ending(key, event.account_id, event.user_id, event.place, until)
         case _:
             return None

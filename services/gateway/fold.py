@@ -28,13 +28,15 @@ KEEP = """
 INSERT INTO ending (event_key, folded_at) SELECT event_key, now() FROM unnest($1::text[]) AS e (event_key)
  ORDER BY event_key ON CONFLICT DO NOTHING RETURNING event_key
 """
+# A log-in that began after the event stays: whoever gave the password then was judged by what the event changed.
 END = """
 WITH gone AS (
     SELECT s.id
       FROM session s JOIN person p USING (user_id)
-     WHERE EXISTS (SELECT FROM unnest($1::uuid[], $2::uuid[], $3::cidr[], $4::uuid[])
-                            AS e (account_id, user_id, place, but_of_number)
+     WHERE EXISTS (SELECT FROM unnest($1::uuid[], $2::uuid[], $3::cidr[], $4::uuid[], $5::timestamptz[])
+                            AS e (account_id, user_id, place, but_of_number, logins_until)
                     WHERE e.account_id = p.account_id
+                      AND coalesce(s.login_at, s.begun_at) <= e.logins_until
                       AND (e.user_id IS NULL OR e.user_id = s.user_id)
                       AND (e.place IS NULL OR s.ip <<= e.place)
                       AND (e.but_of_number IS NULL OR s.changes_to IS DISTINCT FROM e.but_of_number))
@@ -83,6 +85,7 @@ class EndSessions(Generic[E]):
             [ending.user_id for ending in new],
             [ending.place for ending in new],
             [ending.but_of_number for ending in new],
+            [ending.logins_until for ending in new],
         )
         return NOTHING
 

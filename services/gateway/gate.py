@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from countersign.client.requests import traceparent_of
+from countersign.runtime.tracing.spans import SpanKind
 from services.gateway.model import Site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     import structlog
     from pydantic import HttpUrl
 
     from countersign.client import AccessRequests, Challenges, Decisions, Grants
     from countersign.runtime.database.postgres import Pool
+    from countersign.runtime.tracing.tracer import Tracer, Work
     from countersign.runtime.watching.metrics import Metrics
     from services.gateway.browser_key import BrowserKey
     from services.gateway.console.calls import ManagerCalls
@@ -46,9 +50,14 @@ class Gate:
     pages: Pages
     languages: Mapping[str, Words]
     metrics: Metrics
+    tracer: Tracer
     log: structlog.typing.FilteringBoundLogger
 
     @property
     def front(self) -> str:
         """The page that somebody lands on: signed in it greets, else it leads to the log-in."""
         return "/manager" if self.site is Site.CONSOLE else "/"
+
+    def obeying(self, request_id: UUID) -> Work:
+        """Begin the span of what is done here about a decision; a page that is loaded again has no second one."""
+        return self.tracer.begin("obey decision", SpanKind.INTERNAL, traceparent_of(request_id), str(request_id))

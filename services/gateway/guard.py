@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.web.again import answer_again_if_outdated
 from countersign.runtime.web.deadline import awake_timeout
 from countersign.typed import visible
 from services.gateway import words
@@ -216,7 +217,7 @@ def _remarks(gate: Gate) -> Any:
         if visitor.known and request.method == "GET" and LOOKS_AGAIN not in request.headers:
             visitor.remark = remarks.read(request, visitor.secret)
         try:
-            response = await handler(request)
+            response = await answer_again_if_outdated(request, handler, gate.log)
         except Stale:
             if not visitor.known:  # the next page could tell nothing to a browser that keeps no cookies
                 raise

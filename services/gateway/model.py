@@ -100,13 +100,15 @@ class Try:
 class Ending:
     """Whose sessions an event ends: of `user_id` or else of the whole account; begun at `place` or else anywhere.
 
-    `but_of_number`: the session in which this number was entered and confirmed stays.
+    `logins_until`: sessions whose log-in began later stay. `but_of_number`: the session in which this number was
+    entered and confirmed stays.
     """
 
     event_key: str
     account_id: UUID
     user_id: UUID | None
     place: str | None
+    logins_until: datetime
     but_of_number: UUID | None = None
 
 

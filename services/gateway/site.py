@@ -8,6 +8,7 @@ from aiohttp import web
 
 from services.gateway.console.acting import ActPages
 from services.gateway.console.finding import FindingPages
+from services.gateway.console.requests import RequestPages
 from services.gateway.guard import FORM_BYTES_MAX, UNAVAILABLE, headers, middlewares
 from services.gateway.model import Site
 from services.gateway.pages.account import AccountPages
@@ -49,7 +50,7 @@ def application(gate: Gate) -> web.Application:
 
 
 def _console(gate: Gate) -> list[web.RouteDef]:
-    finding, acting = FindingPages(gate), ActPages(gate)
+    finding, acting, requests = FindingPages(gate), ActPages(gate), RequestPages(gate)
     on_account, on_user = "/manager/accounts/{id}/{act}", "/manager/accounts/{id}/users/{user}/{act}"
     return [
         web.get("/", finding.home),
@@ -59,6 +60,8 @@ def _console(gate: Gate) -> list[web.RouteDef]:
         web.get("/manager/act", acting.show),
         web.post("/manager/act", acting.press),
         web.get("/manager/accounts/{id}", finding.account),
+        web.get("/manager/accounts/{id}/requests", requests.listed),
+        web.get("/manager/accounts/{id}/requests/{request}", requests.timeline),
         web.get(on_account, acting.form),
         web.post(on_account, acting.ask),
         web.get(on_user, acting.form),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from services.gateway.decide import IDLE_MAX, LIFE_MAX
 from services.gateway.model import AskedExport, LoginAttempt, Person, Session, Site, Stage
 
 if TYPE_CHECKING:
@@ -31,8 +30,9 @@ SELECT now() AS now, s.site, s.stage, s.user_id, s.request_id, s.req, s.method, 
  WHERE s.id = $1
 """
 BEGIN = """
-INSERT INTO session (id, site, stage, user_id, request_id, method, ip, form, req, begun_at, used_at, held, password_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7::inet, $8, $9, now(), now(), false, coalesce($10, now()))
+INSERT INTO session (id, site, stage, user_id, request_id, method, ip, form, req, begun_at, used_at, held,
+                     password_at, login_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7::inet, $8, $9, now(), now(), false, coalesce($10, now()), coalesce($10, now()))
     ON CONFLICT (id) DO NOTHING RETURNING id
 """
 # A session that came out of a login a moment ago, and whose secret no browser has shown.
@@ -62,9 +62,24 @@ WAIT_OF = """
 SELECT max(t.full_until - now() - (b.burst - 1) * b.every) AS wait
   FROM unnest($1::bytea[], $2::interval[], $3::int[]) AS b (key, every, burst) JOIN password_try t USING (key)
 """
+# Locked in the order in which TAKE_TRY locks them, so that the two cannot deadlock.
 GIVE_BACK = """
-UPDATE password_try t SET full_until = t.full_until - b.every
-  FROM unnest($1::bytea[], $2::interval[]) AS b (key, every) WHERE t.key = b.key
+WITH held AS (
+    SELECT t.key, b.every
+      FROM unnest($1::bytea[], $2::interval[]) AS b (key, every) JOIN password_try t USING (key)
+     ORDER BY t.key FOR UPDATE OF t)
+UPDATE password_try t SET full_until = t.full_until - h.every FROM held h WHERE t.key = h.key
+"""
+# Rows that somebody works on are left for the next sweep: these statements lock in no order.
+SWEEP_SESSIONS = """
+DELETE FROM session WHERE id IN (
+       SELECT id FROM session WHERE used_at < now() - $1::interval OR begun_at < now() - $2::interval
+          FOR UPDATE SKIP LOCKED)
+RETURNING 1
+"""
+SWEEP_TRIES = """
+DELETE FROM password_try WHERE key IN (
+       SELECT key FROM password_try WHERE full_until < now() FOR UPDATE SKIP LOCKED)
 """
 REMEMBER_EXPORT = """
 INSERT INTO export_asked (export_id, user_id, account_id, session, list_name, format, asked_at)
@@ -80,7 +95,6 @@ INSERT INTO person (user_id, account_id, email, name, password, staff, password_
 VALUES ($1, $2, $3, $4, $5, $6, true) ON CONFLICT DO NOTHING
 """
 KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file can be had
-KEPT_KEYS = timedelta(days=1)  # a grant opens a session within its 5 minutes; an event ends sessions for 13 hours
 
 
 class Refused(Exception):  # noqa: N818 - a finding, not a failure of ours
@@ -212,17 +226,3 @@ async def asked_by_user(pool: Pool, export_id: UUID, user_id: UUID) -> bool:
 async def seed_person(db: Connection, person: Person) -> None:
     """Put a person in, unless they are there."""
     await db.execute(SEED, person.user_id, person.account_id, person.email, person.name, person.password, person.staff)
-
-
-async def sweep(db: Connection) -> int:
-    """Delete what no longer counts; return how many sessions that were."""
-    over = await db.fetch(
-        "DELETE FROM session WHERE used_at < now() - $1::interval OR begun_at < now() - $2::interval RETURNING 1",
-        IDLE_MAX,
-        LIFE_MAX,
-    )
-    await db.execute("DELETE FROM password_try WHERE full_until < now()")
-    await db.execute("DELETE FROM spent_grant WHERE spent_at < now() - $1::interval", KEPT_KEYS)
-    await db.execute("DELETE FROM ending WHERE folded_at < now() - $1::interval", KEPT_KEYS)
-    await db.execute("DELETE FROM export_asked WHERE asked_at < now() - $1::interval", KEPT_EXPORTS)
-    return len(over)

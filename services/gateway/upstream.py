@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import UUID
@@ -14,7 +15,7 @@ from countersign.client.calls import whole_body
 from countersign.contract import base64url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from countersign.contract import Client
 
@@ -22,7 +23,9 @@ M = TypeVar("M", bound=BaseModel)
 
 ANSWERED_SECONDS = 4.0
 _TIMEOUT = aiohttp.ClientTimeout(total=ANSWERED_SECONDS, sock_connect=2)
-_FILE_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=2, sock_read=ANSWERED_SECONDS)
+# How long the whole takes is the browser's affair: the server of the pages cuts off who takes too little.
+_FILE_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=ANSWERED_SECONDS)
+_PIECE_BYTES = 64 * 1024
 _BODY_BYTES_MAX = 1024 * 1024
 PAGE_ROWS = 25  # chosen: at 20 pages an hour a user can look through 500 contacts
 
@@ -143,10 +146,11 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An exported file, and what to call it."""
+    """An exported file: what to call it, its size, and its content as it comes."""
 
     headers: Mapping[str, str]
-    content: bytes = field(repr=False)
+    size: int
+    pieces: AsyncGenerator[bytes, None] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,16 +232,30 @@ class Exports(Upstream):
         reply = await self._ask("GET", f"/v1/exports/{export_id}", owner.query())
         return self._read(Export, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
 
-    async def file(self, export_id: UUID, owner: ExportOwner) -> File | None:
-        """Return the file while it is offered to this session, else None."""
+    @asynccontextmanager
+    async def file(self, export_id: UUID, owner: ExportOwner) -> AsyncIterator[File | None]:
+        """Open the file while it is offered to this session, else None. It is read as far as its pieces are taken.
+
+        Raises UpstreamAway.
+        """
         url = f"{self._base}/v1/exports/{export_id}/file"
+        async with AsyncExitStack() as stack:
+            try:
+                asked = self._session.get(url, params=owner.query(), allow_redirects=False, timeout=_FILE_TIMEOUT)
+                answer = await stack.enter_async_context(asked)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error
+            if answer.status >= 500 or (answer.status == 200 and answer.content_length is None):  # noqa: PLR2004
+                raise UpstreamAway(f"{self._base}: answered {answer.status}")
+            if answer.status != 200 or answer.content_length is None:  # noqa: PLR2004 - RFC 9110
+                yield None
+                return
+            headers = {name: answer.headers[name] for name in ("Content-Type", "Content-Disposition")}
+            yield File(headers, answer.content_length, self._pieces(answer))
+
+    async def _pieces(self, answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         try:
-            async with self._session.get(
-                url, params=owner.query(), allow_redirects=False, timeout=_FILE_TIMEOUT
-            ) as answer:
-                if answer.status != 200:  # noqa: PLR2004 - RFC 9110
-                    return None
-                headers = {name: answer.headers[name] for name in ("Content-Type", "Content-Disposition")}
-                return File(headers, await answer.read())
+            async for piece in answer.content.iter_chunked(_PIECE_BYTES):
+                yield piece
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error

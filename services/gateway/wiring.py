@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.program.frame import Limit, Parts, Service
-from countersign.runtime.web import http
-from services.gateway import decide, fold, store, words
+from countersign.runtime.program.limits import retention_limits
+from countersign.runtime.web import http, streaming
+from services.gateway import decide, fold, retention, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey
 from services.gateway.console.calls import ManagerCalls
+from services.gateway.console.decide_requests import RECENT_ON_ACCOUNT_MAX
 from services.gateway.enrolment import Enrolment
 from services.gateway.gate import Gate
 from services.gateway.guard import FORM_BYTES_MAX, FORM_SECONDS_MAX
@@ -40,6 +43,16 @@ _PAGE_IN_TIME = "chosen: whoever waits sees a page after 5 s at most"
 
 
 @asynccontextmanager
+async def _grants(frame: Frame[GatewaySettings]) -> AsyncIterator[Grants]:
+    settings = frame.settings
+    async with (
+        Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
+        yield grants
+
+
+@asynccontextmanager
 async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     """Two sites, two folds that end sessions, and a sweep."""
     settings = frame.settings
@@ -47,17 +60,15 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
     verifier, enrolment_url = str(settings.services.verifier_url), str(settings.services.enrolment_url)
     kafka = ProducerSettings.like(settings.kafka, submit_seconds=SUBMIT_SECONDS)
     async with AsyncExitStack() as stack:
-        requests = await stack.enter_async_context(AccessRequests("gateway", kafka))
+        requests = await stack.enter_async_context(AccessRequests("gateway", kafka, tracer=frame.tracer))
         decisions = await stack.enter_async_context(Decisions(verifier, token, grace_seconds=DECIDED_GRACE_SECONDS))
         challenges = await stack.enter_async_context(Challenges(verifier, token, answered_in_seconds=ANSWERED_SECONDS))
-        grants = Grants(str(settings.jwks_url), issuer=settings.issuer, audience=settings.audience)
-        await stack.enter_async_context(grants)
+        grants = await stack.enter_async_context(_grants(frame))
         exports = Exports(str(settings.services.exports_url), token)
         enrolment, manager_calls = Enrolment(enrolment_url, token), ManagerCalls(enrolment_url, token)
         for upstream in (exports, enrolment, manager_calls):
             stack.push_async_callback(upstream.close)
-        passwords = Passwords(settings.password)
-        stack.callback(passwords.close)
+        passwords = stack.enter_context(closing(Passwords(settings.password)))
 
         def site(which: Site) -> http.Site:
             console = which is Site.CONSOLE
@@ -78,6 +89,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
                 pages=Pages(which, demo=settings.local is not None and not console),
                 languages=words.load(),
                 metrics=frame.metrics,
+                tracer=frame.tracer,
                 log=frame.log,
             )
             port = settings.console_port if console else settings.port
@@ -87,7 +99,7 @@ async def wire(frame: Frame[GatewaySettings]) -> AsyncIterator[Parts]:
 
         yield Parts(
             folds=(fold.members(), fold.settings()),
-            dues=(Sweep(store.sweep, SWEPT_EVERY_SECONDS),),
+            small_dues=(Sweep(retention.RULES, SWEPT_EVERY_SECONDS),),
             sites=(site(Site.PAGES), site(Site.CONSOLE)),
         )
 
@@ -135,8 +147,10 @@ def limits(settings: GatewaySettings) -> Sequence[Limit]:
         Limit("settings.draft_life", str(settings_pages.DRAFT_LIFE), "chosen: two codes of 5 minutes and some reading"),
         Limit("settings.places_shown", str(settings_pages.PLACES_MAX), "chosen: what a form of 16 KiB carries twice"),
         Limit("settings.people_a_page", str(settings_pages.PEOPLE_A_PAGE), "chosen: a list that can be looked through"),
+        Limit("console.requests_on_account", str(RECENT_ON_ACCOUNT_MAX), "chosen: the rest of them is one link away"),
         Limit("settings.activity_rows", str(settings_pages.ACTIVITY_ROWS_MAX), "chosen: a few weeks of most people"),
-        Limit("exports.remembered", str(store.KEPT_EXPORTS), "longer than an export waits and its file is offered"),
+        *(Limit(*limit) for limit in streaming.LIMITS),
+        *retention_limits(retention.RULES),
     ]
 
 

@@ -95,9 +95,18 @@ def _fingerprint(raw: Mapping[str, Any]) -> bytes:
 
 
 def plan(
-    candidates: Sequence[Candidate], recent: Recent, limits: TextLimits, now: datetime, pauses: Pauses = NO_PAUSES
+    candidates: Sequence[Candidate],
+    recent: Recent,
+    limits: TextLimits,
+    *,
+    room: int,
+    now: datetime,
+    pauses: Pauses = NO_PAUSES,
 ) -> list[Step]:
-    """Judge texts that are due, in order; each that may leave counts against those after it."""
+    """Judge texts that are due, in order. At most `room` of them leave; the others stay due as they are.
+
+    Each that leaves counts against those after it. One that finds no room has not left, so it counts against none.
+    """
     numbers, accounts = dict(recent.numbers), dict(recent.accounts)
     steps: list[Step] = []
     for candidate in candidates:
@@ -109,17 +118,13 @@ def plan(
         else:
             step = _judge(candidate, left_number, left_account, limits, now)
         if isinstance(step, Send):
+            if room == 0:
+                continue
+            room -= 1
             numbers[step.number.fingerprint] = _with_one_more(left_number, step, now)
             accounts[candidate.account_id] = _with_one_more(left_account, step, now)
         steps.append(step)
     return steps
-
-
-def with_room(steps: Sequence[Step], sends_max: int) -> list[Step]:
-    """Return the steps with at most `sends_max` texts that leave; the others stay due as they are."""
-    leaving = [step for step in steps if isinstance(step, Send)]
-    held_back = {id(step) for step in leaving[sends_max:]}
-    return [step for step in steps if id(step) not in held_back]
 
 
 def _judge(

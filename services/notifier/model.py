@@ -100,6 +100,7 @@ class Candidate:
     held_by: str | None = None
     reserved: bool = False
     event: bytes = field(default=b"", repr=False)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

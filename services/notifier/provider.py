@@ -48,12 +48,20 @@ class Provider:
         self._unanswered_at = 0.0
 
     def room(self, free: int, seconds: float) -> int:
-        """Return how many of `free` texts may be claimed at this monotonic time."""
+        """Return how many of `free` texts may be claimed at this monotonic time. Say with `claimed` how many were."""
         if self._unanswered and seconds - self._unanswered_at > UNANSWERED_SECONDS_MAX:
             self._answered()
         if self._reason is None:
             return free
-        return 1 if seconds >= self._probe_at else 0
+        return min(free, 1) if seconds >= self._probe_at else 0
+
+    def claimed(self, texts: int, seconds: float) -> None:
+        """Note how many texts were claimed. If the provider is stopped, the next try is 10 s later.
+
+        So it is also if the answer is not there yet, or in doubt. Nothing may be awaited between `room` and this.
+        """
+        if texts and self._reason is not None:
+            self._probe_at = seconds + PROBE_EVERY_SECONDS
 
     def heard(self, receipt: Receipt, seconds: float) -> None:
         """Learn from an answer, or from there being none."""

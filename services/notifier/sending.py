@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Protocol
 from countersign.contract import ChallengeIssued
 from countersign.contract.number import SealBroken as NumberBroken
 from countersign.contract.number import open_number
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import KeyUnknown
 from countersign.runtime.publishing.outbox import append
+from countersign.runtime.tracing.spans import SpanKind, ours
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose
-from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, with_room, withheld
+from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, withheld
 from services.notifier.deliveries import delivery_of
-from services.notifier.model import Answer, Receipt, Send, Withhold
+from services.notifier.model import Answer, Receipt, Send, Settlement, Withhold
 from services.notifier.pauses import pauses
 from services.notifier.words import choose
 
@@ -34,14 +36,16 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import KeyRing
     from countersign.runtime.messages.record import Outgoing
-    from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.tracing.spans import Attributes
+    from countersign.runtime.tracing.tracer import Tracer
     from services.notifier.counters import Counters
-    from services.notifier.model import Candidate, Settlement, SmsText, TextKey
+    from services.notifier.model import Candidate, SmsText, TextKey
     from services.notifier.pauses import PauseCheck
     from services.notifier.provider import Provider
     from services.notifier.settings import TextSettings
     from services.notifier.words import Words
 
+_SNS: Attributes = {"rpc.system": "aws-api", "rpc.service": "SNS", "rpc.method": "Publish"}
 _LOOKS_UNTIL_DOUBT = 6  # so a claim is doubted a sixth of its time late at most: 5 s as shipped
 
 
@@ -116,6 +120,7 @@ class Texts:
         counters: Counters,
         parallel: int,
         claim_good_for: timedelta,
+        tracer: Tracer,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self.waker = waker
@@ -129,18 +134,21 @@ class Texts:
         self._limits = limits
         self._counters = counters
         self._claim_good_for = claim_good_for
+        self._tracer = tracer
         self._log = log
 
     async def take(self, db: Connection, limit: int) -> Sequence[Claim | Withhold]:
         """Claim texts that may leave, and lease those that never will; delayed ones stay due."""
         started = _seconds()
-        room = self._provider.room(limit, started)
+        sending = self._provider.room(limit, started) > 0
         stopped = await pauses(db)
-        candidates = await store.due(db, limit, sending=room > 0 or bool(stopped))
+        candidates = await store.due(db, limit, sending=sending or bool(stopped))
         if not candidates:
             return ()
         recent, now = await store.recent(db, candidates, self._limits)
-        steps = with_room(plan(candidates, recent, self._limits, now, stopped), room)
+        room = self._provider.room(limit, started)  # asked again: the notices may have claimed the one try meanwhile
+        steps = plan(candidates, recent, self._limits, room=room, now=now, pauses=stopped)
+        self._provider.claimed(sum(isinstance(step, Send) for step in steps), started)
         await store.mark(db, steps, now)
         items: list[Claim | Withhold] = []
         for step in steps:
@@ -178,19 +186,28 @@ class Texts:
             return held, 0
         if _seconds() >= claim.good_until:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
-        return await self._sender.send(number, text), text.segments
+        what = (str(candidate.key[0]), str(candidate.key[1]), str(candidate.claims))
+        span = self._tracer.begin("SNS/Publish", SpanKind.CLIENT, candidate.traceparent, *what)
+        receipt = await self._sender.send(number, text)
+        left = receipt.answer is Answer.ACCEPTED
+        told = ours(**_story(candidate), send=candidate.key[1], outcome=receipt.answer, reason=receipt.reason)
+        span.end(told | _SNS, None if left else receipt.reason or receipt.answer.value)
+        return receipt, text.segments
 
-    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Kept:
-        """Store what became of texts, and tell of those that were doubted before."""
+    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Settled[asyncpg.Record | Settlement]:
+        """Store what became of texts. Those that were doubted before are stored as they were."""
         rows = await store.settle(db, done)
         found = {(row["challenge_id"], row["send"]) for row in rows}
-        for late in done:
-            if late.key not in found:
-                self._log.warning(
-                    "text_settled_late", challenge_id=str(late.key[0]), send=late.key[1], outcome=late.state
-                )
-                self._counters.late.inc()
-        return await append(db, settled(rows, self._counters, self._log))
+        return Settled(await append(db, deliveries(rows)), [*rows, *(one for one in done if one.key not in found)])
+
+    def committed(self, done: Sequence[asyncpg.Record | Settlement]) -> None:
+        """Tell what became of texts, and of answers that came after the text was counted as unknown."""
+        for one in done:
+            if not isinstance(one, Settlement):
+                tell(one, self._counters, self._log)
+                continue
+            self._log.warning("text_settled_late", challenge_id=str(one.key[0]), send=one.key[1], outcome=one.state)
+            self._counters.late.inc()
 
 
 class Doubts:
@@ -218,30 +235,37 @@ class Doubts:
         key, claims = item
         return doubted(key, claims)
 
-    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Kept:
+    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Settled[asyncpg.Record]:
         """Store them as unknown."""
-        return await append(db, settled(await store.settle(db, done), self._counters, self._log))
+        rows = await store.settle(db, done)
+        return Settled(await append(db, deliveries(rows)), rows)
+
+    def committed(self, done: Sequence[asyncpg.Record]) -> None:
+        """Tell the ends."""
+        for row in done:
+            tell(row, self._counters, self._log)
 
 
-def settled(
-    rows: Sequence[asyncpg.Record], counters: Counters, log: structlog.typing.FilteringBoundLogger
-) -> list[Outgoing]:
-    """Tell logs and counters what was settled, and return the events of those that came to their end."""
-    for row in rows:
-        counters.count(row)
-        log.info(
-            "text_settled" if store.is_end(row) else "text_due_again",
-            request_id=row["request_id"],
-            challenge_id=str(row["challenge_id"]),
-            send=row["send"],
-            account_id=str(row["account_id"]),
-            user_id=str(row["user_id"]),
-            outcome=row["state"],
-            reason=row["reason"],
-            country=row["country"],
-            seconds=round(row["age_seconds"], 3),
-        )
+def deliveries(rows: Sequence[asyncpg.Record]) -> list[Outgoing]:
+    """Return the events of the texts among these that have come to their end."""
     return [delivery_of(row, row["now"]) for row in rows if store.is_end(row)]
+
+
+def tell(row: asyncpg.Record, counters: Counters, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Count and log what was stored of a text."""
+    counters.count(row)
+    log.info(
+        "text_settled" if store.is_end(row) else "text_due_again",
+        request_id=row["request_id"],
+        challenge_id=str(row["challenge_id"]),
+        send=row["send"],
+        account_id=str(row["account_id"]),
+        user_id=str(row["user_id"]),
+        outcome=row["state"],
+        reason=row["reason"],
+        country=row["country"],
+        seconds=round(row["age_seconds"], 3),
+    )
 
 
 def _story(candidate: Candidate) -> dict[str, str]:

@@ -80,19 +80,31 @@ OURS_TO_MEND = {
     "SpendLimitExceeded": "provider.spend_limit",
 }
 _SPEND_WORDS = ("spend", "quota")
+_BY_WORD = {
+    code: Receipt(answer, reason)
+    for answer, words in ((Answer.REFUSED, REFUSED), (Answer.NOT_SENT, NOT_SENT_YET), (Answer.STOPPED, OURS_TO_MEND))
+    for code, reason in words.items()
+}
+# RFC 9110 and RFC 6585, for an answer without a word that we know.
+_BY_STATUS = {
+    401: Receipt(Answer.STOPPED, "provider.authorization"),
+    403: Receipt(Answer.STOPPED, "provider.authorization"),
+    429: Receipt(Answer.NOT_SENT, "provider.throttled"),
+}
 
 
 def answer_of_error(status: int, code: str, message: str) -> Receipt:
-    """Return what an HTTP answer that is no success means. `code` and `message` are those of its body."""
+    """Return what an HTTP answer that is no success means. `code` and `message` are those of its body.
+
+    Only a word that SNS documents refuses a text for good. A proxy's answer, or a new word of SNS, says nothing about
+    the number: without a word that we know the status decides, and else the text is in doubt.
+    """
     if status >= _SERVER_ERROR or status < _CLIENT_ERROR:
         return Receipt(Answer.IN_DOUBT, "provider.error")
-    if code in NOT_SENT_YET:
-        return Receipt(Answer.NOT_SENT, NOT_SENT_YET[code])
-    if code in OURS_TO_MEND:
-        return Receipt(Answer.STOPPED, OURS_TO_MEND[code])
-    if any(word in message.lower() for word in _SPEND_WORDS):
+    known = _BY_WORD.get(code)
+    if (known is None or code in REFUSED) and any(word in message.lower() for word in _SPEND_WORDS):
         return Receipt(Answer.STOPPED, "provider.spend_limit")
-    return Receipt(Answer.REFUSED, REFUSED.get(code, "provider.refused"))
+    return known or _BY_STATUS.get(status) or Receipt(Answer.IN_DOUBT, "provider.unforeseen")
 
 
 def answer_of_failure(error: BotoCoreError) -> Receipt:

@@ -6,7 +6,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
-from countersign.runtime.database.postgres import rows_of
 from services.notifier.decide import first_of_each, ordinary_of, reserve_of
 from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, SentTimes, State
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection
     from services.notifier.model import Dispatch, Settlement, Step, TextKey
 
-KEPT_DAYS = 40  # decision 2: longer than any topic could bring a challenge back
 _LOCKS = 0x534D53  # our class of advisory locks: "SMS"
 
 KNOWN = """
@@ -55,7 +53,7 @@ RETURNING challenge_id, send, account_id, user_id, number_id, state, country, se
 # While the provider takes nothing ($2 false) only texts whose challenge is nearly over are looked at, to end them.
 DUE = """
 SELECT d.challenge_id, d.send, d.account_id, d.user_id, d.expires_at, d.claims, d.reason, d.reserved, d.event,
-       n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
+       d.traceparent, n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
   FROM dispatch d
   LEFT JOIN enrolment.sealed_number n ON n.number_id = d.number_id
  WHERE d.state = 'due' AND d.due_at <= now() AND ($2 OR d.expires_at < now() + interval '5 seconds')
@@ -147,14 +145,8 @@ RETURNING now() AS now, d.challenge_id, d.send, d.account_id, d.user_id, d.numbe
           extract(epoch FROM now() - d.created_at)::float8 AS age_seconds
 """
 
+
 # In small bites, so that it never holds up a claim.
-FORGET = """
-DELETE FROM dispatch WHERE (challenge_id, send) IN (
-    SELECT challenge_id, send FROM dispatch
-     WHERE created_at < now() - make_interval(days => $1) ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
-"""
-
-
 async def known(db: Connection, keys: Sequence[TextKey], code_secrets: Mapping[str, bytes]) -> tuple[Known, datetime]:
     """Return which of these texts are known already, and the database's now."""
     rows = await db.fetch(KNOWN, [key[0] for key in keys], [key[1] for key in keys])
@@ -209,6 +201,7 @@ def _candidate(row: asyncpg.Record) -> Candidate:
         row["reason"],
         row["reserved"],
         row["event"],
+        row["traceparent"],
     )
 
 
@@ -291,8 +284,3 @@ async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[asyn
 def is_end(row: asyncpg.Record) -> bool:
     """Tell whether a settled text has come to its end, or is due again."""
     return State(row["state"]) is not State.DUE
-
-
-async def sweep(db: Connection) -> int:
-    """Delete some texts that are past their days; return how many."""
-    return rows_of(await db.execute(FORGET, KEPT_DAYS))

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from countersign import policy
 from countersign.operations.doctor.of_service import kafka_check
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.program.frame import Frame, Limit, Parts, Service
-from services.notifier import sns, store, words
+from countersign.runtime.program.limits import retention_limits
+from services.notifier import retention, sns, words
 from services.notifier.counters import Counters
 from services.notifier.decide import LIFE_LEFT_MIN, PAUSE_SECONDS_MAX
 from services.notifier.fold import Challenges
 from services.notifier.gsm7 import PART_SEPTETS_MAX
-from services.notifier.notices import store as notice_store
 from services.notifier.notices import words as notice_words
 from services.notifier.notices.decide import LIFE, SHARE, rate_of
 from services.notifier.notices.due import Notices
@@ -31,7 +32,6 @@ from services.notifier.sns_check import sns_check
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from countersign.runtime.database.postgres import Connection
     from countersign.runtime.program.frame import Check
 
 
@@ -63,6 +63,7 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
             counters=counters,
             parallel=settings.sns.parallel_max,
             claim_good_for=settings.claim.good_for,
+            tracer=frame.tracer,
             log=frame.log,
         )
         notices = Notices(
@@ -82,12 +83,9 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
         )
         yield Parts(
             folds=[Challenges(rings.codes, waker), SettingNotices(notices.waker), DecisionNotices(notices.waker)],
-            dues=[texts, notices, Doubts(counters, settings.claim.settled_within, frame.log), Sweep(_sweep)],
+            dues=[texts, notices],
+            small_dues=[Doubts(counters, settings.claim.settled_within, frame.log), Sweep(retention.RULES)],
         )
-
-
-async def _sweep(db: Connection) -> int:
-    return await store.sweep(db) + await notice_store.sweep(db)
 
 
 def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
@@ -111,9 +109,7 @@ def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
             f"chosen: one in {SHARE} of sns.per_second, by all processes together; none while codes wait",
         ),
         Limit("notices.life", f"{LIFE.total_seconds():.0f} s", "chosen: what is older is no news any more"),
-        Limit("notices.kept", f"{notice_store.KEPT_DAYS} days", "chosen: as long as texts with codes"),
         Limit("sns.per_second", str(settings.sns.per_second), "AWS, Amazon SNS quotas: texts a second of an account"),
-        Limit("dispatch.kept", f"{store.KEPT_DAYS} days", "chosen: longer than any topic could bring a challenge back"),
         Limit(
             "sns.parallel_max",
             str(settings.sns.parallel_max),
@@ -128,6 +124,7 @@ def limits_of(settings: NotifierSettings) -> Sequence[Limit]:
         Limit("sns.price_usd_max", str(settings.sns.price_usd_max or "none"), "SNS developer guide, MaxPrice"),
         Limit("provider.probe_every", f"{PROBE_EVERY_SECONDS:.0f} s", "chosen: one text tries a stopped provider"),
         Limit("provider.pause_max", f"{PAUSE_SECONDS_MAX:.0f} s", "chosen: between tries of a text that did not leave"),
+        *retention_limits(retention.RULES),
     ]
     texts = policy.load(settings.policy_file).limits()
     return own + [Limit(*limit) for limit in texts if limit[0].startswith("policy.texts.")]
@@ -138,4 +135,11 @@ def checks(settings: NotifierSettings) -> Sequence[Check]:
     return [kafka_check("notifier", settings.kafka), sns_check(settings.sns)]
 
 
-SERVICE = Service(name="notifier", settings=NotifierSettings, wire=wire, limits=limits_of, checks=checks)
+SERVICE = Service(
+    name="notifier",
+    settings=NotifierSettings,
+    wire=wire,
+    limits=limits_of,
+    checks=checks,
+    budget=Budget(pool=2, loops=2),
+)

@@ -49,8 +49,7 @@ class LearnPlaces:
         return (incoming.event.request_id,)
 
     async def load(self, db: Connection, events: Sequence[Incoming[AccessGranted]]) -> tuple[Known, datetime]:
-        # Fetches keys only when there are new ones, and before the transaction holds a lock.
-        await self._grants.prepare(incoming.event.grant for incoming in events)
+        self._grants.want(incoming.event.grant for incoming in events)
         return await self._tables.assessed(db, [incoming.event.request_id for incoming in events])
 
     def decide(self, incoming: Incoming[AccessGranted], state: Known, now: datetime) -> Lesson | None:

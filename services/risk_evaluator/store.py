@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from countersign.runtime.database.postgres import rows_of
 from countersign.runtime.publishing.outbox import kept, owed, owed_columns
 from services.risk_evaluator.model import Beliefs, Fingerprint
 
@@ -21,10 +19,6 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.publishing.outbox import Kept
-
-# Longer than any topic that could bring a request or its grant back (the longest keeps 30 days).
-KEPT = timedelta(days=40)
-SWEPT_ROWS_MAX = 10_000
 
 # $6: how long an idle place counts, $8: how long any does (0 = for ever); $7: whether a colleague's place counts.
 LOAD = """
@@ -70,20 +64,6 @@ DISPUTE = """
 UPDATE assessment SET disputed_at = now()
  WHERE request_id IN (SELECT request_id FROM assessment
                        WHERE request_id = ANY($1::uuid[]) AND disputed_at IS NULL ORDER BY request_id FOR UPDATE)
-"""
-
-SWEEP_ASSESSMENTS = """
-DELETE FROM assessment WHERE request_id IN (
-       SELECT request_id FROM assessment
-        WHERE assessed_at < now() - $1::interval
-        LIMIT $2 FOR UPDATE SKIP LOCKED)
-"""
-
-SWEEP_PLACES = """
-DELETE FROM place WHERE (account_id, place, taught_by) IN (
-       SELECT account_id, place, taught_by FROM place
-        WHERE $1::interval > interval '0' AND last_used_at <= now() - $1::interval
-        LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -144,15 +124,6 @@ async def now(db: Connection) -> datetime:
     """Return the database's now."""
     moment: datetime = await db.fetchval("SELECT now()")
     return moment
-
-
-async def sweep(db: Connection, *, forget_after: timedelta) -> int:
-    """Delete some old assessments and idle places; return how many rows."""
-    told = (
-        await db.execute(SWEEP_ASSESSMENTS, KEPT, SWEPT_ROWS_MAX),
-        await db.execute(SWEEP_PLACES, forget_after, SWEPT_ROWS_MAX),
-    )
-    return sum(rows_of(one) for one in told)
 
 
 def _beliefs(row: Row) -> Beliefs:

@@ -35,7 +35,7 @@ SELECT now() AS now, r.request_id, a.account_id, a.user_id, a.action, a.digest, 
   LEFT JOIN {place} k ON k.account_id = a.account_id AND k.place = a.place AND k.taught_by = a.user_id
 """
 
-# What was forgotten by now stays so: of what commits meanwhile NOBODY_LEARNS takes care.
+# What was forgotten by now stays so: of what commits meanwhile the trigger `only_unforgotten` takes care.
 # $5: how often at most the last use is written.
 LEARN = """
 INSERT INTO {place} AS known (account_id, place, taught_by, first_used_at, last_used_at)
@@ -82,8 +82,13 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
  WHERE excluded.forgotten_at > f.forgotten_at
 """
 
-# Between the two. Whoever learns already and does not see what was forgotten is waited for, and what they wrote is
-# found; whoever comes later waits, and sees it. Two that forget take turns.
+# Between the two. Whoever learns a place of these accounts already is waited for, and what they wrote is found; whoever
+# comes later waits in the trigger, which shares this lock, and sees what was forgotten. Other accounts learn meanwhile.
+NOBODY_LEARNS_OF = """
+SELECT pg_advisory_xact_lock(hashtextextended(account_id::text, 1347174723))
+  FROM (SELECT DISTINCT account_id FROM unnest($1::uuid[]) AS a (account_id) ORDER BY account_id) AS forgotten_of
+"""
+
 NOBODY_LEARNS = "LOCK TABLE {place} IN SHARE ROW EXCLUSIVE MODE"
 
 DROP_FORGOTTEN = """
@@ -103,10 +108,11 @@ DELETE FROM {place} WHERE (account_id, place, taught_by) IN (
 
 @dataclass(frozen=True, slots=True)
 class PlaceTables:
-    """The names of a pair of tables; both are ours and never come from outside."""
+    """The names of a pair of tables; both are ours and never come from outside. `alone`: nobody else writes to them."""
 
     place: str = "place"
     forgotten: str = "forgotten"
+    alone: bool = False
 
     async def assessed(self, db: Connection, request_ids: Sequence[UUID]) -> tuple[dict[UUID, Assessed], datetime]:
         """Return our assessments of these requests, and the database's now."""
@@ -149,11 +155,12 @@ class PlaceTables:
             [forgetting.forgotten_at for forgetting in forgettings],
         )
         await db.execute(self._named(FORGET), *columns)
-        await self.hold_learners(db)
+        if not self.alone:
+            await db.execute(NOBODY_LEARNS_OF, columns[0])
         await db.execute(self._named(DROP_FORGOTTEN), *columns)
 
     async def hold_learners(self, db: Connection) -> None:
-        """Let nobody learn until the caller's transaction ends; who reads is not held up."""
+        """Let nobody learn of any account until the caller's transaction ends; who reads is not held up."""
         await db.execute(self._named(NOBODY_LEARNS))
 
     def _named(self, statement: str) -> str:

@@ -13,12 +13,14 @@ from countersign import policy
 from countersign.client import Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.policy import PolicyFile
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.program.frame import Command, Limit, Parts, Service
+from countersign.runtime.program.limits import retention_limits
 from countersign.runtime.settings import ServiceSettings
-from services.risk_evaluator import store
+from services.risk_evaluator import retention
 from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
@@ -66,24 +68,27 @@ async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
     counter = assessments_counter(frame.metrics.registry)
     frame.metrics.keys.show(keys)
     frame.log.info("policy_loaded", policy_version=rules.stamp)
-    async with Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants:
+    async with (
+        Grants(settings.jwks_url, issuer=settings.issuer, audience=settings.audience) as grants,
+        grants.keeping_fresh(partial(frame.health.tell, "verifier.keys")),
+    ):
         yield Parts(
             folds=(
                 AssessRequests(rules, keys, counter, LetterReports(frame.metrics, frame.log), frame.log),
                 LearnPlaces(grants, rules.places),
                 ForgetPlaces(),
             ),
-            dues=(Sweep(partial(store.sweep, forget_after=rules.places.forget_after)),),
+            small_dues=(Sweep(retention.rules(rules.places.forget_after)),),
         )
 
 
 def limits(settings: RiskEvaluatorSettings) -> Sequence[Limit]:
     """Return the limits of the policy that the rules go by, and our own."""
-    written = policy.load(settings.policy_file).limits()
+    rules = policy.load(settings.policy_file)
     return [
-        *(Limit(*limit) for limit in written if limit[0].startswith(JUDGED_BY)),
-        Limit("assessments.kept", str(store.KEPT), "longer than any topic keeps a request or its grant"),
+        *(Limit(*limit) for limit in rules.limits() if limit[0].startswith(JUDGED_BY)),
         Limit("places.written_every", str(PLACE_WRITTEN_EVERY), "chosen: nothing is judged by less than a day"),
+        *retention_limits(retention.rules(rules.places.forget_after)),
     ]
 
 
@@ -92,10 +97,19 @@ def checks(settings: RiskEvaluatorSettings) -> Sequence[Check]:
     return [kafka_check("risk_evaluator", settings.kafka), jwks_check(settings.jwks_url)]
 
 
+_ORDER = "cat order.json |"  # `countersign replay shadow` and `countersign rebuild` write it
+_SHADOW = "judge recorded requests by another policy, as ordered on standard input; no effects"
+_REBUILD = "make known places anew from the topics, as ordered on standard input"
 COMMANDS: Sequence[Command[RiskEvaluatorSettings]] = (
-    Command("shadow", "judge recorded requests by another policy, as ordered on standard input; no effects", shadow),
-    Command("rebuild-places", "make known places anew from the topics, as ordered on standard input", rebuild_places),
+    Command("shadow", _SHADOW, shadow, _ORDER),
+    Command("rebuild-places", _REBUILD, rebuild_places, _ORDER),
 )
 SERVICE = Service(
-    name="risk_evaluator", settings=RiskEvaluatorSettings, wire=wire, limits=limits, commands=COMMANDS, checks=checks
+    name="risk_evaluator",
+    settings=RiskEvaluatorSettings,
+    wire=wire,
+    limits=limits,
+    commands=COMMANDS,
+    checks=checks,
+    budget=Budget(pool=2),
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from countersign.runtime.publishing import outbox
+from countersign.runtime.tracing.spans import SpanKind, ours
+from countersign.runtime.tracing.tracer import NO_TRACER
 from services.verifier import store_challenges, store_decisions
 from services.verifier.codes import draw
 from services.verifier.decide_assessment import may_use_reserve
@@ -24,10 +26,17 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection, Pool
     from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.tracing.tracer import Tracer, Work
     from services.verifier.desk import Desk
-    from services.verifier.model import Decision
+    from services.verifier.model import Asked, Decision
     from services.verifier.store_challenges import Locked, Seen
     from services.verifier.store_decisions import Decided
+
+
+# How spans name the calls.
+ANSWER = "POST /v1/challenges/{id}/answers"
+RESEND = "POST /v1/challenges/{id}/sends"
+CANCEL = "DELETE /v1/challenges/{id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,12 @@ class _Work:
         self.ended.append(ending)
         return decided.grants.get(ending.asked.request_id)
 
+    def end_span(self, span: Work, asked: Asked, route: str, outcome: str) -> None:
+        """Have the span of a call exported once this is committed."""
+        method, _, path = route.partition(" ")
+        ids = ours(request_id=asked.request_id, challenge_id=asked.challenge_id, user_id=asked.user_id, outcome=outcome)
+        self.tell.append(partial(span.end, ids | {"http.request.method": method, "http.route": path}))
+
 
 class Challenges:
     """The critical sections of a challenge. None in a reply: there is no such challenge."""
@@ -97,12 +112,14 @@ class Challenges:
         desk: Desk,
         digits: int,
         checkpoint: Checkpoint,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._pool = pool
         self._publisher = publisher
         self._desk = desk
         self._digits = digits
         self._checkpoint = checkpoint
+        self._tracer = tracer
 
     async def answer(self, challenge_id: UUID, code: str, answer_id: UUID) -> AnswerReply:
         """Judge an answer. The same `answer_id` gets the same reply, whatever code comes with it."""
@@ -120,6 +137,7 @@ class Challenges:
 
     async def _judge(self, work: _Work, locked: Locked, seen: Seen, code: str, answer_id: UUID) -> AnswerReply:
         now = seen.circumstances.now
+        locked, span = self._spanned(locked, ANSWER, str(answer_id))
         verdict = judge(locked.challenge, code, seen.circumstances, self._desk.issuer.pepper)
         judged = weigh(locked.challenge, verdict, seen.circumstances)
         grant = None
@@ -133,6 +151,7 @@ class Challenges:
         elif judged.ending is not None:
             await self._end(work, judged.ending, now)
         work.tell.append(partial(self._desk.journal.judged, locked.challenge.asked, judged))
+        work.end_span(span, locked.challenge.asked, ANSWER, judged.verdict.value)
         word = told(verdict)
         if word == "wait":
             return _waiting(judged.wait, now)
@@ -150,6 +169,7 @@ class Challenges:
                 return None
             seen = await store_challenges.see(work.db, locked, GOOD_SENDS)
             now = seen.circumstances.now
+            locked, span = self._spanned(locked, RESEND, str(seen.sends), now.isoformat())
             plan = plan_resend(locked.challenge, seen.sends, seen.last_at, seen.circumstances)
             match plan:
                 case SendLater(at):
@@ -157,8 +177,10 @@ class Challenges:
                 case SendNever(why, ending):
                     if ending is not None:
                         await self._end(work, ending, now)
+                        work.end_span(span, locked.challenge.asked, RESEND, "refused")
                     return Refused(why)
                 case SendAgain(send):
+                    work.end_span(span, locked.challenge.asked, RESEND, "sent")
                     reserved = may_use_reserve(locked.challenge.place_known, seen.circumstances.protection)
                     return await self._send(work, locked, send, now, reserved=reserved)
 
@@ -191,9 +213,20 @@ class Challenges:
             seen = await store_challenges.see(work.db, locked, GOOD_SENDS)
             if locked.challenge.closed_at is not None:
                 return seen.decided == "cancelled"
+            locked, span = self._spanned(locked, CANCEL)
             ending = give_up(locked.challenge, seen.circumstances.now)
             await self._end(work, ending, seen.circumstances.now)
+            work.end_span(span, locked.challenge.asked, CANCEL, ending.reason)
             return ending.reason == "cancelled"
+
+    def _spanned(self, locked: Locked, route: str, *what: str) -> tuple[Locked, Work]:
+        """Begin the span of a call; return the challenge so that what this publishes names that span."""
+        asked = locked.challenge.asked
+        span = self._tracer.begin(route, SpanKind.SERVER, asked.traceparent, *what)
+        if span.traceparent == asked.traceparent:
+            return locked, span
+        asked = replace(asked, traceparent=span.traceparent)
+        return replace(locked, challenge=replace(locked.challenge, asked=asked)), span
 
     async def _end(self, work: _Work, decision: Decision, now: datetime) -> None:
         """Close the challenge, unless it is, with its decision."""

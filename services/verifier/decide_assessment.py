@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.contract import AccessAssessed, Outcome, Reason
-    from services.verifier.model import Beliefs, RequestLimits
+    from countersign.policy import RequestLimits
+    from services.verifier.model import Beliefs
 
 SEVERITY: tuple[Outcome, ...] = ("allow", "challenge", "deny")
 ALWAYS = frozenset({"confirm_number", "change_number", "manage_member", "manager_act"})
@@ -104,7 +105,7 @@ class _Rule:
 # The floor: what holds whatever an assessment says, as the verifier itself reads enrolment's views.
 FLOOR = (
     _Rule("request.stale", "deny", lambda f: is_stale(f.event.requested_at, f.made_at, f.now, f.limits.age_max)),
-    _Rule("request.future", "deny", lambda f: f.event.requested_at - f.now > f.limits.ahead_max),
+    _Rule("request.future", "deny", lambda f: f.event.requested_at - f.now > f.limits.future_max),
     _Rule("member.unknown", "deny", lambda f: not f.member),
     _Rule("number.recent", "deny", lambda f: f.event.action == "export" and f.held),
     _Rule("export.always", "challenge", lambda f: f.event.action == "export" and f.two_factor),

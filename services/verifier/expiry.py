@@ -1,12 +1,11 @@
-"""Due work: challenges whose time is over by the database's clock, and what is kept longer than it is needed."""
+"""Due work: challenges whose time is over by the database's clock."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
-from countersign.runtime.database.postgres import rows_of
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from services.verifier import store_decisions
 from services.verifier.model import Denied
@@ -16,12 +15,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.publishing.outbox import Kept
     from services.verifier.desk import Desk
     from services.verifier.unsettled import UnsettledTexts
-
-# Longer than any topic could bring a request back (decision 2).
-KEPT = timedelta(days=40)
 
 EXPIRED = f"""
 UPDATE challenge SET leased_until = now() + {leases.DUE}
@@ -33,13 +28,6 @@ RETURNING challenge_id
 """  # noqa: S608 - a constant of the runtime
 
 NOW = "SELECT clock_timestamp()"
-
-# Challenges, texts, answers and decisions go with their request.
-FORGET = """
-DELETE FROM request WHERE request_id IN (
-       SELECT request_id FROM request WHERE taken_at < now() - $1::interval ORDER BY taken_at LIMIT 1000
-          FOR UPDATE SKIP LOCKED)
-"""
 
 
 class Expiry:
@@ -67,16 +55,15 @@ class Expiry:
         """Nothing outside: the end is the transaction."""
         return item
 
-    async def settle(self, db: Connection, done: Sequence[UUID]) -> Kept:
-        """Close those that are still open, with their decisions. Waiters see it at their next look, 50 ms at most."""
+    async def settle(self, db: Connection, done: Sequence[UUID]) -> Settled[Denied]:
+        """Close those that are still open, with their decisions."""
         self._desk.signer.refresh()
         now = await db.fetchval(NOW)
         endings = [Denied(asked, "code.expired") for asked in await store_decisions.close(db, done, now)]
         decided = await store_decisions.decide(db, endings, self._desk.signer, now)
-        self._desk.journal.ended(endings)
-        return decided.events
+        return Settled(decided.events, endings)
 
-
-async def forget(db: Connection) -> int:
-    """Forget some requests that are older than 40 days, and all that hangs on them; return how many. Counters stay."""
-    return rows_of(await db.execute(FORGET, KEPT))
+    def committed(self, done: Sequence[Denied]) -> None:
+        """Tell the ends, and wake whoever waits for one."""
+        self._desk.journal.ended(done)
+        self._desk.waiters.wake(ending.asked.request_id for ending in done)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
+    from countersign.policy import RequestLimits
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import KeyRing
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
     from services.verifier.desk import Desk
-    from services.verifier.model import Beliefs, Decision, RequestLimits, Taken
+    from services.verifier.model import Beliefs, Decision, Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +103,17 @@ class AssessmentFold:
             now=now,
             expires_at=expires_at,
         )
-        crowded_out = [
-            challenge_id
+        crowding = {
+            challenge_id: one
             for one in outcomes
             if isinstance(one.ending, Open) and one.event.request_id in opened
             for challenge_id in one.ending.cancels
-        ]
-        ends = [Denied(asked, "cancelled") for asked in await store_decisions.close(db, crowded_out, now)]
+        }
+        ends = [Denied(asked, "cancelled") for asked in await store_decisions.close(db, list(crowding), now)]
         cancelled = await store_decisions.decide(db, ends, self._desk.signer, now)
+        for end in ends:
+            assert end.asked.challenge_id is not None  # it was closed by it
+            crowding[end.asked.challenge_id].crowded_out.append(end)
         return outbox.together(due, texts, cancelled.events)
 
     def effect(self, outcome: Taken) -> Effect:
@@ -123,10 +127,12 @@ class AssessmentFold:
                 return Effect(f"denied {reason}")
 
     def committed(self, outcomes: Sequence[Taken]) -> None:
-        """Wake whoever waits for these requests; ends of those that they crowded out are seen at the next look."""
+        """Tell what these came to and whom they crowded out, and wake whoever waits for one of them."""
         for one in outcomes:
             self._desk.journal.taken(one)
+            self._desk.journal.ended(one.crowded_out)
         self._desk.waiters.wake(one.event.request_id for one in outcomes)
+        self._desk.waiters.wake(end.asked.request_id for one in outcomes for end in one.crowded_out)
 
     def _secret(self, key_id: str, *, stale: bool) -> bytes:
         try:

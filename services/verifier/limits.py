@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from countersign import policy
 from countersign.runtime.program.frame import Limit
-from services.verifier import counters, crowd, decide_assessment, expiry, judge, waiters
+from countersign.runtime.program.limits import retention_limits
+from services.verifier import counters, crowd, decide_assessment, judge, retention, waiters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +25,11 @@ def limits(settings: VerifierSettings) -> Sequence[Limit]:
     return (
         *_of("code", settings.code),
         *_of("grant", settings.grant),
-        *_of("request", settings.request),
+        *(
+            Limit(*limit)
+            for limit in policy.load(settings.policy_file).limits()
+            if limit[0].startswith("policy.requests.")
+        ),
         Limit("code.sends_max", str(judge.SENDS_MAX), "chosen: a text is money and a nuisance (ASVS 5.0, 6.6.3)"),
         Limit("code.send_waits", waits, "chosen: growing (ASVS 5.0, 6.6.3: rate limits)"),
         Limit("code.send_life_left_min", _shown(judge.LIFE_LEFT_MIN), "chosen: a later text cannot be typed in time"),
@@ -48,7 +54,7 @@ def limits(settings: VerifierSettings) -> Sequence[Limit]:
             str(waiters.CALLER_WAITING_MAX),
             "chosen: half of them for one caller at most, so that the others are answered",
         ),
-        Limit("kept", _shown(expiry.KEPT), "longer than the longest-kept topic that could bring a request back (30 d)"),
+        *retention_limits(retention.RULES),
     )
 
 

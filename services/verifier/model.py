@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -15,14 +14,6 @@ if TYPE_CHECKING:
 
 NumberState = Literal["provided", "confirmed", "replaced", "reset"]
 TextState = Literal["sending", "accepted", "unknown", "refused", "suppressed"]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
-    """When a request is too old or too early, judged again here."""
-
-    age_max: timedelta = timedelta(minutes=2)
-    ahead_max: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +111,16 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An assessment and what follows from it."""
+    """An assessment and what follows from it.
+
+    `crowded_out` is filled while this is stored: the ends of the challenges that its own one closed.
+    """
 
     event: AccessAssessed
     reasons: tuple[Reason, ...]
     ending: Allow | Deny | Open
     traceparent: str | None = None
+    crowded_out: list[Denied] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from countersign.contract import CODE_LIFE_MAX, GRANT_LIFE_MAX
+from countersign.policy import PolicyFile
 from countersign.runtime.keys import Base64Secret, KeySettings
 from countersign.runtime.settings import HttpSettings, Part, ServiceSettings
 
@@ -17,7 +19,7 @@ class CodeSettings(Part):
     lifetime: timedelta = Field(
         timedelta(minutes=5),
         ge=timedelta(minutes=2),
-        le=timedelta(minutes=10),
+        le=CODE_LIFE_MAX,
         description="chosen; bound: NIST SP 800-63B-4, 3.1.3.2 and OWASP ASVS 5.0, 6.5.5: at most 10 minutes",
     )
     attempts_max: int = Field(
@@ -36,35 +38,21 @@ class GrantSettings(Part):
     lifetime: timedelta = Field(
         timedelta(minutes=5),
         ge=timedelta(minutes=1),
-        le=timedelta(minutes=10),
+        le=GRANT_LIFE_MAX,
         description="chosen: as long as a code; bound: the life of a code (NIST SP 800-63B-4, 3.1.3.2)",
     )
 
 
-class RequestSettings(Part):
-    """The age of requests, judged again here (design: the floor)."""
-
-    age_max: timedelta = Field(
-        timedelta(minutes=2),
-        gt=timedelta(0),
-        le=timedelta(minutes=10),
-        description="chosen: a replayed request opens nothing; bound: the life of a code (NIST SP 800-63B-4, 3.1.3.2)",
-    )
-    future_max: timedelta = Field(
-        timedelta(seconds=30),
-        ge=timedelta(0),
-        le=timedelta(minutes=2),
-        description="chosen: clocks kept by NTP differ by far less",
-    )
-
-
 class VerifierSettings(ServiceSettings):
-    """`pepper` and `grant_keys` are this service's alone; `grant_keys` are 32-byte Ed25519 seeds."""
+    """`pepper` and `grant_keys` are this service's alone; `grant_keys` are 32-byte Ed25519 seeds.
+
+    `policy_file` is the risk-evaluator's: how old a request may be is judged again here by the same limits.
+    """
 
     http: HttpSettings
+    policy_file: PolicyFile
     code: CodeSettings = CodeSettings()
     grant: GrantSettings = GrantSettings()
-    request: RequestSettings = RequestSettings()
     pepper: Annotated[Base64Secret, Field(min_length=32, max_length=64)]
     assessment_keys: Annotated[list[KeySettings], Field(min_length=1)]
     code_keys: Annotated[list[KeySettings], Field(min_length=1)]

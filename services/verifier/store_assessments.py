@@ -68,7 +68,8 @@ DECIDE = f"""
 WITH taken AS ({TAKE_IN}), {decided(8, only="JOIN taken USING (request_id)")} SELECT request_id FROM decided
 """  # noqa: S608 - a constant
 
-# The counter's row is made with the challenge, so that an answer finds it to lock.
+# The counter's row is made with the challenge, so that an answer finds it to lock. That it is used is written at most
+# daily: what is not used for long is deleted.
 OPEN = f"""
 WITH taken AS ({TAKE_IN}), opening AS (
     SELECT o.*
@@ -85,9 +86,9 @@ WITH taken AS ({TAKE_IN}), opening AS (
            summary, traceparent, place, place_known, number_id, number_hint, $18, $8, $19
       FROM opening ORDER BY challenge_id
 ), counted AS (
-    INSERT INTO counter (user_id, place_known)
+    INSERT INTO counter AS f (user_id, place_known)
     SELECT DISTINCT user_id, place_known FROM opening ORDER BY user_id, place_known
-        ON CONFLICT DO NOTHING
+        ON CONFLICT (user_id, place_known) DO UPDATE SET used_at = now() WHERE f.used_at < now() - interval '1 day'
 ), sent AS (
     INSERT INTO send (challenge_id, send, code_digest, issued_at)
     SELECT challenge_id, 1, code_digest, $8 FROM opening ORDER BY challenge_id

@@ -28,12 +28,19 @@ SELECT statement_timestamp() AS now, {CHALLENGE_COLUMNS}, s.send, s.issued_at, s
   LEFT JOIN send s ON s.challenge_id = c.challenge_id
 """  # noqa: S608 - a constant
 
-# The first outcome of a text stands.
+# The first outcome of a text stands. Locked in one order, as the challenges may not be: two owners of a partition in
+# transition cannot deadlock.
 DELIVER = """
-UPDATE send s SET state = d.state, reason = d.reason, retry_at = d.retry_at
-  FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::timestamptz[])
-    AS d (challenge_id, send, state, reason, retry_at)
- WHERE s.challenge_id = d.challenge_id AND s.send = d.send AND s.state = 'sending'
+WITH held AS (
+    SELECT d.*
+      FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::timestamptz[])
+        AS d (challenge_id, send, state, reason, retry_at)
+      JOIN send s USING (challenge_id, send)
+     WHERE s.state = 'sending'
+     ORDER BY challenge_id, send FOR UPDATE OF s)
+UPDATE send s SET state = h.state, reason = h.reason, retry_at = h.retry_at
+  FROM held h
+ WHERE s.challenge_id = h.challenge_id AND s.send = h.send
 """
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from countersign.runtime.web.deadline import awake_timeout
 from services.verifier import store_requests
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_SECONDS_MIN = 0.02  # chosen: one query every 20-50 ms, whoever waits
 LOOK_EVERY_SECONDS_MAX = 0.05
+ANSWERED_SECONDS_MAX = 3.0  # chosen: beyond the wait; callers give up after 5 s (Decisions.grace_seconds)
 WAITING_MAX = 10_000  # ours: beyond, callers come back a little later
 CALLER_WAITING_MAX = 5_000  # ours: half of them, so that one caller that runs wild leaves room for every other
 
@@ -62,7 +64,8 @@ class Waiters:
     ) -> RequestState | None:
         """Return the state when it is enough, or after `seconds` as it then is; None: nothing was taken in.
 
-        Raises TooManyWaiters, and what a failed look raises. A cancelled wait frees its place at once.
+        Raises TooManyWaiters, and what a failed look raises; TimeoutError if no look came to an end 3 s after that
+        time. A cancelled wait frees its place at once.
         """
         if self._callers.total() >= WAITING_MAX or self._callers[caller] >= CALLER_WAITING_MAX:
             raise TooManyWaiters
@@ -72,7 +75,8 @@ class Waiters:
         self._callers[caller] += 1
         self._wanted.set()
         try:
-            return await waiter.answered
+            async with awake_timeout(seconds + ANSWERED_SECONDS_MAX):
+                return await waiter.answered
         finally:
             self._callers[caller] -= 1
             self._leave(waiter)

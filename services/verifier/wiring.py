@@ -5,15 +5,19 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from countersign import policy
 from countersign.operations.doctor.of_service import kafka_check
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
 from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.web.http import Site, application
+from services.verifier import retention
 from services.verifier.challenges import Challenges
 from services.verifier.crowd import Crowd
+from services.verifier.database_time import DatabaseTime
 from services.verifier.desk import Desk
-from services.verifier.expiry import Expiry, forget
+from services.verifier.expiry import Expiry
 from services.verifier.fold_assessments import AssessmentFold, CodeLimits
 from services.verifier.fold_deliveries import DeliveryFold
 from services.verifier.grants import Signer
@@ -21,7 +25,6 @@ from services.verifier.http import Routes
 from services.verifier.issue import Issuer
 from services.verifier.journal import Journal
 from services.verifier.limits import limits
-from services.verifier.model import RequestLimits
 from services.verifier.settings import VerifierSettings
 from services.verifier.unsettled import UnsettledTexts
 from services.verifier.waiters import Waiters
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     """Lend out the parts; nothing of the verifier's needs closing."""
     settings, desk = frame.settings, desk_of(frame)
+    rules = policy.load(settings.policy_file)
+    frame.log.info("policy_loaded", policy_version=rules.stamp)
     # A ring without a key in its time would turn every request away: better not to start.
     now = await frame.pool.fetchval("SELECT now()")
     desk.signer.check(now)
@@ -48,12 +53,13 @@ async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
     assessments = AssessmentFold(
         assessment_keys=assessment_keys,
         desk=desk,
-        requests=RequestLimits(settings.request.age_max, settings.request.future_max),
+        requests=rules.requests,
         codes=CodeLimits(settings.code.lifetime, settings.code.attempts_max, settings.code.digits),
     )
     yield Parts(
         folds=(assessments, DeliveryFold(desk)),
-        dues=(Expiry(desk, UnsettledTexts(frame.metrics.registry)), Sweep(forget)),
+        dues=(Expiry(desk, UnsettledTexts(frame.metrics.registry)),),
+        small_dues=(Sweep(retention.RULES),),
         sites=(_site(frame, desk),),
         background=(desk.waiters.run,),
     )
@@ -77,12 +83,17 @@ def desk_of(frame: Frame[VerifierSettings]) -> Desk:
 def challenges_of(frame: Frame[VerifierSettings], desk: Desk) -> Challenges:
     """Return the critical sections of challenges."""
     return Challenges(
-        frame.pool, frame.publisher, desk=desk, digits=frame.settings.code.digits, checkpoint=frame.checkpoint
+        frame.pool,
+        frame.publisher,
+        desk=desk,
+        digits=frame.settings.code.digits,
+        checkpoint=frame.checkpoint,
+        tracer=frame.tracer,
     )
 
 
 def _site(frame: Frame[VerifierSettings], desk: Desk) -> Site:
-    async def now() -> datetime:
+    async def ask() -> datetime:
         time: datetime = await frame.pool.fetchval("SELECT now()")
         return time
 
@@ -93,7 +104,7 @@ def _site(frame: Frame[VerifierSettings], desk: Desk) -> Site:
         answers=Crowd(),
         others=Crowd(),
         digits=frame.settings.code.digits,
-        now=now,
+        now=DatabaseTime(ask).now,
         checkpoint=frame.checkpoint,
     )
     http = frame.settings.http
@@ -111,4 +122,4 @@ def checks(settings: VerifierSettings) -> Sequence[Check]:
     return [kafka_check("verifier", settings.kafka)]
 
 
-SERVICE = Service("verifier", VerifierSettings, wire, limits, checks=checks)
+SERVICE = Service("verifier", VerifierSettings, wire, limits, checks=checks, budget=Budget(loops=1))

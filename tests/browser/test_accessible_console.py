@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ from playwright.async_api import expect
 
 from tests.browser.accessible import fit, looks, with_scripts
 from tests.browser.console import Console
+from tests.support.customer_calls import asked, run_out
 from tests.support.whole_stack import new_address
 
 if TYPE_CHECKING:
@@ -61,6 +63,43 @@ async def test_console_pages(
 
 
 @looks
+async def test_pages_of_requests(
+    computer: Computers, whole: WholeStack, household: Household, look: dict[str, Any]
+) -> None:
+    """The account with nothing asked for and with requests, the lists, and the time lines of three ends."""
+    owner, person = household.owner, household.managed[0]
+    async with computer(**look) as me, computer() as mine, computer() as theirs:
+        console = Console(me, await whole.manager())
+        await console.log_in()
+        await console.find(owner.email)
+        await me.reads("Nothing was asked for in the last 30 days.")
+        await fit(me, "account without requests")
+        await mine.log_in(owner)
+        waits = await asked(whole, person, partial(theirs.give_password, person))
+        await theirs.asked_for_code()
+        await console.find(owner.email)
+        await me.reads(f"Log-in: {person.name}")
+        await fit(me, "account with requests")
+        await me.page.click("text=More requests")
+        await me.reads("the newest first")
+        await fit(me, "requests")
+        await me.page.click(f"main a[href$='{waits}']")
+        await me.reads("Waits for the code. 5 tries are left.")
+        await fit(me, "request that waits")
+        await run_out(whole, waits)
+        await me.page.click("text=Look again")
+        await me.reads("Refused: the right code was not entered in time.")
+        await fit(me, "request that was refused")
+        await me.page.click("text=Back to the account")
+        await me.page.click(f"main a[href$='requests?user={owner.user_id}']")
+        await me.reads(f"Recent requests of {owner.name}")
+        await fit(me, "requests of a member")
+        await me.page.click(f"text=Log-in: {owner.name}")
+        await me.reads("Allowed: the first code that was entered was right.")
+        await fit(me, "request that was granted")
+
+
+@looks
 async def test_setup_pages(computer: Computers, whole: WholeStack, household: Household, look: dict[str, Any]) -> None:
     """The number's form, its problem, its code box, and the log-in with the message."""
     person = household.managed[1]
@@ -104,6 +143,12 @@ async def test_keys_alone(computer: Computers, whole: WholeStack, household: Hou
         await me.reads("You logged in with a code")
         await _tab_to(me, "#account")
         await me.page.keyboard.type(household.owner.email)
+        await me.page.keyboard.press("Enter")
+        await expect(me.page.locator("h1")).to_have_text("Account")
+        await _tab_to(me, f"a[href$='requests?user={household.owner.user_id}']")
+        await me.page.keyboard.press("Enter")
+        await me.reads("Nothing was asked for in the last 30 days.")
+        await _tab_to(me, f"main a[href$='/accounts/{household.account_id}']")
         await me.page.keyboard.press("Enter")
         await expect(me.page.locator("h1")).to_have_text("Account")
         await _tab_to(me, "a[href$='/off']")

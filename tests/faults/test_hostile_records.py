@@ -19,6 +19,7 @@ from countersign.runtime.errors import OffContract
 from deploy.local.topics import topics
 from tests.support.events import a_places_forgotten, an_access_requested, incoming
 from tests.support.frame import running
+from tests.support.hostile import NotUtf8
 from tests.support.kafka import eventually, publish, publish_raw, read_topic
 from tests.support.toy import Toy, a_toy
 
@@ -120,16 +121,6 @@ async def test_brokers_unpack_before_we_do(servers: Servers) -> None:
     assert [record.value for record in await read_topic(servers.kafka, topic)] == [b"packed" * 100]
 
 
-class _NotUtf8(str):
-    """A header's name as no client of Kafka writes it."""
-
-    __slots__ = ()
-
-    def encode(self, *_: object) -> bytes:
-        """Return what is not UTF-8."""
-        return b"x-\xff\xfe"
-
-
 @pytest.mark.servers
 async def test_a_header_whose_name_is_no_text_stops_nobody(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """No broker looks at it, and aiokafka cannot take such a record apart: everything around it is folded once."""
@@ -141,7 +132,7 @@ async def test_a_header_whose_name_is_no_text_stops_nobody(toy: Toy, monkeypatch
         for module in (message_accumulator, producer_module):
             patched.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
         for record in hostile:
-            headers = [*record.headers, (_NotUtf8("x"), b"1")]
+            headers = [*record.headers, (NotUtf8("x"), b"1")]
             await publish_raw(toy.servers.kafka, toy.topic, record.key, record.value, headers)
     await publish(toy.servers.kafka, *behind)
     async with running(toy.service(), toy.settings()):

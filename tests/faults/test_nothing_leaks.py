@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import re
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -14,8 +15,10 @@ import pytest
 
 from countersign.contract import challenge_id_of
 from deploy.local.topics import topics
+from tests.support.collector import all_whole, collecting
 from tests.support.drive import other_than
 from tests.support.events import an_access_requested, outgoing
+from tests.support.fleet import SERVICES
 from tests.support.kafka import publish_raw, read_topic
 from tests.support.needles import Needles, all_processes, all_tables, all_topics, secrets_in
 from tests.support.remarks import problem_of
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from tests.support.collector import Collector
     from tests.support.people import Person
 
 pytestmark = pytest.mark.servers
@@ -45,7 +49,10 @@ AS_IT_CAME = re.compile(r"topic |table \w+\.dead_letter\.(value|headers|record_k
 @pytest.mark.timeout(600)
 async def test_nothing_is_to_be_read(tmp_path: Path, say: Callable[[str], None]) -> None:
     """Log-ins with right and wrong codes, exports, denials, bad records, faults; then the search, and its proof."""
-    async with a_stage(tmp_path, log_level="DEBUG") as stage:
+    async with AsyncExitStack() as stack:
+        collector = await stack.enter_async_context(collecting())
+        over = {name: {"TRACES__ENDPOINT": collector.url} for name in SERVICES}
+        stage = await stack.enter_async_context(a_stage(tmp_path, log_level="DEBUG", over=over))
         watched = Watched(stage, Needles())
         for held in stage.fleet.servers.secrets.values():
             watched.needles.add("secret", *secrets_in(held))
@@ -57,6 +64,7 @@ async def test_nothing_is_to_be_read(tmp_path: Path, say: Callable[[str], None])
         await stage.db.execute(HANG_UP)
         await _log_in(watched, "after-the-fault-7Q", "10.66.0.1")
         await come_to_rest(stage.fleet.servers.kafka, stage.db)
+        await _spans_came(watched, collector)
         hay = await _everything(watched)
         found = {where: kinds for where, kinds in watched.needles.found(hay).items() if not _may(where, kinds)}
         assert found == {}
@@ -252,6 +260,13 @@ async def _everything(watched: Watched) -> dict[str, str]:
         **{f"ready {name}": str(text) for name, text in (await stage.fleet.readiness()).items()},
         **watched.shown,
     }
+
+
+async def _spans_came(watched: Watched, collector: Collector) -> None:
+    """Wait until each trace that we began is whole, faults and all, and show the spans."""
+    rows = await watched.stage.db.fetch("SELECT request_id FROM verifier.decision WHERE outcome = 'granted'")
+    await all_whole(collector, {row["request_id"].hex for row in rows})
+    watched.show("spans", collector.body)
 
 
 async def _planted_are_found(watched: Watched) -> set[str]:

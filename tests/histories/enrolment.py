@@ -43,6 +43,7 @@ async def an_enrolment(ground: Ground) -> AsyncIterator[Enrolment]:
     async with (
         KeySite(signer.jwk()) as site,
         Grants(site.url) as grants,
+        grants.keeping_fresh(lambda _trouble: None),
         ground.frame("enrolment", settings_of(ground.servers)) as frame,
         frame.pool.acquire() as db,
     ):

@@ -82,7 +82,7 @@ class Notifier:
 
     async def doubt(self) -> None:
         """Settle claims of whoever did not come back."""
-        doubts: Any = next(due for due in self.parts.dues if isinstance(due, Doubts))
+        doubts: Any = next(due for due in self.parts.small_dues if isinstance(due, Doubts))
         async with self.pool.acquire() as db, db.transaction():
             done = [await doubts.act(item) for item in await doubts.take(db, 100)]
             await doubts.settle(db, done)

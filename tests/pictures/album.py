@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from playwright.async_api import Page
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 Scheme = Literal["light", "dark"]
 WIDTHS = {"desktop": 1100, "phone": 320}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+LOOKS = tuple(f"{width}-{scheme}" for width in WIDTHS for scheme in SCHEMES)
 BYTES_MAX = 4 * 1024 * 1024  # chosen: what a checkout should carry for looking at
 _HEIGHT = 640
 # Chromium itself reads the picture: it returns width, height, palette (RGB) and an index a pixel. Of more than 32
@@ -52,25 +54,27 @@ class Album:
         self._small = small
         self.names: list[str] = []
 
-    async def take(self, page: Page, name: str) -> None:
-        """Take the page as it is now: desktop and phone width, light and dark."""
+    async def take(self, page: Page, name: str, looks: Collection[str] = LOOKS, part: str | None = None) -> None:
+        """Take the page as it is now: desktop and phone width, light and dark; or of these `looks` alone.
+
+        `part` is a selector of what to take instead of the whole page.
+        """
         if name in self.names:
             raise ValueError(f"{name}: two pictures of one name")
         self.names.append(name)
         before = page.viewport_size
         for width_name, width in WIDTHS.items():
             await page.set_viewport_size({"width": width, "height": _HEIGHT})
-            for scheme in SCHEMES:
+            for scheme in (one for one in SCHEMES if f"{width_name}-{one}" in looks):
                 await page.emulate_media(color_scheme=scheme)
-                taken = await page.screenshot(full_page=True, animations="disabled", caret="hide")
+                if part is None:
+                    taken = await page.screenshot(full_page=True, animations="disabled", caret="hide")
+                else:
+                    taken = await page.locator(part).first.screenshot(animations="disabled", caret="hide")
                 indexed = await self._small.evaluate(_INDEXED, base64.b64encode(taken).decode())
                 (self._folder / f"{name}.{width_name}-{scheme}.png").write_bytes(_png(*indexed))
         if before is not None:
             await page.set_viewport_size(before)
-
-    def size(self) -> int:
-        """Return how many bytes all pictures of the folder take."""
-        return sum(path.stat().st_size for path in self._folder.glob("*.png"))
 
 
 def _png(width: int, height: int, colours: list[int], indices: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import expect
 
-from tests.pictures.console_scenes import after_a_reset, manager_acts
+from tests.pictures.console_scenes import after_a_reset, customers_call, manager_acts
 from tests.pictures.settings_scenes import numbers, turning_on
 from tests.support.frozen import frozen
 
@@ -174,5 +174,6 @@ SCENES: tuple[Callable[[Walk], Awaitable[None]], ...] = (
     turning_on,
     numbers,
     manager_acts,
+    customers_call,
     after_a_reset,
 )

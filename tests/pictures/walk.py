@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.browser.person import Computer
+from tests.pictures.album import LOOKS
 from tests.support.whole_stack import new_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from playwright.async_api import Browser
 
@@ -42,6 +43,6 @@ class Walk:
         finally:
             await context.close()
 
-    async def take(self, me: Computer, name: str) -> None:
-        """Take a picture of what the computer shows."""
-        await self.album.take(me.page, name)
+    async def take(self, me: Computer, name: str, looks: Collection[str] = LOOKS, part: str | None = None) -> None:
+        """Take a picture of what the computer shows, in all looks or in some, whole or a part."""
+        await self.album.take(me.page, name, looks, part)

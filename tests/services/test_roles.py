@@ -26,7 +26,9 @@ PUBLISHED = {
     ("risk_evaluator", "known_place"): {"gateway", "enrolment"},
     ("risk_evaluator", "refusal"): {"verifier"},
     ("verifier", "activity"): {"gateway"},
+    **{(schema, "timeline"): {"enrolment"} for schema in ("exports", "notifier", "risk_evaluator", "verifier")},
 }
+_TIMELINE = "request_id challenge_id account_id user_id at what detail"
 COLUMNS = {
     ("enrolment", "protection"): "account_id user_id role two_factor number_id number_state number_hint "
     "exports_held_until unlocked_at",
@@ -37,6 +39,7 @@ COLUMNS = {
     ("risk_evaluator", "refusal"): "request_id cause kept_at",
     ("risk_evaluator", "known_place"): "account_id place taught_by first_used_at last_used_at",
     ("verifier", "activity"): "account_id user_id at place action outcome challenge_id",
+    **{(schema, "timeline"): _TIMELINE for schema in ("exports", "notifier", "risk_evaluator", "verifier")},
 }
 
 RELATIONS = """

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.local import checkout, needs
+from deploy.local.bootstrap import put_program_beside
 from deploy.local.checkout import CHECKOUT
-from deploy.local.layout import UnfitError, from_environment
+from deploy.local.layout import Layout, UnfitError, from_environment
+from deploy.local.stack import call_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,3 +123,22 @@ def test_below_a_closed_folder_root_puts_postgres_elsewhere(tmp_path: Path, monk
     assert moved != checkout.reachable(home / "another" / "postgres")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert checkout.reachable(home / "checkout" / "postgres") == home / "checkout" / "postgres"
+
+
+def test_the_command_line_is_on_the_path_of_the_virtual_environment(tmp_path: Path) -> None:
+    """Called from anywhere, its arguments reach it as they are; a second time nothing is written."""
+    (tmp_path / "bin").mkdir()
+    _put(tmp_path / "bin", "python", """printf '%s|' "$@" """)
+    program = put_program_beside(tmp_path / "bin" / "python")
+    said = subprocess.run([program, "tail", "a b", "--where", "x==''"], check=True, capture_output=True, text=True)
+    assert said.stdout == "-m|countersign.cli|tail|a b|--where|x==''|"
+    before = program.stat()
+    put_program_beside(tmp_path / "bin" / "python")
+    assert program.stat() == before
+
+
+def test_make_run_says_how_to_call_it(tmp_path: Path) -> None:
+    """With DATA where the stack is not in the usual folder."""
+    layout = Layout(tmp_path, 20_000)
+    assert call_of(layout) == f"DATA={tmp_path} {call_of(Layout(CHECKOUT / '.local', 20_000))}"
+    assert call_of(layout).endswith("bin/countersign")

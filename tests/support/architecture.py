@@ -40,6 +40,15 @@ LAYERS = {
         "countersign.operations",
         "countersign.cli",
         "countersign.policy",
+        "countersign.timeline",
+        "services",
+    ),
+    # What happened to a request is read by services and by the command line, and stands on neither.
+    "countersign.timeline": (
+        "countersign.client",
+        "countersign.operations",
+        "countersign.cli",
+        "countersign.policy",
         "services",
     ),
     "countersign.contract": ("countersign.client", "countersign.operations", "countersign.cli", "services"),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from countersign.runtime.folding.fold import AnyFold
     from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.program.frame import Frame, Parts
+    from countersign.runtime.program.machine import Machine
     from tests.support.members import Member
     from tests.support.servers import Servers
 
@@ -170,6 +171,13 @@ class Evaluator:
 async def evaluating(servers: Servers, signer: Signer | None = None) -> AsyncIterator[Evaluator]:
     """Run a risk-evaluator; the folds that it runs are at hand too. `signer` signs its grants, else a new one does."""
     evaluator = Evaluator(servers) if signer is None else Evaluator(servers, signer)
+    async with KeySite(evaluator.signer.jwk()) as site, evaluating_with(evaluator, site):
+        yield evaluator
+
+
+@asynccontextmanager
+async def evaluating_with(evaluator: Evaluator, site: KeySite) -> AsyncIterator[Machine]:
+    """Run a risk-evaluator that fetches the verifier's keys from `site`; yield what runs beside its routes."""
 
     @asynccontextmanager
     async def wire(frame: Frame[RiskEvaluatorSettings]) -> AsyncIterator[Parts]:
@@ -177,8 +185,5 @@ async def evaluating(servers: Servers, signer: Signer | None = None) -> AsyncIte
             evaluator.folds = parts.folds
             yield parts
 
-    async with (
-        KeySite(evaluator.signer.jwk()) as site,
-        running(replace(SERVICE, wire=wire), evaluator.settings(site.url)),
-    ):
-        yield evaluator
+    async with running(replace(SERVICE, wire=wire), evaluator.settings(site.url)) as machine:
+        yield machine

@@ -10,6 +10,7 @@ import structlog
 from countersign.runtime.checkpoint import Checkpoint, nothing
 from countersign.runtime.program.service import serving
 from countersign.runtime.settings import ServiceSettings
+from deploy.local.layout import SERVICES
 from tests.support.kafka import eventually
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ async def running(
     """Run a service until the body ends; with `ready`, wait until nothing keeps it from being ready."""
     logger = log if log is not None else structlog.get_logger().bind(service=service.name)
     async with serving(service, settings, log=logger, checkpoint=checkpoint) as machine:
+        if service.name in SERVICES:
+            assert machine.links == service.budget.links, "the budget of connections does not say what is opened"
         if ready:
 
             async def is_ready() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -84,6 +85,8 @@ class KeySite:
         self.keys = list(keys)
         self.asked = 0
         self.status = 200
+        self.answering = asyncio.Event()  # while it is clear, requests are taken and not answered
+        self.answering.set()
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -103,4 +106,5 @@ class KeySite:
 
     async def _answer(self, _request: web.Request) -> web.Response:
         self.asked += 1
+        await self.answering.wait()
         return web.json_response({"keys": self.keys}, status=self.status)

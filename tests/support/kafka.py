@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from countersign.runtime.broker.kafka import KafkaConnection
 from countersign.runtime.messages.record import Outgoing, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
 
 def arguments_of(kafka: str | KafkaConnection) -> dict[str, Any]:
@@ -70,11 +71,14 @@ async def read_topic(kafka: str | KafkaConnection, topic: str, from_start: bool 
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
-async def eventually(check: Callable[[], Awaitable[object]], within: float = 10.0) -> None:
-    """Wait until `check` gives something true. Raises TimeoutError after `within` seconds."""
+async def eventually(check: Callable[[], object], within: float = 10.0) -> None:
+    """Wait until `check`, which may be a coroutine function, is true. Raises TimeoutError after `within` seconds."""
     async with asyncio.timeout(within):
-        while not await check():  # noqa: ASYNC110 - the state is elsewhere and sets no event
-            await asyncio.sleep(0.05)
+        while True:
+            found = check()
+            if await found if inspect.isawaitable(found) else found:
+                return
+            await asyncio.sleep(0.05)  # the state is elsewhere and sets no event
 
 
 def _record(message: object) -> Record:

@@ -8,6 +8,7 @@ import sys
 from base64 import b64decode
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -56,7 +57,7 @@ sys.exit(cli.main())
 
 @dataclass
 class KeyDesk:
-    """The command line, at the files that the two processes read."""
+    """The command line, at the files that the processes read."""
 
     fleet: Fleet
     sns: SnsStandIn
@@ -64,8 +65,10 @@ class KeyDesk:
     capsys: pytest.CaptureFixture[str]
     folder: Path
     http: aiohttp.ClientSession = field(repr=False)
+    services: tuple[str, ...] = HOLDERS
     said: list[str] = field(default_factory=list)
     drawn: set[str] = field(default_factory=set, repr=False)
+    people: dict[UUID, Person] = field(default_factory=dict)  # who asked, by request
 
     async def countersign(self, *arguments: str) -> int:
         """Run `countersign keys` beside the test's own event loop; what it says is in `said`."""
@@ -90,8 +93,8 @@ class KeyDesk:
         return process.returncode or 0
 
     def instances(self) -> list[str]:
-        """Return the options that name the two processes."""
-        return [part for name in HOLDERS for part in ("--instance", f"{name}={self.fleet.health_url(name)}")]
+        """Return the options that name the processes."""
+        return [part for name in self.services for part in ("--instance", f"{name}={self.fleet.health_url(name)}")]
 
     def ring(self, service: str, setting: str = "code_keys") -> dict[str, dict[str, Any]]:
         """Return a ring as a service's file holds it, by key id."""
@@ -103,13 +106,18 @@ class KeyDesk:
         """Return every file of the folder that is no log."""
         return {path.name: path.read_bytes() for path in self.folder.iterdir() if path.suffix != ".log"}
 
-    async def challenged(self, person: Person) -> UUID:
-        """Have a log-in of somebody challenged; return its request's id."""
+    async def challenged(self, person: Person, **over: Any) -> UUID:
+        """Have a log-in of somebody challenged, or what `over` says of it; return its request's id."""
         key = self.near.servers.secrets["verifier"]["assessment_keys"][0]
         ids = {"account_id": person.account_id, "user_id": person.user_id, "request_id": uuid4()}
-        event = signed(an_access_assessed(**ids, key_id=key["key_id"]), secret_of(key))
+        event = signed(an_access_assessed(**(ids | over), key_id=key["key_id"]), secret_of(key))
         await publish(self.near.servers.kafka, outgoing(event))
-        url = f"{self.fleet.url('verifier')}/v1/requests/{event.request_id}"
+        await self.is_challenged(event.request_id)
+        return event.request_id
+
+    async def is_challenged(self, request_id: UUID) -> None:
+        """Wait until the verifier says that a request is challenged."""
+        url = f"{self.fleet.url('verifier')}/v1/requests/{request_id}"
 
         async def is_challenged() -> bool:
             async with self.http.get(url, params={"wait": "5"}) as reply:
@@ -117,7 +125,6 @@ class KeyDesk:
                 return bool(found.get("state") == "challenged")
 
         await eventually(is_challenged, within=WITHIN)
-        return event.request_id
 
     async def code_of(self, person: Person) -> str:
         """Wait for the text to somebody's phone, and read its code."""
@@ -130,9 +137,33 @@ class KeyDesk:
 
     async def answered(self, challenge_id: UUID, code: str) -> str:
         """Enter a code; return the verdict."""
+        return str((await self.judged(challenge_id, code))["verdict"])
+
+    async def judged(self, challenge_id: UUID, code: str) -> dict[str, Any]:
+        """Enter a code; return the answer, with its grant where it was the right one."""
         url = f"{self.fleet.url('verifier')}/v1/challenges/{challenge_id}/answers"
         async with self.http.post(url, json={"code": code, "answer_id": str(uuid4())}) as reply:
-            return str((await reply.json())["verdict"])
+            told: dict[str, Any] = await reply.json()
+            return told
+
+    async def active(self, service: str, setting: str, key_id: str) -> None:
+        """Wait until a key's time has come, by the database."""
+        begins = datetime.fromisoformat(self.ring(service, setting)[key_id]["active_from"])
+
+        async def has_begun() -> bool:
+            return bool(await self.near.db.fetchval("SELECT clock_timestamp() > $1", begins))
+
+        await eventually(has_begun, within=WITHIN)
+
+    def redate(self, setting: str, key_id: str, **times: datetime) -> None:
+        """Change times of a key in every file that holds it, as if that had been done earlier."""
+        for service in (name for name, held in RINGS.items() if setting in held):
+            path = self.folder / f"{service}.json"
+            content = json.loads(path.read_bytes())
+            for key in content[setting]:
+                if key["key_id"] == key_id:
+                    key |= {name: time.isoformat() for name, time in times.items()}
+            path.write_text(json.dumps(content))
 
     async def operations(self) -> list[asyncpg.Record]:
         """Return what is kept of who changed keys, the oldest first."""
@@ -173,8 +204,9 @@ async def a_key_desk(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    services: tuple[str, ...] = HOLDERS,
 ) -> AsyncIterator[KeyDesk]:
-    """Start both processes, with a secrets file of every service; end them."""
+    """Start the processes, with a secrets file of every service; end them."""
     monkeypatch.setenv("OPERATOR_DSN", servers.dsn_of(OPERATOR))
     for service in RINGS:
         write(folder, service, servers.secrets[service])
@@ -186,7 +218,7 @@ async def a_key_desk(
         await db.execute("DELETE FROM verifier.operation; DELETE FROM enrolment.operation")
         await db.execute("UPDATE verifier.challenge SET closed_at = now() WHERE closed_at IS NULL")
         try:
-            await fleet.start_all(HOLDERS)
-            yield KeyDesk(fleet, sns, Neighbourhood(servers, db, sns.url), capsys, folder, http)
+            await fleet.start_all(services)
+            yield KeyDesk(fleet, sns, Neighbourhood(servers, db, sns.url), capsys, folder, http, services)
         finally:
             await fleet.end_all()

@@ -65,7 +65,7 @@ class Sick:
                     Poisoned(fold, self.accounts) if fold.topic == AccessRequested.topic else fold
                     for fold in parts.folds
                 ]
-                yield Parts(folds, parts.dues, parts.sites, parts.background)
+                yield Parts(folds, parts.dues, parts.sites, parts.background, parts.small_dues)
 
         settings = RiskEvaluatorSettings(**self.settings, instance=instance)
         log = structlog.wrap_logger(None, processors=[self.logged])

@@ -62,16 +62,21 @@ class Stage:
 
 @asynccontextmanager
 async def a_stage(
-    folder: Path, clocks: Mapping[str, Clock] | None = None, log_level: str = "INFO"
+    folder: Path,
+    clocks: Mapping[str, Clock] | None = None,
+    log_level: str = "INFO",
+    over: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[Stage]:
-    """Set a stage, some services' clocks wrong; at the end nothing of it is left."""
+    """Set a stage, some services' clocks wrong, `over` their settings; at the end nothing of it is left."""
     policy = folder / "policy.yaml"
     policy.write_text(json.dumps(_POLICY))
     async with AsyncExitStack() as stack:
         broken = await stack.enter_async_context(breakable())
         sns = await stack.enter_async_context(sns_stand_in())
         db = await stack.enter_async_context(asyncpg.create_pool(broken.servers.postgres_dsn, min_size=1, max_size=4))
-        settings = {name: {"LOG_LEVEL": log_level, **_SETTINGS.get(name, {})} for name in SERVICES}
+        settings = {
+            name: {"LOG_LEVEL": log_level, **_SETTINGS.get(name, {}), **(over or {}).get(name, {})} for name in SERVICES
+        }
         fleet = Fleet(broken.servers, folder, sns.url, policy=policy, settings=settings, clocks=clocks)
         await stack.enter_async_context(fleet_of(fleet))
         driver = await stack.enter_async_context(driver_of(fleet, sns, db))

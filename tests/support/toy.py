@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from countersign.runtime.database.postgres import Connection, migrations_of
 from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import never
 from countersign.runtime.messages.cloudevents import Event, read, write
 from countersign.runtime.program.frame import Frame, Parts, Service
@@ -116,6 +117,9 @@ class Adding:
         due = [write(Summed(**event.model_dump()), source="toy", time=now) for event in outcomes if event.id in new]
         return await append(db, [_to(row, self.out) for row in due])
 
+    def effect(self, outcome: Added) -> Effect:
+        return Effect(f"added {outcome.amount}")
+
     def committed(self, outcomes: Sequence[Added]) -> None:
         pass
 
@@ -150,9 +154,10 @@ class Toy:
 
         return Service(self.name, ServiceSettings, wire, lambda _settings: ())
 
-    def added(self, account: str | None = None, **over: Any) -> Outgoing:
+    def added(self, account: str | None = None, traceparent: str | None = None, **over: Any) -> Outgoing:
         event = Added(id=over.pop("id", None) or uuid4(), account=account or str(uuid4()), **over)
-        return _to(write(event, source="test", time=datetime.fromisoformat("2026-01-01T00:00:00Z")), self.topic)
+        now = datetime.fromisoformat("2026-01-01T00:00:00Z")
+        return _to(write(event, source="test", time=now, traceparent=traceparent), self.topic)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Mapping[str, Any]]:
         connection = await asyncpg.connect(self.dsn, server_settings={"search_path": self.name})

@@ -26,6 +26,7 @@ from countersign.contract import (
     from_base64url,
 )
 from deploy.local.process import free_ports
+from deploy.local.programs import POLICY
 from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import SERVICE
 from tests.support.events import an_access_assessed, clock, outgoing, signed
@@ -217,6 +218,7 @@ def settings_of(servers: Servers, **over: Any) -> VerifierSettings:
         **held,
         "kafka": {"bootstrap_servers": servers.kafka},
         "http": {"port": free_ports(1)[0], "callers": callers},
+        "policy_file": POLICY,
         "instance": uuid4().hex[:12],
     }
     return VerifierSettings(**(fields | over))

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # place drawn for the run, as a stack outlives a run of the tests.
 _AREAS = (202, 205, 206, 207, 208, 209, 210, 212, 213, 214)
 _NUMBERS = itertools.count(secrets.randbelow(1000))
+DOCUMENTED_ACCOUNT = UUID("019ca8e4-1c00-7a01-8000-00000000000a")
+DOCUMENTED_USERS = tuple(UUID(f"019ca8e4-1c00-7a02-8000-00000000000{nth}") for nth in "bcd")
 _CODE = re.compile(r"^@\S+ #(\d+)$", re.MULTILINE)  # the origin-bound last line of a text
 
 
@@ -120,14 +122,19 @@ class WholeStack:
         await until(arrived, "a text")
         return code_of(found[nth - 1])
 
-    async def household(self, *, two_factor: bool = True, contacts: int = 30, for_show: bool = False) -> Household:
-        """Make an account through each service's own seed; `for_show`: with the names of people and of a list."""
-        mark, account_id, list_id = secrets.token_hex(4), uuid4(), uuid4()
+    async def household(
+        self, *, two_factor: bool = True, contacts: int = 30, for_show: bool = False, documented: bool = False
+    ) -> Household:
+        """Make an account through each service's own seed; `for_show`: with the names of people and of a list.
+
+        `documented`: with ids as in the examples of the schemas, which a stack has room for once.
+        """
+        mark, account_id, list_id = secrets.token_hex(4), DOCUMENTED_ACCOUNT if documented else uuid4(), uuid4()
         roles = (("owner", "Olga"), ("managed", "Max"), ("managed", "Mia"))
         surname, list_name = ("Berg", "Newsletter") if for_show else (mark, f"List {mark}")
         people = [
             Person(
-                user_id=uuid4(),
+                user_id=DOCUMENTED_USERS[nth] if documented else uuid4(),
                 account_id=account_id,
                 role=role,
                 name=f"{name} {surname}",
@@ -136,7 +143,7 @@ class WholeStack:
                 number=new_number(),
                 number_id=uuid4(),
             )
-            for role, name in roles
+            for nth, (role, name) in enumerate(roles)
         ]
         members = [
             {"contact_id": str(uuid4()), "name": f"Person {n:03}", "email": f"p{n:03}@example.net"}

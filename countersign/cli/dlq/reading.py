@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from dataclasses import asdict
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     from countersign.operations.letters import Content
 
 app = typer.Typer()
+_BELOW = frozenset({"source", "cause", "reason"})
+_NONE = "No dead letter fits."
+_NOT_KEPT = (
+    "not kept, as the cause says, or because too many records of this topic or producer were refused in that hour; the "
+    "record lies on the topic at this offset for as long as the topic keeps it, and this letter cannot be redriven"
+)
+_TOO_OLD = (
+    "it was redriven when it was more than 40 days old: whether it was folded before is forgotten by then, so it was "
+    "not folded"
+)
 
 
 @app.command("ls", epilog="\b\ntry:\n  countersign dlq ls --kind bug --most 50")
@@ -41,14 +53,17 @@ def list_letters(  # noqa: PLR0913 - one argument for each option
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """List the newest dead letters; exit code 1 if there is none."""
+    """List the newest dead letters. Exit codes: 0 there is one, 1 there is none, 2 PostgreSQL does not answer."""
     choice = Choice(topic=topic, kind=kind, state=state, cause=cause, source=source)
 
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [asdict(one) for one in await letters_of(db, service).newest(choice, most)]
 
     return _print(
-        ask(dsn, rows), ("kept_at", "service", "topic", "partition", "offset", "state", "tries", "cause"), as_json
+        ask(dsn, rows),
+        ("kept_at", "service", "topic", "partition", "offset", "state", "tries", "cause"),
+        _NONE,
+        as_json=as_json,
     )
 
 
@@ -65,24 +80,31 @@ def groups(  # noqa: PLR0913 - one argument for each option
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Count dead letters by cause and producer, with the first and the last; exit code 1 if there is none."""
+    """Count dead letters by cause and producer, with the first and the last.
+
+    Exit codes: 0 there is one, 1 there is none, 2 PostgreSQL does not answer.
+    """
     choice = Choice(topic=topic, kind=kind, state=state, cause=cause, source=source)
 
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [asdict(one) for one in await letters_of(db, service).causes(choice, most)]
 
-    return _print(ask(dsn, rows), ("letters", "service", "topic", "state", "source", "first", "last", "cause"), as_json)
+    columns = ("letters", "service", "topic", "state", "first", "last", "source", "cause")
+    return _print(ask(dsn, rows), columns, _NONE, as_json=as_json)
 
 
 @app.command(epilog="\b\ntry:\n  countersign dlq show access.requests.v1 3 17")
 def show(
-    topic: Annotated[str, typer.Argument()],
-    partition: Annotated[int, typer.Argument()],
-    offset: Annotated[int, typer.Argument()],
+    topic: Annotated[str, typer.Argument(help="as `countersign dlq ls` prints it")],
+    partition: Annotated[int, typer.Argument(help="of the record")],
+    offset: Annotated[int, typer.Argument(help="of the record")],
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """Show a dead letter, secrets and personal data hidden; exit code 1 if there is none."""
+    """Show a dead letter, secrets and personal data hidden.
+
+    Exit codes: 0 there is one, 1 there is none, 2 PostgreSQL does not answer.
+    """
 
     async def found(db: asyncpg.Connection) -> list[Content]:
         return await Letters(db).content(topic, partition, offset)
@@ -101,13 +123,16 @@ def show(
 
 @app.command(epilog="\b\ntry:\n  countersign dlq held")
 def held(service: Service = None, as_json: AsJson = False, dsn: Dsn = None) -> int:
-    """List partitions whose brake holds them; exit code 1 if there is one."""
+    """List partitions whose brake holds them.
+
+    Exit codes: 0 there is none, 1 there is one, 2 PostgreSQL does not answer.
+    """
 
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [asdict(one) for one in await letters_of(db, service).held()]
 
     brakes = ask(dsn, rows)
-    _print(brakes, ("service", "topic", "partition", "since", "reason"), as_json)
+    _print(brakes, ("service", "topic", "partition", "since", "reason"), "No partition is held.", as_json=as_json)
     return 1 if brakes else 0
 
 
@@ -116,7 +141,7 @@ def check(service: OneService, as_json: AsJson = False) -> int:
     """Fold a service's new dead letters with today's code and roll it back: how many would pass, how many fail, why.
 
     It runs as the service, with its settings: COUNTERSIGN_SECRETS_FILE and the others, or those of the local stack.
-    Exit code 1 if some would fail.
+    Exit codes: 0 all would pass, 1 some would fail, 2 the service has no settings here, or PostgreSQL does not answer.
     """
     require_service(service)
     letters = answers_of(service, "check-letters", "letter")
@@ -125,31 +150,44 @@ def check(service: OneService, as_json: AsJson = False) -> int:
         sys.stdout.writelines(json.dumps(letter) + "\n" for letter in letters)
         return 1 if causes else 0
     failing = causes.total()
+    if not letters:
+        sys.stdout.write(f"{service} has no new dead letters.\n")
+        return 0
     sys.stdout.write(f"{len(letters) - failing} of {service}'s new dead letters would pass, {failing} would fail.\n")
     sys.stdout.writelines(f"  {count}  {cause}\n" for cause, count in causes.most_common())
     return 1 if causes else 0
 
 
-def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool) -> int:
+def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], none: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.writelines(json.dumps(row, default=str) + "\n" for row in rows)
     elif rows:
         sys.stdout.writelines(f"{line}\n" for line in _lines(rows, columns))
     else:
-        sys.stderr.write("There is none.\n")
+        sys.stderr.write(f"{none}\n")
     return 0 if rows else 1
 
 
 def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Iterable[str]:
-    """Yield a table whose last column stands on a line of its own: a cause is longer than terminals are wide."""
-    *short, last = columns
+    """Yield a table; below each row is its cause, or why it is held, as that is longer than terminals are wide."""
+    short = [column for column in columns if column not in _BELOW]
     cells = [[column.removesuffix("_at") for column in short], *([_shown(row[one]) for one in short] for row in rows)]
     widths = [max(len(line[place]) for line in cells) for place in range(len(short))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     yield lines[0]
     for line, row in zip(lines[1:], rows, strict=True):
         yield line
-        yield f"    {_shown(row[last])}"
+        for column in columns:
+            if column in _BELOW:
+                yield from _below(f"from {row[column]}" if column == "source" else _shown(row[column]))
+
+
+def _below(text: str) -> list[str]:
+    """Return a text below a row; on a terminal it goes on below itself."""
+    if not sys.stdout.isatty():
+        return [f"    {text}"]
+    width = max(shutil.get_terminal_size().columns - 1, 20)
+    return wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _shown(value: Any) -> str:
@@ -167,5 +205,6 @@ def _document(content: Content) -> dict[str, Any]:
         "headers": {name: value.decode("utf-8", "replace")[:200] for name, value in content.headers},
         "value_bytes": content.value_bytes,
         "value_sha256": content.sha256,
-        "value": fields if fields is not None else "not a JSON object",
+        "value": fields if fields is not None else "not a JSON object" if letter.whole else _NOT_KEPT,
+        **({"state_means": _TOO_OLD} if letter.state == "too_old" else {}),
     }

@@ -51,6 +51,8 @@ def list_keys(
             found.extend(await _keys(db, each, secrets, instance))
 
     with naming_files():
+        for each in rings:  # a folder that is not right is told before anybody is asked
+            files_of(secrets, each).holdings()
         ask(dsn, look_at)
     for one in found:
         sys.stdout.write((json.dumps(one) if as_json else "\n".join(_lines(one))) + "\n")

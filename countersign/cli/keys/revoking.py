@@ -72,6 +72,7 @@ def revoke(  # noqa: PLR0913 - one argument for each option
     why = reason_of(reason) if execute else None
     order = _Order(files_of(secrets, ring_of(ring)), key_id, force is not None, why, who or journal.who())
     with naming_files():
+        order.files.holdings()  # a folder that is not right is told before anybody is asked
         try:
             plan = ask(dsn, lambda db: _carried_out(db, order))
         except KeyCurrentError as error:

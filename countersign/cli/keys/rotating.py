@@ -95,6 +95,7 @@ def rotate(  # noqa: PLR0913 - one argument for each option
             f"--active-in: at least {least.total_seconds() / 60:.0f}m, as readers keep the key set for so long"
         )
     with naming_files():
+        order.files.holdings()  # a folder that is not right is told before anybody is asked
         plan, done = ask(dsn, lambda db: _carried_out(db, order))
     return _told(order, plan, done, as_json=as_json)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from countersign.cli.dlq.services import require_service
@@ -17,6 +18,7 @@ from countersign.cli.options import AsJson, Who
 from countersign.cli.replay.program import relay
 from countersign.cli.surroundings import Failed
 from countersign.contract.topic_files import topic_files
+from countersign.contract.topics import TYPES_OF
 from countersign.operations import journal
 from countersign.operations.letters import SERVICES
 from countersign.runtime.messages.findings import findings
@@ -48,13 +50,16 @@ def plan(  # noqa: PLR0913 - one argument for each option
     """Write a plan: today's code folds each record, and all of it is rolled back. Nothing is changed.
 
     It runs as the service, with its settings: COUNTERSIGN_SECRETS_FILE and the others, or those of the local stack.
-    Exit code 1 if the plan cannot be run: its records would lead to texts or grants.
+    Exit codes: 0 written, 1 written, and it cannot be run as its records would lead to texts or grants, 2 it could not
+    be made.
     """
     require_service(service)
     if topic not in {one.topic for one in topic_files()}:
         raise Failed(f"no such topic: {topic}; there are {', '.join(sorted(one.topic for one in topic_files()))}")
     if output.exists():
         raise Failed(f"{output} is there already: name another file")
+    if not output.parent.is_dir():
+        raise Failed(f"{output} cannot be written: there is no folder {output.parent}")
     fields = {
         "service": service,
         "topic": topic,
@@ -62,7 +67,7 @@ def plan(  # noqa: PLR0913 - one argument for each option
         "until": moment_of(until, "--until"),
         "by": by,
         "key": key,
-        "type": event_type,
+        "type": None if event_type is None else _type_of(topic, event_type),
     }
     try:
         asked = Asked.model_validate(fields)
@@ -81,6 +86,14 @@ def plan(  # noqa: PLR0913 - one argument for each option
     return 1 if made.found.forbidden else 0
 
 
+def _type_of(topic: str, name: str) -> str:
+    """Return the whole name of a topic's type. Raises Failed."""
+    found = [full for full in TYPES_OF[topic] if name in {full, full.removeprefix("countersign.").rpartition(".")[0]}]
+    if not found:
+        raise Failed(f"{topic} has no type {name}: there are {', '.join(sorted(TYPES_OF[topic]))}")
+    return found[0]
+
+
 def _made(asked: Asked, by: str, *, quiet: bool) -> Plan:
     found: list[Plan] = []
     columns = (
@@ -89,7 +102,8 @@ def _made(asked: Asked, by: str, *, quiet: bool) -> Plan:
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, disable=quiet, transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
         task = progress.add_task("reading", total=None)
 
         def said(line: dict[str, Any]) -> None:
@@ -110,7 +124,8 @@ def described(made: Plan) -> Iterator[str]:
     asked, found = made.asked, made.found
     until = made.made_at if asked.until is None else asked.until
     since = "the beginning" if asked.since is None else f"{asked.since:%Y-%m-%d %H:%M:%S}"
-    yield f"{asked.service} folds {asked.topic} again, from {since} to {until:%Y-%m-%d %H:%M:%S} UTC by {asked.by}:"
+    yield f"{asked.service} folds {asked.topic} again:"
+    yield f"  from {since} to {until:%Y-%m-%d %H:%M:%S} UTC by {asked.by}"
     types = ", ".join(f"{name} {count:,}" for name, count in sorted(found.by_type.items()))
     yield f"  {found.chosen:,} records of {found.read:,} read" + (f" ({types})" if types else "")
     never = sum(found.effects.values()) + sum(found.forbidden.values())
@@ -126,6 +141,8 @@ def described(made: Plan) -> Iterator[str]:
         yield f"    {count} x {cause}; passed over, nothing is kept of them"
     if found.changes:
         yield f"  rows written: {listed(found.changes)}; events published: {listed(found.publishes)}"
+    elif not found.forbidden:
+        yield "  Running it changes nothing."
     if found.forbidden:
         yield f"  This plan is refused: {listed(found.forbidden)}. A replay never causes that."
     yield f"  code {made.code[:12]}, configuration {made.limits[:12]}, plan {made.hash[:12]}"

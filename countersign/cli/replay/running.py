@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from countersign.cli.database import ask
@@ -44,7 +45,7 @@ def run(
 ) -> int:
     """Fold the records of a plan again. What would go beyond the plan stops the run before it is saved.
 
-    Ctrl-C pauses it. Exit code 0 if it is done, 1 if it was paused, stopped or aborted, 2 if it could not begin.
+    Ctrl-C pauses it. Exit codes: 0 it is done, 1 it was paused, stopped or aborted, 2 it could not begin.
     """
     why, speed = reason_of(reason), rate_of(rate)
     try:
@@ -69,7 +70,7 @@ def run(
 def resume(replay_id: ReplayId, *, reason: WhyNeeded, who: Who = None, as_json: AsJson = False, dsn: Dsn = None) -> int:
     """Go on with a replay that was paused, stopped or interrupted, from where its journal says.
 
-    Exit codes are those of `run`.
+    Exit codes: 0 it is done, 1 it was paused, stopped or aborted, 2 it could not go on.
     """
     wanted, why = id_of(replay_id), reason_of(reason)
 
@@ -112,7 +113,8 @@ def _confirmed(topic: str, confirm: str | None) -> None:
 def _watched(service: str, replay_id: UUID, *, as_json: bool) -> int:
     last: dict[str, Any] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=as_json) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task("replay", total=None)
 
         def said(line: dict[str, Any]) -> None:

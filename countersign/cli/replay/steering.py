@@ -36,9 +36,10 @@ def status(
     as_json: AsJson = False,
     dsn: Dsn = None,
 ) -> int:
-    """List replays, the newest first, with who began them and why; exit code 1 if there is none.
+    """List replays, the newest first, with who began them and why.
 
-    `interrupted`: it should be running and no process is at it. Resume or abort it.
+    `interrupted`: it should be running and no process is at it. Resume or abort it. Exit codes: 0 there is one, 1 there
+    is none, 2 PostgreSQL does not answer.
     """
     if service is not None:
         require_service(service)
@@ -54,24 +55,30 @@ def status(
         else:
             sys.stdout.write(_line(one))
     if not replays:
-        sys.stderr.write("There is none.\n")
+        sys.stderr.write("No replay fits.\n")
     return 0 if replays else 1
 
 
 @app.command(epilog='\b\ntry:\n  countersign replay pause 6f1c… --reason "the evening peak"')
-def pause(replay_id: ReplayId, *, reason: WhyNeeded, who: Who = None, dsn: Dsn = None) -> int:
-    """Let a running replay end after the batch in hand, within a second. `resume` goes on from there."""
-    return _steered(replay_id, "pause", reason, who, dsn)
+def pause(replay_id: ReplayId, *, reason: WhyNeeded, who: Who = None, as_json: AsJson = False, dsn: Dsn = None) -> int:
+    """Let a running replay end after the batch in hand, within a second. `resume` goes on from there.
+
+    Exit codes: 0 asked for, 2 there is no such replay, it does not run, or PostgreSQL does not answer.
+    """
+    return _steered(replay_id, "pause", reason_of(reason), who, dsn, as_json=as_json)
 
 
 @app.command(epilog='\b\ntry:\n  countersign replay abort 6f1c… --reason "the wrong week"')
-def abort(replay_id: ReplayId, *, reason: WhyNeeded, who: Who = None, dsn: Dsn = None) -> int:
-    """End a replay for good after the batch in hand. What it did stays done; nothing more is."""
-    return _steered(replay_id, "abort", reason, who, dsn)
+def abort(replay_id: ReplayId, *, reason: WhyNeeded, who: Who = None, as_json: AsJson = False, dsn: Dsn = None) -> int:
+    """End a replay for good after the batch in hand. What it did stays done; nothing more is.
+
+    Exit codes: 0 asked for, 2 there is no such replay, it is over, or PostgreSQL does not answer.
+    """
+    return _steered(replay_id, "abort", reason_of(reason), who, dsn, as_json=as_json)
 
 
-def _steered(replay_id: str, deed: str, reason: str, who: str | None, dsn: str | None) -> int:
-    wanted, why = id_of(replay_id), reason_of(reason)
+def _steered(replay_id: str, deed: str, why: str, who: str | None, dsn: str | None, *, as_json: bool) -> int:
+    wanted = id_of(replay_id)
 
     async def act(db: asyncpg.Connection) -> Status:
         service = await service_of(db, wanted)
@@ -81,9 +88,10 @@ def _steered(replay_id: str, deed: str, reason: str, who: str | None, dsn: str |
         return one
 
     try:
-        sys.stdout.write(_line(ask(dsn, act)))
+        one = ask(dsn, act)
     except PlanError as refusal:
         raise Failed(str(refusal)) from None
+    sys.stdout.write(json.dumps(asdict(one), default=str) + "\n" if as_json else _line(one))
     return 0
 
 

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 _NOT_GIVEN = "not looked at: no address is known"
 
 
-async def examined(kafka: KafkaConnection | None, dsn: str | None, secrets: Sequence[Path]) -> list[Finding]:
+async def examined(
+    kafka: KafkaConnection | None, dsn: str | None, secrets: Sequence[Path], tester: str | None = None
+) -> list[Finding]:
     """Return the findings about Kafka, PostgreSQL and secrets files, in that order. Waits for some seconds at most.
 
-    An address that is None is a finding too. `dsn` is the operator's. Nothing is changed anywhere.
+    An address that is None is a finding too. `dsn` is the operator's, `tester` a principal of a stack of one's own
+    that may have more rights than the topics' files say. Nothing is changed anywhere.
     """
-    parts = await asyncio.gather(_kafka(kafka), in_time("PostgreSQL", lambda: _database(dsn)))
+    parts = await asyncio.gather(_kafka(kafka, tester), in_time("PostgreSQL", lambda: _database(dsn)))
     return [*(finding for part in parts for finding in part), *secrets_findings(secrets, system_clock())]
 
 
@@ -39,7 +42,7 @@ async def _database(dsn: str | None) -> Sequence[Finding]:
     return await database_findings(dsn)
 
 
-async def _kafka(kafka: KafkaConnection | None) -> Sequence[Finding]:
+async def _kafka(kafka: KafkaConnection | None, tester: str | None) -> Sequence[Finding]:
     if kafka is None:
         return [warning("Kafka", _NOT_GIVEN, "give --bootstrap, or set KAFKA_BOOTSTRAP_SERVERS")]
 
@@ -56,7 +59,7 @@ async def _kafka(kafka: KafkaConnection | None) -> Sequence[Finding]:
         return [*first, warning("topics, rights, clocks of producers", told, "mend that first, then run this again")]
     looks: dict[str, Look] = {
         "topics": topics,
-        "rights": lambda: rights_findings(kafka),
+        "rights": lambda: rights_findings(kafka, tester),
         "clocks of producers": lambda: clock_findings(kafka),
     }
     parts = await asyncio.gather(*(in_time(subject, _or_away(kafka, look)) for subject, look in looks.items()))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aiokafka.abc import AbstractTokenProvider
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from aiokafka.conn import collect_hosts
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER"]
 _PASSWORD: tuple[str, ...] = ("sasl_username", "sasl_password")
 _CALLBACK: tuple[str, ...] = ("sasl_token_callback",)
+_PORT_MAX = 65_535
 _TLS = ("ca", "certificate", "certificate_key", "certificate_key_password")
 
 
@@ -70,6 +72,18 @@ class KafkaConnection(BaseModel):
     def encrypted(self) -> bool:
         """Whether the connection is over TLS."""
         return self.security_protocol.endswith("SSL")
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses_can_be_read(cls, text: str) -> str:
+        """Refuse what aiokafka's clients would end with a stack trace for."""
+        try:
+            good = all(host and 0 < port <= _PORT_MAX for host, port, _ in collect_hosts(text, randomize=False))
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("expected HOST:PORT, several with a comma between")
+        return text
 
     @model_validator(mode="after")
     def _log_in_is_whole(self) -> Self:

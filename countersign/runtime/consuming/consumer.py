@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.broker.kafka_refusal import refusal_of
-from countersign.runtime.consuming.fetching import Fetching, letter_of, record_of
-from countersign.runtime.consuming.membership import Listening, Member
-from countersign.runtime.consuming.stopping import stop_clients
-from countersign.runtime.errors import Kind, kind_of, reason_of
-from countersign.runtime.folding import brake
-from countersign.runtime.folding.batch import Batch, Stopping
+from countersign.runtime.consuming.fetching import opened
+from countersign.runtime.consuming.membership import Listening
+from countersign.runtime.consuming.stopping import close_consumer, stop_clients
+from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.folding.batch import Batch
+from countersign.runtime.folding.transactions import Stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
     import structlog
-    from aiokafka import AIOKafkaConsumer, ConsumerRecord
+    from aiokafka import ConsumerRecord
 
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.database.postgres import Link
+    from countersign.runtime.consuming.brakes import Brakes
+    from countersign.runtime.consuming.fetching import Fetching
+    from countersign.runtime.consuming.membership import GroupConsumer, Member
     from countersign.runtime.folding.batch import Folder
+    from countersign.runtime.folding.dead_letter import DeadLetter
     from countersign.runtime.folding.fold import AnyFold
     from countersign.runtime.messages.record import Record
-    from countersign.runtime.settings import KafkaSettings
     from countersign.runtime.watching.health import Health
-    from countersign.runtime.watching.metrics import Metrics
 
 COMMIT_EVERY_SECONDS = 1.0
+QUESTION_ENDS_SECONDS_MAX = 1.0
+T = TypeVar("T")
 
 
 class Worker:
@@ -44,36 +45,36 @@ class Worker:
 
     def __init__(  # noqa: PLR0913 - what a worker needs is what the frame has
         self,
+        member: Member,
+        folds: Mapping[str, AnyFold],
         *,
-        service: str,
-        instance: str,
-        settings: KafkaSettings,
-        folds: Sequence[AnyFold],
+        open_consumer: Callable[[], GroupConsumer],
+        why_refused: Callable[[], Awaitable[str | None]],
+        fetching: Fetching,
         folder: Folder,
-        link: Link,
+        brakes: Brakes,
         health: Health,
-        metrics: Metrics,
         checkpoint: Checkpoint,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self.member = Member.of(service, instance)
-        self._settings = settings
-        self._folds: Mapping[str, AnyFold] = {fold.topic: fold for fold in folds}
+        self.member = member
+        self._folds = folds
+        self._open_consumer = open_consumer
+        self._why_refused = why_refused
+        self._fetching = fetching
         self._folder = folder
-        self._link = link
+        self._brakes = brakes
         self._health = health
-        self._metrics = metrics
         self._checkpoint = checkpoint
         self._log = log
-        self._fetching = Fetching(settings.batch_records_max)
         self._stopping = asyncio.Event()
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: GroupConsumer | None = None
         self._epoch = 0
         self._brakes_epoch = -1
-        self._braked: dict[TopicPartition, str] = {}
         self._to_commit: dict[TopicPartition, int] = {}
+        self._questions: set[asyncio.Future[Any]] = set()
         self.done: dict[TopicPartition, int] = {}
-        self.assigned_at: deque[float] = deque(maxlen=4)  # the last times, by the monotonic clock
+        self.assigned_at: deque[float] = deque(maxlen=4)  # the last times, by the event loop's clock
         health.tell("assignment", "no partitions are assigned yet")
         health.tell("kafka.topics", "it is not known yet whether all partitions are read")
 
@@ -81,6 +82,7 @@ class Worker:
         """Fetch nothing more; `run` ends after the batch in hand."""
         self._stopping.set()
         self._folder.stop()
+        self._brakes.stop()
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -88,12 +90,21 @@ class Worker:
         return tuple(self._folds)
 
     @property
-    def braked(self) -> Mapping[TopicPartition, str]:
+    def braked(self) -> Collection[TopicPartition]:
         """Return the partitions that the brake holds."""
-        return self._braked
+        return self._brakes.held
 
     @property
-    def consumer(self) -> AIOKafkaConsumer | None:
+    def waiting_for_server(self) -> bool:
+        """Whether nothing is folded because PostgreSQL is waited for."""
+        return self._folder.waiting_for_server or self._brakes.waiting_for_server
+
+    def settled_at(self, partition: TopicPartition) -> float:
+        """Return when, by the event loop's clock, a part of a batch with records of this partition was committed."""
+        return self._folder.settled_at(partition.topic, partition.partition)
+
+    @property
+    def consumer(self) -> GroupConsumer | None:
         """Return the consumer at work, if there is one."""
         return self._consumer
 
@@ -101,9 +112,9 @@ class Worker:
         """Consume until stopped, with a new consumer whenever Kafka could not be had."""
         backoff = Backoff()
         while not self._stopping.is_set():
-            consumer: AIOKafkaConsumer | None = None
+            consumer: GroupConsumer | None = None
             try:
-                consumer = self.member.open_consumer(self._settings)
+                consumer = self._open_consumer()
                 self._subscribe(consumer)
                 await consumer.start()
                 self._consumer = consumer
@@ -113,7 +124,7 @@ class Worker:
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
-                why = await refusal_of(self._settings)
+                why = await self._why_refused()
                 self._health.tell("kafka.consumer", why or f"Kafka cannot be read: {type(error).__name__}")
                 self._log.warning("consumer_failed", error=type(error).__name__, why=why)
             finally:
@@ -122,7 +133,7 @@ class Worker:
             if not self._stopping.is_set():
                 await asyncio.sleep(backoff.next())
 
-    def _subscribe(self, consumer: AIOKafkaConsumer) -> None:
+    def _subscribe(self, consumer: GroupConsumer) -> None:
         consumer.subscribe(topics=list(self._folds), listener=Listening(self, self._log))
 
     async def rejoin(self) -> None:
@@ -133,56 +144,79 @@ class Worker:
         """
         consumer = self._consumer
         if consumer is not None:
-            await self._commit(consumer)
+            await self.ask(consumer, self._commit(consumer))
             self.member.rejoins += 1
             self._subscribe(consumer)
 
-    async def _close(self, consumer: AIOKafkaConsumer | None) -> None:
-        if consumer is not None:
-            await stop_clients(partial(self._commit, consumer), consumer.stop)
+    async def ask(self, consumer: GroupConsumer, question: Coroutine[Any, Any, T]) -> T | None:
+        """Return what the consumer says to another task, None if it was closed meanwhile.
 
-    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+        A question that outlives its consumer would open a connection that nobody closes.
+        """
+        if consumer is not self._consumer:
+            question.close()
+            return None
+        asked = asyncio.ensure_future(question)
+        self._questions.add(asked)
+        try:
+            await asyncio.wait([asked])
+            return None if asked.cancelled() else asked.result()
+        finally:
+            asked.cancel()
+            self._questions.discard(asked)
+
+    async def _close(self, consumer: GroupConsumer | None) -> None:
+        for question in self._questions:
+            question.cancel()
+        if self._questions:
+            await asyncio.wait(self._questions, timeout=QUESTION_ENDS_SECONDS_MAX)
+        if consumer is not None:
+            await stop_clients(partial(self._commit, consumer))
+            await close_consumer(consumer)
+
+    async def _consume(self, consumer: GroupConsumer) -> None:
         async with asyncio.TaskGroup() as group:
             committing = group.create_task(self._commit_forever(consumer))
             try:
                 while not self._stopping.is_set():
-                    got, untakeable = await self._fetching.fetch(consumer)
+                    got, letters = await self._fetching.fetch(consumer)
                     epoch = self._epoch  # of what was got: a rebalance may have come while this waited for records
                     await self._know_brakes(consumer)
                     if got:
                         await self._fold(consumer, got, epoch)
-                    for partition, offset in untakeable:
-                        await self._pass_over(consumer, partition, offset, epoch)
+                    for letter in letters:
+                        await self._pass_over(consumer, letter, epoch)
             except Stopping:
                 pass
             finally:
                 committing.cancel()
 
     async def _fold(
-        self, consumer: AIOKafkaConsumer, got: Mapping[TopicPartition, Sequence[ConsumerRecord]], epoch: int
+        self, consumer: GroupConsumer, got: Mapping[TopicPartition, Sequence[ConsumerRecord]], epoch: int
     ) -> None:
         await self._checkpoint("fetched")
-        by_topic: dict[str, list[Record]] = {}
+        by_topic: defaultdict[str, list[ConsumerRecord]] = defaultdict(list)
         for partition, messages in got.items():
-            if partition in self._braked:
-                self._rewind(consumer, partition, messages[0].offset)
+            if partition in self._brakes.held:
+                self._brakes.rewind(consumer, partition, messages[0].offset)
                 continue
             if epoch == self._epoch:  # else others have gone on from here, and nothing more may come
                 self.done.setdefault(partition, messages[0].offset)
-            by_topic.setdefault(partition.topic, []).extend(record_of(message) for message in messages)
-        for topic, records in by_topic.items():
-            batch = Batch(self._folds[topic], records)
-            held = await self._folder.fold(batch)
+            by_topic[partition.topic].extend(messages)
+        for topic, messages in by_topic.items():
+            records, refused = opened(messages)
+            held = await self._folder.fold(Batch(self._folds[topic], records, refused))
             for number, (reason, offset) in held.items():
-                await self._hold(consumer, TopicPartition(topic, number), reason, offset)
+                await self._brakes.hold(consumer, TopicPartition(topic, number), reason, offset)
             if epoch == self._epoch:
                 self._note(topic, records, held)
 
-    async def _pass_over(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int, epoch: int) -> None:
-        """Keep a dead letter of a record that cannot be taken apart, and go on behind it."""
-        if partition in self._braked or epoch != self._epoch:
+    async def _pass_over(self, consumer: GroupConsumer, letter: DeadLetter, epoch: int) -> None:
+        """Keep the dead letter of a record that cannot be taken apart, and go on behind it."""
+        partition, offset = TopicPartition(letter.record.topic, letter.record.partition), letter.record.offset
+        if partition in self._brakes.held or epoch != self._epoch:
             return
-        await self._folder.bury(self._folds[partition.topic], letter_of(partition, offset))
+        await self._folder.bury(self._folds[partition.topic], letter)
         with suppress(IllegalStateError):
             consumer.seek(partition, offset + 1)
         self.done[partition] = self._to_commit[partition] = offset + 1
@@ -196,77 +230,24 @@ class Worker:
                 upto = max(record.offset + 1, self._to_commit.get(partition, 0))
             self.done[partition] = self._to_commit[partition] = upto
 
-    async def _know_brakes(self, consumer: AIOKafkaConsumer) -> None:
-        """Read the brakes once per assignment: a rebalance forgets pauses, and a restart knows of none."""
-        backoff = Backoff()
-        while self._brakes_epoch != self._epoch and not self._stopping.is_set():
+    async def _know_brakes(self, consumer: GroupConsumer) -> None:
+        """Read the brakes once per assignment."""
+        while self._brakes_epoch != self._epoch:
             epoch = self._epoch
-            try:
-                async with self._link.use() as db:
-                    rows = await brake.held(db, list(self._folds))
-            except Exception as error:
-                if kind_of(error) is not Kind.INFRASTRUCTURE:
-                    raise
-                self._health.tell("postgres.brakes", reason_of(error))
-                await asyncio.sleep(backoff.next())
-                continue
-            self._health.tell("postgres.brakes", None)
-            found = {TopicPartition(topic, number): reason for (topic, number), reason in rows.items()}
-            for partition in self._braked.keys() - found.keys():
-                self._let_go(partition)
-            self._braked = found
-            self._pause(consumer)
+            await self._brakes.know(consumer)
             self._brakes_epoch = epoch
 
-    def _pause(self, consumer: AIOKafkaConsumer) -> None:
-        consumer.pause(*(consumer.assignment() & self._braked.keys()))
-        for partition, reason in self._braked.items():
-            self._metrics.braked.labels(partition.topic, partition.partition).set(1)
-            self._log.error("partition_braked", topic=partition.topic, partition=partition.partition, reason=reason)
-
-    async def _hold(self, consumer: AIOKafkaConsumer, partition: TopicPartition, reason: str, offset: int) -> None:
-        self._braked[partition] = reason
-        async with self._link.use() as db:
-            await brake.hold(db, partition.topic, partition.partition, reason)
-        self._metrics.braked.labels(partition.topic, partition.partition).set(1)
-        self._log.error("partition_braked", topic=partition.topic, partition=partition.partition, reason=reason)
-        self._rewind(consumer, partition, offset)
-
-    async def release(self) -> None:
-        """Look whether somebody released a brake, and go on where the partition was held."""
-        consumer = self._consumer
-        if not self._braked or consumer is None:
-            return
-        async with self._link.use() as db:
-            rows = await brake.held(db, list(self._folds))
-        for partition in [p for p in self._braked if (p.topic, p.partition) not in rows]:
-            self._let_go(partition)
-            if partition in consumer.assignment():
-                consumer.resume(partition)
-
-    def _let_go(self, partition: TopicPartition) -> None:
-        """Forget that the brake held a partition, and tell it."""
-        del self._braked[partition]
-        self._metrics.braked.labels(partition.topic, partition.partition).set(0)
-        self._log.info("partition_released", topic=partition.topic, partition=partition.partition)
-        self._folder.forgive(partition.topic, partition.partition)
-
-    def _rewind(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
-        with suppress(IllegalStateError):
-            consumer.pause(partition)
-            consumer.seek(partition, offset)
-
-    async def _commit_forever(self, consumer: AIOKafkaConsumer) -> None:
+    async def _commit_forever(self, consumer: GroupConsumer) -> None:
         while True:
             await asyncio.sleep(COMMIT_EVERY_SECONDS)
             await self._commit(consumer)
             try:
-                await self.release()
+                await self._brakes.release(consumer)
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
 
-    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+    async def _commit(self, consumer: GroupConsumer) -> None:
         """Commit the offsets of folded records. Losing them only means reading again what is known."""
         if not self._to_commit:
             return
@@ -294,6 +275,6 @@ class Worker:
     async def assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Say what is read here now."""
         self._epoch += 1
-        self.assigned_at.append(monotonic())
+        self.assigned_at.append(asyncio.get_running_loop().time())
         self._log.info("partitions_assigned", partitions=len(assigned))
         self._health.tell("assignment", None)

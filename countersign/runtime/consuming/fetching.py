@@ -6,24 +6,32 @@ on every fetch, and what the same fetch brought of other partitions is lost with
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from aiokafka.errors import KafkaError
 
+from countersign.runtime.consuming.unpacking import Odd, fetch_unpacked
 from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.messages.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+    from aiokafka import ConsumerRecord, TopicPartition
+
+    from countersign.runtime.consuming.membership import GroupConsumer
 
     Fetched: TypeAlias = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 FETCH_MS = 500
 FETCH_CAREFULLY_MS = 100  # for each partition, of which there are dozens
-_CAUSE = "header: a name that is not UTF-8; the record lies on the topic, and cannot be kept here"
+CAREFUL_SECONDS = 2.0
+_NO_TEXT = "header: a name that is not UTF-8; the record lies on the topic, and cannot be kept here"
+_NO_TIME = "timestamp: expected milliseconds since 1970, up to the year 9999"
+# Of what has no time of its own the age is not known: it counts as very old.
+_VERY_OLD = datetime.fromtimestamp(0, UTC)
 
 
 class Untakeable(KafkaError):  # type: ignore[misc] # noqa: N818 - aiokafka has no types; it says what is the case
@@ -35,42 +43,52 @@ class Fetching:
 
     def __init__(self, records_max: int) -> None:
         self._records_max = records_max
-        self._careful = False
+        self._careful_until: float | None = None
 
-    async def fetch(self, consumer: AIOKafkaConsumer) -> tuple[Fetched, Sequence[tuple[TopicPartition, int]]]:
-        """Return records, and the places of those to be passed over behind them. Raises Untakeable, then use another.
+    async def fetch(self, consumer: GroupConsumer) -> tuple[Fetched, Sequence[DeadLetter]]:
+        """Return records, and letters of those to be passed over behind them. Raises Untakeable, then use another.
 
-        One careful look that finds nothing is enough: what lies further on is met again.
+        A careful look or, of few partitions, some of them that find nothing are enough: what lies further on is met
+        again. A new consumer takes a while until it has fetched anything.
         """
-        if self._careful:
-            got, untakeable = await self._fetch_carefully(consumer)
-            self._careful = bool(untakeable)
-            return got, untakeable
+        clock = asyncio.get_running_loop().time
+        if self._careful_until is not None:
+            got, letters = await self._fetch_carefully(consumer)
+            if letters:
+                self._careful_until = clock() + CAREFUL_SECONDS
+            elif clock() >= self._careful_until:
+                self._careful_until = None
+            return got, letters
         try:
             return await consumer.getmany(timeout_ms=FETCH_MS, max_records=self._records_max), ()
         except UnicodeDecodeError:
-            self._careful = True
+            self._careful_until = clock() + CAREFUL_SECONDS
             raise Untakeable from None
 
-    async def _fetch_carefully(self, consumer: AIOKafkaConsumer) -> tuple[Fetched, list[tuple[TopicPartition, int]]]:
+    async def _fetch_carefully(self, consumer: GroupConsumer) -> tuple[Fetched, list[DeadLetter]]:
         got: dict[TopicPartition, list[ConsumerRecord]] = {}
-        untakeable: list[tuple[TopicPartition, int]] = []
+        letters: list[DeadLetter] = []
         for partition in consumer.assignment() - consumer.paused():
             messages = got[partition] = []
             while len(messages) < self._records_max:
                 try:
                     found = await consumer.getmany(partition, timeout_ms=FETCH_CAREFULLY_MS, max_records=1)
                 except UnicodeDecodeError:
-                    untakeable.append((partition, await consumer.position(partition)))
+                    first = await consumer.position(partition)
+                    unpacked = await fetch_unpacked(consumer, partition, first, self._records_max - len(messages))
+                    messages += unpacked.messages
+                    if unpacked.odd is not None:
+                        letters.append(letter_of(partition, unpacked.odd))
+                    consumer.seek(partition, unpacked.next_offset)
                     break
                 if not found:
                     break
                 messages += found[partition]
-        return {partition: messages for partition, messages in got.items() if messages}, untakeable
+        return {partition: messages for partition, messages in got.items() if messages}, letters
 
 
 def record_of(message: ConsumerRecord) -> Record:
-    """Return a consumed message as a record."""
+    """Return a consumed message as a record. One with a timestamp that is no time is very old: see `opened`."""
     return Record(
         message.topic,
         message.partition,
@@ -78,11 +96,31 @@ def record_of(message: ConsumerRecord) -> Record:
         message.key,
         message.value,
         tuple((name, value or b"") for name, value in message.headers),  # Kafka lets a value be null
-        datetime.fromtimestamp(message.timestamp / 1000, UTC),
+        _time_of(message.timestamp) or _VERY_OLD,
     )
 
 
-def letter_of(partition: TopicPartition, offset: int) -> DeadLetter:
-    """Return the dead letter of a record that cannot be taken apart. Of its age nothing is known: it is very old."""
-    nothing = Record(partition.topic, partition.partition, offset, None, None, (), datetime.fromtimestamp(0, UTC))
-    return DeadLetter(nothing, "off_contract", _CAUSE)
+def opened(messages: Iterable[ConsumerRecord]) -> tuple[list[Record], list[DeadLetter]]:
+    """Return all messages as records, and dead letters of those among them whose timestamp is no time."""
+    records, letters = [], []
+    for message in messages:
+        record = record_of(message)
+        records.append(record)
+        if _time_of(message.timestamp) is None:
+            letters.append(DeadLetter(record, "off_contract", _NO_TIME))
+    return records, letters
+
+
+def _time_of(timestamp: int) -> datetime | None:
+    """Return the time; None for a number that is none. Where the topic has CreateTime, a producer may write any."""
+    try:
+        return datetime.fromtimestamp(timestamp / 1000, UTC) if timestamp >= 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def letter_of(partition: TopicPartition, odd: Odd) -> DeadLetter:
+    """Return the dead letter of a record that cannot be taken apart."""
+    appended_at = _time_of(odd.timestamp) or _VERY_OLD
+    nothing = Record(partition.topic, partition.partition, odd.offset, None, None, (), appended_at)
+    return DeadLetter(nothing, "off_contract", _NO_TEXT, has_content=False)

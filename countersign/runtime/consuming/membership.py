@@ -14,9 +14,11 @@ from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.consuming.fetching import FETCH_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import structlog
+    from aiokafka import ConsumerRecord
 
     from countersign.runtime.settings import KafkaSettings
 
@@ -61,10 +63,10 @@ class Member:
             process_id=secrets.token_bytes(PROCESS_ID_BYTES),
         )
 
-    def open_consumer(self, settings: KafkaSettings) -> AIOKafkaConsumer:
+    def open_consumer(self, settings: KafkaSettings) -> GroupConsumer:
         """Return a new consumer of the group, not started yet."""
         rebalance_ms = max(REBALANCE_MS_MIN, settings.session_timeout_ms // 3)
-        return AIOKafkaConsumer(
+        consumer: GroupConsumer = AIOKafkaConsumer(
             **settings.arguments(),
             group_id=self.group_id,
             group_instance_id=self.instance_id,
@@ -81,6 +83,7 @@ class Member:
             max_partition_fetch_bytes=PARTITION_BYTES_MAX,
             partition_assignment_strategy=(_naming(self),),
         )
+        return consumer
 
 
 def _naming(member: Member) -> type[RoundRobinPartitionAssignor]:
@@ -92,6 +95,60 @@ def _naming(member: Member) -> type[RoundRobinPartitionAssignor]:
             return ConsumerProtocolMemberMetadata(cls.version, list(topics), member.process_id + b"%d" % member.rejoins)
 
     return Naming
+
+
+class GroupConsumer(Protocol):
+    """What a worker and its watchdog need of aiokafka's consumer. Whatever asks a broker may raise KafkaError."""
+
+    def subscribe(self, topics: Sequence[str], *, listener: ConsumerRebalanceListener) -> None:
+        """Ask for partitions of these topics; called again, for a new assignment."""
+        ...
+
+    async def start(self) -> None:
+        """Connect and join the group. Raises KafkaError."""
+        ...
+
+    async def stop(self) -> None:
+        """End all tasks and close all connections."""
+        ...
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int, max_records: int
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """Return what is there of partitions that are not paused, and wait for it for so long."""
+        ...
+
+    def assignment(self) -> AbstractSet[TopicPartition]:
+        """Return the partitions that are read here."""
+        ...
+
+    def paused(self) -> AbstractSet[TopicPartition]:
+        """Return the partitions that are paused. A rebalance forgets them."""
+        ...
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Fetch nothing of these. Raises IllegalStateError for one that is not assigned here."""
+        ...
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Fetch of these again. Raises IllegalStateError for one that is not assigned here."""
+        ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on from this offset. Raises IllegalStateError for a partition that is not assigned here."""
+        ...
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Return the offset behind the last record that was fetched. Raises IllegalStateError as `seek` does."""
+        ...
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Store how far the group has come."""
+        ...
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the offsets that the next records will have."""
+        ...
 
 
 class Reader(Protocol):

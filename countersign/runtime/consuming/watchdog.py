@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiokafka.errors import KafkaError
 
@@ -17,11 +16,11 @@ from countersign.runtime.consuming.behind import Behind
 
 if TYPE_CHECKING:
     import structlog
-    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka import TopicPartition
 
     from countersign.runtime.consuming.consumer import Worker
-    from countersign.runtime.consuming.coverage import Coverage, Covered
-    from countersign.runtime.folding.batch import Folder
+    from countersign.runtime.consuming.coverage import Covered
+    from countersign.runtime.consuming.membership import GroupConsumer
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
@@ -45,26 +44,41 @@ class Stalled(RuntimeError):  # noqa: N818 - what is the matter, not what went w
     """There is something to read, every server answers, and nothing moves."""
 
 
+class Group(Protocol):
+    """Says who reads what, of the whole group."""
+
+    async def look(self) -> Covered:
+        """Return what is so now. Raises KafkaError, OSError or TimeoutError."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class Watchdog:
     """Measures lag, and raises Stalled when a partition does not move for 60 s without a known reason."""
 
     def __init__(
         self,
         worker: Worker,
-        folder: Folder,
-        coverage: Coverage,
+        group: Group,
         *,
         health: Health,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._worker = worker
-        self._folder = folder
-        self._coverage = coverage
+        self._group = group
         self._health = health
         self._metrics = metrics
         self._log = log
         self._behind = Behind()
+        self._shown: set[TopicPartition] = set()
         self._moved: dict[TopicPartition, tuple[int, float]] = {}
         self._unread_since: dict[TopicPartition, float] = {}
         self._rejoined: float | None = None
@@ -75,7 +89,7 @@ class Watchdog:
         """Look every 5 s. Raises Stalled."""
         try:
             while True:
-                await asyncio.sleep(self._pause(monotonic()))
+                await asyncio.sleep(self._pause(_now()))
                 consumer = self._worker.consumer
                 if consumer is None:
                     self._moved.clear()
@@ -83,13 +97,13 @@ class Watchdog:
                     continue
                 covered = await self._look_at_group()
                 if covered is not None:
-                    self._judge_group(covered, monotonic())
-                    await self._mend_group(covered, monotonic())
+                    self._judge_group(covered, _now())
+                    await self._mend_group(covered, _now())
                 lag = await self._lag(consumer)
                 if lag is not None:
-                    self._judge(lag, monotonic())
+                    self._judge(lag, _now())
         finally:
-            await self._coverage.close()
+            await self._group.close()
 
     def _pause(self, now: float) -> float:
         """Return the seconds until the next look: fewer while partitions come and go, and nobody knows why."""
@@ -107,7 +121,7 @@ class Watchdog:
         """Return what Kafka says of the group, or None while it does not answer."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                covered = await self._coverage.look()
+                covered = await self._group.look()
         except (KafkaError, OSError, TimeoutError) as error:
             self._health.tell("kafka.group", f"Kafka does not say who reads what: {type(error).__name__}")
             self._unread_since.clear()
@@ -163,37 +177,46 @@ class Watchdog:
             self._log.info("instance_name_free", instance=instance)
             self._health.tell("kafka.instance", None)
 
-    async def _lag(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, tuple[int, int]] | None:
-        """Return position and lag by partition, or None while Kafka does not answer."""
-        assigned = [p for p in consumer.assignment() if p not in self._worker.braked]
+    async def _lag(self, consumer: GroupConsumer) -> dict[TopicPartition, tuple[int, int]] | None:
+        """Return position and lag by partition, or None while Kafka does not answer or the consumer is replaced."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                ends = await consumer.end_offsets(assigned) if assigned else {}
-                found = {}
-                for partition in assigned:
-                    at = self._worker.done.get(partition)
-                    if at is None:
-                        at = await consumer.position(partition)
-                    found[partition] = (at, max(0, ends.get(partition, at) - at))
+                found = await self._worker.ask(consumer, self._positions(consumer))
         except (KafkaError, OSError, TimeoutError) as error:
             self._health.tell("kafka.consumer", f"Kafka does not answer: {type(error).__name__}")
             self._moved.clear()
             return None
-        self._health.tell("kafka.consumer", None)
+        if found is not None:
+            self._health.tell("kafka.consumer", None)
+        return found
+
+    async def _positions(self, consumer: GroupConsumer) -> dict[TopicPartition, tuple[int, int]]:
+        assigned = list(consumer.assignment())
+        ends = await consumer.end_offsets(assigned) if assigned else {}
+        found = {}
+        for partition in assigned:
+            at = self._worker.done.get(partition)
+            if at is None:
+                at = await consumer.position(partition)
+            found[partition] = (at, max(0, ends.get(partition, at) - at))
         return found
 
     def _judge(self, lag: dict[TopicPartition, tuple[int, int]], now: float) -> None:
-        for partition in [known for known in self._moved if known not in lag]:
+        for partition in self._moved.keys() - lag.keys():
             del self._moved[partition]
+        for partition in self._shown - lag.keys():
+            self._shown.remove(partition)
             self._metrics.lag.remove(partition.topic, partition.partition)
         waited = self._behind.look(lag, now)
         for topic in self._worker.topics:
             self._metrics.lag_seconds.labels(topic).set(waited.get(topic, 0.0))
         for partition, (at, behind) in lag.items():
+            self._shown.add(partition)
             self._metrics.lag.labels(partition.topic, partition.partition).set(behind)
             known = self._moved.get(partition)
-            if known is None or known[0] != at or behind == 0 or self._folder.waiting_for_server:
+            excused = behind == 0 or self._worker.waiting_for_server or partition in self._worker.braked
+            if known is None or known[0] != at or excused:
                 self._moved[partition] = (at, now)
-            elif now - known[1] > STALL_SECONDS_MAX:
+            elif now - max(known[1], self._worker.settled_at(partition)) > STALL_SECONDS_MAX:
                 self._log.error("stalled", topic=partition.topic, partition=partition.partition, lag=behind)
                 raise Stalled(f"{partition.topic}/{partition.partition} does not move with a lag of {behind}")

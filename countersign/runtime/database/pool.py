@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from asyncpg.pool import PoolAcquireContext
 
-from countersign.runtime.errors import ReadOnlyServerError, ends_session, takes_no_writes
+from countersign.runtime.errors import ReadOnlyServerError, TooManyWaitingError, ends_session, takes_no_writes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Left to itself the server plans our statements anew for each batch of one, at three times the cost of running them
 # (decision 26). But a plan that is kept is that of the tables as they were: an empty one would be read whole for long.
 PLANS_KEPT_SECONDS = 10.0
+# chosen: below the 4 s in which our own services expect an answer of each other, so that the words of it arrive
+ACQUIRE_SECONDS_MAX = 3.0
 _KNOWN_SECONDS_MAX = 600.0  # a connection of a pool is closed when it is idle for half as long
 
 
@@ -29,8 +31,11 @@ class ServingPool(asyncpg.Pool):  # type: ignore[misc] # asyncpg has no types
     """
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
-        """Return a context that lends a connection."""
-        return _Lending(self, timeout)
+        """Return a context that lends a connection. It raises TooManyWaitingError after `timeout` s, else after 3.
+
+        The methods of the pool itself (`fetch`, `execute` and so on) acquire by this one, too.
+        """
+        return _Lending(self, ACQUIRE_SECONDS_MAX if timeout is None else timeout)
 
     async def judge(self, connection: Any, error: BaseException) -> None:
         """Close a connection if the error means that its session cannot be used any more."""
@@ -41,6 +46,13 @@ class ServingPool(asyncpg.Pool):  # type: ignore[misc] # asyncpg has no types
 
 
 class _Lending(PoolAcquireContext):  # type: ignore[misc] # asyncpg has no types
+    async def __aenter__(self) -> Connection:
+        try:
+            connection: Connection = await super().__aenter__()
+        except TimeoutError:
+            raise TooManyWaitingError(f"no connection within {self.timeout:g} s") from None
+        return connection
+
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None = None,

@@ -6,14 +6,17 @@ import asyncio
 import hashlib
 import re
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from countersign.runtime.database.budget import POOL_MAX
+from countersign.runtime.database.migration_lock import hold_migration_lock, with_free_tables
 from countersign.runtime.database.pool import Plans, ServingPool, leave_as_it_is, require_writable
-from countersign.runtime.errors import Kind, kind_of, reason_of
+from countersign.runtime.errors import Kind, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -36,9 +39,9 @@ _NUMBERED = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
 async def open_pool(
-    dsn: str, service: str, size_max: int = 8, *, parameters: Mapping[str, str] = _NO_PARAMETERS
+    dsn: str, service: str, size_max: int = POOL_MAX, *, parameters: Mapping[str, str] = _NO_PARAMETERS
 ) -> Pool:
-    """Return a pool for routes: at most 8 connections a process, as all services share one server.
+    """Return a pool for routes: few connections a process, as all services share one server.
 
     `parameters` are set on each connection, beside our own.
     """
@@ -169,12 +172,12 @@ async def migrate(dsn: str, service: str, log: structlog.typing.FilteringBoundLo
     """Apply the migrations that the service's schema does not have yet, in order; return their names.
 
     Each is one transaction with its entry in `migration`; an advisory lock lets one process do it at a time.
-    Raises RuntimeError when a migration that was applied has been changed since.
+    Raises RuntimeError when a migration that was applied has been changed since, and MigrationBusyError.
     """
     connection = await _connect_once(dsn, service)
     applied: list[str] = []
     try:
-        await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", f"countersign.migrate.{service}")
+        await hold_migration_lock(connection, service, log)
         await connection.execute(_MIGRATION_TABLE)
         known = {row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM migration")}
         for name, sql in migrations_of(service):
@@ -183,9 +186,7 @@ async def migrate(dsn: str, service: str, log: structlog.typing.FilteringBoundLo
                 if known[name] != digest:
                     raise RuntimeError(f"migration {name} of {service} was changed after it was applied: add a new one")
                 continue
-            async with connection.transaction():
-                await connection.execute(sql)
-                await connection.execute("INSERT INTO migration (name, sha256) VALUES ($1, $2)", name, digest)
+            await with_free_tables(name, partial(_apply, connection, name, sql), log)
             applied.append(name)
             if log is not None:
                 log.info("migration_applied", migration=name)
@@ -193,6 +194,12 @@ async def migrate(dsn: str, service: str, log: structlog.typing.FilteringBoundLo
     finally:
         await connection.close()
     return applied
+
+
+async def _apply(connection: asyncpg.Connection[asyncpg.Record], name: str, sql: str) -> None:
+    async with connection.transaction():
+        await connection.execute(sql)
+        await connection.execute("INSERT INTO migration (name, sha256) VALUES ($1, $2)", name, _sha256(sql))
 
 
 _MIGRATION_TABLE = """
@@ -227,18 +234,6 @@ def migration_digests(service: str) -> dict[str, str]:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-async def reachable(dsn: str, service: str) -> str | None:
-    """Return None if the database answers, else why not, in words."""
-    try:
-        connection = await _connect_once(dsn, service)
-        await connection.close()
-    except Exception as error:
-        if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, asyncpg.PostgresError):
-            return reason_of(error)
-        raise
-    return None
 
 
 def rows_of(told: str) -> int:

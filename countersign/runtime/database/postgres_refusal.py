@@ -53,6 +53,8 @@ def words_of_postgres(error: BaseException) -> tuple[str, str]:  # noqa: PLR0911
                 "PostgreSQL takes no writes: the server that we reach is a standby or is set to read-only",
                 "point the DSN to the primary",
             )
+        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.InvalidSchemaNameError():
+            return f"PostgreSQL has not what this program looks for: {error}", "run the services' `migrate`"
         case asyncpg.PostgresError():
             return f"PostgreSQL does not let us in: {error}", "compare the DSN with the server's settings"
         case ValueError() | asyncpg.ClientConfigurationError():

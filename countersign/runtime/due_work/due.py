@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from countersign.runtime.backoff import Backoff
@@ -15,18 +16,18 @@ if TYPE_CHECKING:
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Connection, Link
+    from countersign.runtime.due_work.settled import Settled
     from countersign.runtime.due_work.waker import Waker
-    from countersign.runtime.publishing.outbox import Kept
     from countersign.runtime.publishing.publisher import Publisher
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
-Item_contra = TypeVar("Item_contra", contravariant=True)
+Stored = TypeVar("Stored")
 
 
-class Due(Protocol[Item, Done]):
+class Due(Protocol[Item, Done, Stored]):
     """Work that becomes due.
 
     `every` is the seconds between looks when nobody wakes it, `parallel` the acts in flight. `leases`: what was taken
@@ -47,12 +48,20 @@ class Due(Protocol[Item, Done]):
         """Do it, outside any transaction. An exception leaves the item to its lease."""
         ...
 
-    async def settle(self, db: Connection, done: Sequence[Done]) -> Kept:
-        """Store what came of it, in one transaction, and keep what it owes to Kafka."""
+    async def settle(self, db: Connection, done: Sequence[Done]) -> Settled[Stored]:
+        """Store what came of it, in one transaction, and keep what it owes to Kafka. Count and log nothing here.
+
+        The transaction may still fail, and then this is called again.
+        """
+        ...
+
+    def committed(self, done: Sequence[Stored]) -> None:
+        """Count and log what was stored, and wake whoever waits for it: the transaction is committed."""
         ...
 
 
-AnyDue = Due[Any, Any]
+AnyDue = Due[Any, Any, Any]
+LEAVE_AFTER_SECONDS = 5.0  # chosen: of the end of a process, for a database that is away
 
 
 class DueLoop:
@@ -80,13 +89,18 @@ class DueLoop:
         self._log = log.bind(due=due.name)
         self._part = f"postgres.due.{due.name}"
         self._stopping = False
+        self._leave_at = inf
         self._free = asyncio.Semaphore(due.parallel)
         self._in_hand = 0
         self._done: asyncio.Queue[object] = asyncio.Queue()
 
     def stop(self) -> None:
-        """Take nothing more; `run` ends when what is in flight is settled."""
+        """Take nothing more; `run` ends when what is in flight is settled, or left to its lease.
+
+        It is left if the database is away 5 s later. What has no lease is found by whoever looks for it next.
+        """
         self._stopping = True
+        self._leave_at = asyncio.get_running_loop().time() + LEAVE_AFTER_SECONDS
         self._due.waker.wake()
 
     async def run(self) -> None:
@@ -103,11 +117,9 @@ class DueLoop:
         while not self._stopping:
             room = await self._room()
             try:
-                db = await self._taking.get()
-                async with db.transaction():
+                async with self._taking.use() as db, db.transaction():
                     items = await self._due.take(db, room)
             except Exception as error:  # noqa: BLE001 - told by kind below
-                self._taking.drop()
                 self._told(error, "due_take_failed")
                 self._say_unready(error)
                 await self._due.waker.wait(backoff.next())
@@ -166,9 +178,11 @@ class DueLoop:
             try:
                 await self._settle_once(done)
             except Exception as error:  # noqa: BLE001 - told by kind below
-                self._settling.drop()
                 self._told(error, "due_settle_failed")
                 if kind_of(error) is Kind.INFRASTRUCTURE:
+                    if asyncio.get_running_loop().time() >= self._leave_at:
+                        self._log.error("due_left_behind", results=len(done), reason=reason_of(error))
+                        return
                     await asyncio.sleep(backoff.next())
                     continue
                 if len(done) > 1:
@@ -177,11 +191,11 @@ class DueLoop:
             return
 
     async def _settle_once(self, done: Sequence[object]) -> None:
-        db = await self._settling.get()
-        async with db.transaction():
-            due = await self._due.settle(db, done)
+        async with self._settling.use() as db, db.transaction():
+            settled = await self._due.settle(db, done)
         await self._checkpoint(f"{self._due.name}.settled")
-        self._publisher.hand(due)
+        self._publisher.hand(settled.due)
+        self._due.committed(settled.done)
         self._metrics.due_settled.labels(self._due.name).inc(len(done))
 
     def _say_unready(self, error: Exception) -> None:

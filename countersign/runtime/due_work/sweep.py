@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from countersign.runtime import retention
+from countersign.runtime.due_work import own_tables
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.publishing.outbox import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.retention import Rule
 
 
 class Sweep:
-    """Due work of every service that keeps rows for a time. Two at it at once skip each other's rows.
+    """Due work of every service: the rules of its tables, and those of the runtime's tables in its schema.
 
-    `delete` deletes a helping (SKIP LOCKED) and returns how many rows that were; while there are any, it is asked
-    again at once.
+    Two processes at it at once skip each other's rows. While a rule has more rows than a helping, it goes on at once.
     """
 
     name = "sweep"
     parallel = 2  # one more than is ever in flight, so that it pauses after each
     leases = False
 
-    def __init__(self, delete: Callable[[Connection], Awaitable[int]], every: float = 600.0) -> None:
+    def __init__(self, rules: Sequence[Rule], every: float = 600.0) -> None:
         self.every = every
         self.waker = Waker()
-        self._delete = delete
+        self._rules = (*own_tables.RULES, *rules)
 
     async def take(self, db: Connection, limit: int) -> Sequence[None]:
         """Return the one thing to do."""
@@ -38,9 +39,12 @@ class Sweep:
     async def act(self, item: None) -> None:
         """Do nothing outside the database: deleting is settling."""
 
-    async def settle(self, db: Connection, done: Sequence[None]) -> Kept:
-        """Delete a helping."""
+    async def settle(self, db: Connection, done: Sequence[None]) -> Settled[bool]:
+        """Apply every rule once."""
         del done
-        if await self._delete(db):
+        return Settled(done=[await retention.apply(db, self._rules)])
+
+    def committed(self, done: Sequence[bool]) -> None:
+        """Go on at once while a rule may have left rows."""
+        if any(done):
             self.waker.wake()
-        return NOTHING

@@ -8,64 +8,59 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime.backoff import Backoff
-from countersign.runtime.errors import Kind, OffContract, kind_of, reason_of
+from countersign.runtime.errors import Kind, OffContract, kind_of
 from countersign.runtime.folding.brake import Tally
 from countersign.runtime.folding.dead_letter import DeadLetter, LetterReports
-from countersign.runtime.folding.fold import Folded, absorb, rounds
+from countersign.runtime.folding.fold import in_rounds
+from countersign.runtime.folding.sizes import TooLongError
+from countersign.runtime.folding.transactions import Stopping, Transactions
 from countersign.runtime.messages.repairs import RepairReports
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     import structlog
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Link
-    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.tracing.tracer import Tracer
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
 TRIES = 3
-# From here on planning a statement for the very batch costs less than a plan that fits others.
-BULK_EVENTS_MIN = 10
-
-
-class Stopping(Exception):  # noqa: N818 - a signal, not a failure
-    """The process stops while a server is away: the batch is left to whoever reads it next."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Records of one topic. `held` are partitions the brake caught: number -> (reason, first offset not folded)."""
+    """Records of one topic. `held` are partitions the brake caught: number -> (reason, first offset not folded).
+
+    `refused` are letters of records that nobody is to read: these are among `records`, too.
+    """
 
     fold: AnyFold
     records: Sequence[Record]
+    refused: Sequence[DeadLetter] = ()
     settled: set[tuple[int, int]] = field(default_factory=set)
     held: dict[int, tuple[str, int]] = field(default_factory=dict)
 
-    def unfolded(self, partition: int) -> int:
-        """Return the first offset of a partition that is not folded yet."""
-        return min(
+    def unfolded(self, partition: int) -> int | None:
+        """Return the first offset of a partition that is not folded yet, None if nothing of it is left."""
+        left = [
             record.offset
             for record in self.records
             if record.partition == partition and (record.partition, record.offset) not in self.settled
-        )
-
-    def is_folded(self, partition: int) -> bool:
-        """Tell whether nothing of the partition is left."""
-        return all(
-            record.partition != partition or (record.partition, record.offset) in self.settled
-            for record in self.records
-        )
+        ]
+        return min(left, default=None)
 
 
 class Folder:
     """Folds batches on connections of its own: whole, else one by one, else into a dead letter."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a folder needs is what the frame has
         self,
         *,
         link: Link,
@@ -75,27 +70,33 @@ class Folder:
         metrics: Metrics,
         checkpoint: Checkpoint,
         log: structlog.typing.FilteringBoundLogger,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
-        self._link = link
-        self._bulk = bulk
-        self._publisher = publisher
-        self._health = health
+        self._transactions = Transactions(link, bulk, publisher, health, checkpoint, log, tracer)
         self._metrics = metrics
-        self._checkpoint = checkpoint
         self._log = log
+        self._tracer = tracer
         self._repairs = RepairReports(metrics.repaired, metrics.sources, log)
         self._letters = LetterReports(metrics, log)
         self._tallies: defaultdict[tuple[str, int], Tally] = defaultdict(Tally)
-        self._stopping = False
-        self.waiting_for_server = False
+        self._settled_at: dict[tuple[str, int], float] = {}
 
     def stop(self) -> None:
         """Wait for no server any more."""
-        self._stopping = True
+        self._transactions.stop()
+
+    @property
+    def waiting_for_server(self) -> bool:
+        """Whether nothing is folded because PostgreSQL is waited for."""
+        return self._transactions.waiting_for_server
 
     def forgive(self, topic: str, partition: int) -> None:
         """Forget the failures of a partition: its brake was released."""
         self._tallies.pop((topic, partition), None)
+
+    def settled_at(self, topic: str, partition: int) -> float:
+        """Return when, by the event loop's clock, a part of a batch with records of this partition was committed."""
+        return self._settled_at.get((topic, partition), 0.0)
 
     async def fold(self, batch: Batch) -> dict[int, tuple[str, int]]:
         """Fold a batch; return the partitions to hold, with the reason and the offset to go on from.
@@ -103,107 +104,139 @@ class Folder:
         Raises Stopping.
         """
         began = monotonic()
-        events, dead = self._parse(batch)
+        events, dead, suspects = self._parse(batch)
         if not events and dead:
             await self._whole(batch, [], dead)
-        for part in rounds(batch.fold, events):
-            wanted = [incoming for incoming in part if incoming.record.partition not in batch.held]
-            await self._whole(batch, wanted, dead)
+        for part in in_rounds(events):
+            await self._in_parts(batch, part, dead)
             dead = []
+        for record, error in suspects:
+            await self._alone(batch, record, error)
         self._metrics.batch_seconds.labels(batch.fold.topic).observe(monotonic() - began)
         return batch.held
 
     async def bury(self, fold: AnyFold, letter: DeadLetter) -> None:
         """Keep a dead letter of a record that was never parsed. Raises Stopping."""
-        self._settled(Batch(fold, ()), [], await self._absorb(fold, [], [letter]))
+        await self._keep(Batch(fold, (letter.record,)), letter)
 
-    def _parse(self, batch: Batch) -> tuple[list[Incoming[Any]], list[DeadLetter]]:
-        events, dead = [], []
+    def _parse(
+        self, batch: Batch
+    ) -> tuple[list[tuple[Incoming[Any], tuple[Hashable, ...]]], list[DeadLetter], list[tuple[Record, Exception]]]:
+        """Return events with their keys, letters, and records at which our own code failed."""
+        events, dead, suspects = [], list(batch.refused), []
+        refused = {(letter.record.partition, letter.record.offset) for letter in batch.refused}
         for record in batch.records:
-            try:
-                incoming = batch.fold.parse(record)
-            except OffContract as finding:
-                dead.append(DeadLetter.of(record, finding))
+            if (record.partition, record.offset) in refused:
                 continue
-            if incoming is None:
-                batch.settled.add((record.partition, record.offset))
-                self._metrics.records.labels(record.topic, "skipped").inc()
-            else:
-                self._repairs.report(incoming)
-                events.append(incoming)
-        return events, dead
+            try:
+                incoming = self._parsed(batch, record)
+                if isinstance(incoming, DeadLetter):
+                    dead.append(incoming)
+                elif incoming is not None:
+                    events.append((incoming, batch.fold.keys(incoming)))
+                    self._repairs.report(incoming)
+            except Exception as error:  # noqa: BLE001 - neither asks a server: whatever it is, it is about this record
+                suspects.append((record, error))
+        return events, dead, suspects
 
-    async def _whole(self, batch: Batch, part: Sequence[Incoming[Any]], dead: Sequence[DeadLetter]) -> None:
-        """Fold a round in one transaction. If a bug is in the way, fold it one by one."""
+    def _parsed(self, batch: Batch, record: Record) -> Incoming[Any] | DeadLetter | None:
+        """Return the event, its letter if it is off the contract, or None for a type of no use here."""
         try:
-            folded = await self._absorb(batch.fold, part, dead)
+            incoming = batch.fold.parse(record)
+        except OffContract as finding:
+            return DeadLetter.of(record, finding)
+        if incoming is None:
+            batch.settled.add((record.partition, record.offset))
+            self._metrics.records.labels(record.topic, "skipped").inc()
+            return None
+        return self._tracer.continued(incoming)
+
+    async def _in_parts(self, batch: Batch, events: Sequence[Incoming[Any]], dead: Sequence[DeadLetter]) -> None:
+        """Fold a round in transactions of as many events as fit."""
+        left = list(events)
+        while left:
+            most = self._transactions.sizes.most(batch.fold.topic)
+            await self._whole(batch, left[:most], dead)
+            left, dead = left[most:], []
+
+    async def _whole(self, batch: Batch, events: Sequence[Incoming[Any]], dead: Sequence[DeadLetter]) -> None:
+        """Fold events in one transaction: in several if that takes too long, one by one if a bug is in the way."""
+        part = [incoming for incoming in events if incoming.record.partition not in batch.held]
+        try:
+            folded = await self._transactions.absorb(batch.fold, part, dead)
         except Exception as error:
-            if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, Stopping) or not part:
+            if isinstance(error, Stopping) or (
+                kind_of(error) is Kind.INFRASTRUCTURE and not isinstance(error, TooLongError)
+            ):
                 raise
+            for letter in dead:
+                await self._keep(batch, letter)
+            if isinstance(error, TooLongError) and len(part) > 1:
+                self._log.warning("batch_halved", topic=batch.fold.topic, events=len(part))
+                self._transactions.sizes.took_too_long(batch.fold.topic, len(part))
+                await self._in_parts(batch, part, [])
+                return
             self._log.warning("batch_one_by_one", topic=batch.fold.topic, error=type(error).__name__)
-            if dead:
-                self._settled(batch, [], await self._absorb(batch.fold, [], dead))
             for incoming in part:
-                await self._alone(batch, incoming, tried=0)
+                await self._alone(batch, incoming.record)
             return
         self._settled(batch, part, folded)
-        for incoming, _ in folded.suspects:
-            await self._alone(batch, incoming, tried=1)
+        for incoming, failed in folded.suspects:
+            await self._alone(batch, incoming.record, failed)
 
-    async def _alone(self, batch: Batch, incoming: Incoming[Any], tried: int) -> None:
-        """Fold one record; after three failures it is a dead letter."""
-        record = incoming.record
+    async def _alone(self, batch: Batch, record: Record, failed: Exception | None = None) -> None:
+        """Take one record all its way; after three failures, of which one may be known, it is a dead letter."""
         if record.partition in batch.held:
             return
-        error: Exception | None = None
-        for _ in range(TRIES - tried):
+        error, tries = failed, 0 if failed is None else 1
+        while tries < TRIES:
             try:
-                folded = await self._absorb(batch.fold, [incoming], [])
+                incoming = self._parsed(batch, record)
+                if incoming is None:
+                    return
+                if isinstance(incoming, DeadLetter):
+                    await self._keep(batch, incoming)
+                    return
+                batch.fold.keys(incoming)
+                folded = await self._transactions.absorb(batch.fold, [incoming], [])
+            except TooLongError as slow:
+                if await self._transactions.answers():  # else it was the server, and the record is tried again
+                    error, tries = slow, tries + 1
+                continue
             except Exception as bug:
                 if kind_of(bug) is Kind.INFRASTRUCTURE or isinstance(bug, Stopping):
                     raise
-                error = bug
+                error, tries = bug, tries + 1
                 continue
             if not folded.suspects:
                 self._settled(batch, [incoming], folded)
                 return
-            error = folded.suspects[0][1]
-        cause = f"a bug of ours: {type(error).__name__ if error else 'unknown'}"
-        letter = DeadLetter(record, "bug", cause)
-        self._log.error(
-            "record_failed", topic=record.topic, partition=record.partition, offset=record.offset, exc_info=error
-        )
-        self._settled(batch, [], await self._absorb(batch.fold, [], [letter]))
+            error, tries = folded.suspects[0][1], tries + 1
+        await self._give_up(batch, record, error)
+
+    async def _give_up(self, batch: Batch, record: Record, error: Exception | None) -> None:
+        """Keep a dead letter of a record at which our own code fails, and brake if there are too many."""
+        is_slow = isinstance(error, TooLongError)
+        why = str(error) if is_slow else type(error).__name__
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        self._log.error("record_failed", **place, exc_info=error)
+        await self._keep(batch, DeadLetter(record, "bug", f"a bug of ours: {why}"))
         self._metrics.bugs.labels(record.topic).inc()
         reason = self._tallies[record.topic, record.partition].failed(record.key or b"")
-        if reason is not None and not batch.is_folded(record.partition):
-            batch.held[record.partition] = (reason, batch.unfolded(record.partition))
-        elif reason is not None:
-            batch.held[record.partition] = (reason, record.offset + 1)
+        if reason is not None:
+            first = batch.unfolded(record.partition)
+            batch.held[record.partition] = (reason, record.offset + 1 if first is None else first)
 
-    async def _absorb(self, fold: AnyFold, part: Sequence[Incoming[Any]], dead: Sequence[DeadLetter]) -> Folded[Any]:
-        """Fold in one transaction, waiting in place for a server that is away. Raises Stopping."""
-        backoff = Backoff()
-        link = self._link if len(part) < BULK_EVENTS_MIN else self._bulk
-        while True:
-            try:
-                async with link.use() as db:
-                    folded = await absorb(db, fold, part, dead=dead, checkpoint=self._checkpoint)
-            except Exception as error:
-                if kind_of(error) is not Kind.INFRASTRUCTURE:
-                    raise
-                if self._stopping:
-                    raise Stopping from error
-                self.waiting_for_server = True
-                self._health.tell("postgres.folds", reason_of(error))
-                self._log.warning("fold_waits", topic=fold.topic, error=type(error).__name__)
-                await asyncio.sleep(backoff.next())
-                continue
-            if self.waiting_for_server:
-                self.waiting_for_server = False
-                self._health.tell("postgres.folds", None)
-            self._publisher.hand(folded.due)
-            return folded
+    async def _keep(self, batch: Batch, letter: DeadLetter) -> None:
+        """Keep a letter alone; without the record's content if that cannot be stored."""
+        try:
+            folded = await self._transactions.absorb(batch.fold, [], [letter])
+        except Exception as error:
+            if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, Stopping):
+                raise
+            self._log.exception("dead_letter_without_content", topic=letter.record.topic, offset=letter.record.offset)
+            folded = await self._transactions.absorb(batch.fold, [], [letter.without_content()])
+        self._settled(batch, [], folded)
 
     def _settled(self, batch: Batch, part: Sequence[Incoming[Any]], folded: Folded[Any]) -> None:
         suspects = {id(incoming) for incoming, _ in folded.suspects}
@@ -218,6 +251,8 @@ class Folder:
                 well[place[0]] += place not in lost
         batch.settled |= lost
         self._metrics.records.labels(topic, "folded").inc(sum(well.values()))
+        now = asyncio.get_running_loop().time()
+        self._settled_at.update(dict.fromkeys(((topic, record.partition) for record in batch.records), now))
         for partition, count in well.items():
             self._tallies[topic, partition].folded(count)
         for letter in folded.dead:

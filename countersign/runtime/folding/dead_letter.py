@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from countersign.runtime.folding.whole_letters import source_of, whole_of
 from countersign.runtime.messages.cloudevents import VALUE_BYTES_MAX
 from countersign.runtime.messages.record import Record, headers_from_text, headers_to_text
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from countersign.runtime.watching.metrics import Metrics
 
 Kind = Literal["off_contract", "conflict", "key_unknown", "bug"]
+State = Literal["new", "redrive", "done", "discarded", "too_old"]
 
 # An unknown key is waited for 60 s (decision 6): keys are installed everywhere before they are used, so a
 # longer wait would only hide a forgery.
@@ -34,47 +36,57 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 KEEP = """
 INSERT INTO dead_letter (topic, partition, "offset", record_key, value, value_bytes, value_sha256, headers, appended_at,
-                         kind, cause, request_id, state, next_try_at)
-SELECT t, p, o, k, v, n, h, hs, a, kind, cause, request_id, CASE kind WHEN 'key_unknown' THEN 'redrive' ELSE 'new' END,
-       now() + $13::interval
+                         kind, cause, request_id, whole, source, state, next_try_at)
+SELECT t, p, o, k, v, n, h, hs, a, kind, cause, request_id, whole, source,
+       CASE WHEN kind = 'key_unknown' AND whole THEN 'redrive' ELSE 'new' END, now() + $15::interval
   FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::int[], $7::bytea[], $8::text[],
-              $9::timestamptz[], $10::text[], $11::text[], $12::uuid[])
-    AS d (t, p, o, k, v, n, h, hs, a, kind, cause, request_id)
- ORDER BY t, p, o
+              $9::timestamptz[], $10::text[], $11::text[], $12::uuid[], $13::bool[], $14::text[])
+    AS d (t, p, o, k, v, n, h, hs, a, kind, cause, request_id, whole, source)
+ ORDER BY t, p, o, a
     ON CONFLICT DO NOTHING
 """
 
-# A letter whose value was cut is not folded again: what is left of it is not what was sent.
+# A letter without its content is not folded again: what is left of it is not what was sent.
 TAKE = """
 UPDATE dead_letter SET next_try_at = now() + $2::interval
- WHERE (topic, partition, "offset") IN (
-       SELECT topic, partition, "offset" FROM dead_letter
-        WHERE state = 'redrive' AND next_try_at <= now() AND topic = ANY($3::text[])
+ WHERE (topic, partition, "offset", appended_at) IN (
+       SELECT topic, partition, "offset", appended_at FROM dead_letter
+        WHERE state = 'redrive' AND whole AND next_try_at <= now() AND topic = ANY($3::text[])
         ORDER BY next_try_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING topic, partition, "offset", record_key, value, headers, appended_at, kind, now() - kept_at AS waited
 """
 
 SETTLE = """
 UPDATE dead_letter d SET state = s.state, kind = s.kind, cause = coalesce(s.cause, d.cause), changed_at = now()
-  FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[])
-    AS s (topic, partition, "offset", state, kind, cause)
- WHERE d.topic = s.topic AND d.partition = s.partition AND d."offset" = s."offset"
+  FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+    AS s (topic, partition, "offset", state, kind, cause, appended_at)
+ WHERE d.topic = s.topic AND d.partition = s.partition AND d."offset" = s."offset" AND d.appended_at = s.appended_at
 """
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record and why it was not folded. `cause` names the field and quotes no value; `alarm` is a log event."""
+    """A record and why it was not folded. `cause` names the field and quotes no value; `alarm` is a log event.
+
+    Without `has_content` the record holds its place alone, and cannot be folded again.
+    """
 
     record: Record
     kind: Kind
     cause: str
     alarm: str | None = None
+    has_content: bool = True
 
     @classmethod
     def of(cls, record: Record, finding: OffContract) -> DeadLetter:
         """Return the letter of a record that `finding` is about."""
         return cls(record, finding.kind, finding.cause, finding.alarm)
+
+    def without_content(self) -> DeadLetter:
+        """Return a letter that says where the record lies and nothing of what is in it."""
+        record = replace(self.record, key=None, value=None, headers=())
+        cause = "a bug of ours: the letter could not be stored with its content"
+        return replace(self, record=record, cause=cause, has_content=False)
 
     @property
     def request_id(self) -> UUID | None:
@@ -114,24 +126,37 @@ async def keep(db: Connection, letters: Sequence[DeadLetter]) -> None:
     """Keep letters in the transaction of their batch; one that is there already stays as it is."""
     if not letters:
         return
+    whole = await whole_of(db, letters)
     records = [letter.record for letter in letters]
     values = [record.value or b"" for record in records]
+    contents = [_content(record) if is_whole else _NO_CONTENT for record, is_whole in zip(records, whole, strict=True)]
+    sources = [source_of(letter) for letter in letters]
     await db.execute(
         KEEP,
         [record.topic for record in records],
         [record.partition for record in records],
         [record.offset for record in records],
-        [record.key[:VALUE_BYTES_MAX] if record.key is not None else None for record in records],
-        [value[:VALUE_BYTES_MAX] for value in values],
+        [key for key, _, _ in contents],
+        [value for _, value, _ in contents],
         [len(value) for value in values],
         [hashlib.sha256(value).digest() for value in values],
-        [headers_to_text(_within(record.headers)) for record in records],
+        [headers for _, _, headers in contents],
         [record.appended_at for record in records],
         [letter.kind for letter in letters],
         [letter.cause for letter in letters],
         [letter.request_id for letter in letters],
+        whole,
+        sources,
         RETRY_EVERY,
     )
+
+
+_NO_CONTENT = (None, None, headers_to_text(()))
+
+
+def _content(record: Record) -> tuple[bytes | None, bytes | None, str]:
+    key = None if record.key is None else record.key[:VALUE_BYTES_MAX]
+    return key, (record.value or b"")[:VALUE_BYTES_MAX], headers_to_text(_within(record.headers))
 
 
 def _request_id_in(value: bytes) -> UUID | None:
@@ -179,17 +204,15 @@ def record_of(row: Row) -> Record:
     )
 
 
-async def settle(db: Connection, redrives: Sequence[Redrive], failed: Sequence[DeadLetter]) -> None:
-    """Mark what was folded as done, and give the others their new cause; a missing key is waited for a while."""
-    causes = {(d.record.topic, d.record.partition, d.record.offset): d for d in failed}
-    rows: list[tuple[str, int, int, str, str, str | None]] = []
-    for redrive in redrives:
-        place = (redrive.record.topic, redrive.record.partition, redrive.record.offset)
-        letter = causes.get(place)
-        if letter is None:
-            rows.append((*place, "done", redrive.kind, None))
-        elif letter.kind == "key_unknown" and redrive.waited < KEY_WAIT:
-            rows.append((*place, "redrive", letter.kind, letter.cause))
-        else:
-            rows.append((*place, "new", letter.kind, letter.cause))
-    await db.execute(SETTLE, *(list(column) for column in zip(*rows, strict=True)))
+async def settle(db: Connection, redrive: Redrive, failed: Sequence[DeadLetter], *, too_old: bool = False) -> None:
+    """Mark a letter as done if it was folded; else give it its new cause. A missing key is waited for a while.
+
+    `too_old`: it was not folded because its natural key may be forgotten already, and so it ends.
+    """
+    record, kind, cause = redrive.record, redrive.kind, None
+    state: State = "too_old" if too_old else "done"
+    for letter in failed:
+        waits = letter.kind == "key_unknown" and redrive.waited < KEY_WAIT
+        state, kind, cause = "redrive" if waits else "new", letter.kind, letter.cause
+    row = (record.topic, record.partition, record.offset, state, kind, cause, record.appended_at)
+    await db.execute(SETTLE, *([column] for column in row))

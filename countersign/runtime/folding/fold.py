@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from countersign.runtime.checkpoint import nothing
@@ -12,15 +11,19 @@ from countersign.runtime.errors import KeyUnknown, Kind, OffContract, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.publishing.outbox import NOTHING
+from countersign.runtime.retention import KEYS_KEPT
+from countersign.runtime.tracing.tracer import NO_FOLD_WORK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
+    from datetime import datetime, timedelta
 
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.folding.effect import Effect
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.tracing.tracer import FoldWork
 
 E = TypeVar("E")
 S = TypeVar("S")
@@ -90,9 +93,6 @@ def never(_events: Sequence[Incoming[Any]]) -> bool:
     return False
 
 
-# Longer than any topic that could bring an event back (30 days); then its natural key may be forgotten.
-KEYS_KEPT = timedelta(days=40)
-
 AnyFold = Fold[Any, Any, Any]
 
 
@@ -112,13 +112,14 @@ async def absorb(
     batch: Sequence[Incoming[E]],
     *,
     dead: Sequence[DeadLetter] = (),
-    also: Callable[[Connection, Sequence[DeadLetter]], Awaitable[None]] | None = None,
+    also: Callable[[Connection, Folded[E]], Awaitable[None]] | None = None,
     checkpoint: Checkpoint = nothing,
+    work: FoldWork = NO_FOLD_WORK,
 ) -> Folded[E]:
     """Fold one batch into the database, whole or not at all.
 
-    `dead` are letters met while parsing: they commit with the batch. `also` is run with all letters instead of
-    keeping them (a redrive settles its letters where they are).
+    `dead` are letters met while parsing: they commit with the batch. `also` is run in the same transaction instead of
+    keeping letters (a redrive settles its letters where they are); if it raises, nothing is folded.
     """
     folded: Folded[E] = Folded(dead=list(dead))
     outcomes: list[O] = []
@@ -127,23 +128,26 @@ async def absorb(
             if not fold.saves_at_once(batch):
                 await held.enter_async_context(db.transaction())
             state, now = await fold.load(db, batch)
-            outcomes = _decide(fold, batch, state, now, folded)
+            outcomes = _decide(fold, batch, state, now, folded, work)
             await checkpoint("decided")
         if also is not None or (folded.dead and outcomes and not db.is_in_transaction()):
             await held.enter_async_context(db.transaction())
         if outcomes:
             folded.due = await fold.save(db, outcomes, now)
         if also is not None:
-            await also(db, folded.dead)
+            await also(db, folded)
         else:
             await dead_letter.keep(db, folded.dead)
+    work.committed()
     await checkpoint("committed")
     if outcomes:
         fold.committed(outcomes)
     return folded
 
 
-def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: datetime, folded: Folded[E]) -> list[O]:
+def _decide(
+    fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: datetime, folded: Folded[E], work: FoldWork
+) -> list[O]:
     outcomes = []
     for incoming in batch:
         if fold.dedupes_by_key and now - incoming.record.appended_at > KEYS_KEPT:
@@ -154,25 +158,33 @@ def _decide(fold: Fold[E, S, O], batch: Sequence[Incoming[E]], state: S, now: da
         except OffContract as finding:
             folded.dead.append(DeadLetter.of(incoming.record, finding))
             outcome = finding.outcome
+            work.failed(incoming)
         except KeyUnknown as missing:
+            work.failed(incoming)
             folded.dead.append(DeadLetter(incoming.record, "key_unknown", f"key_id: not in the ring {missing.ring}"))
             continue
         except Exception as error:
             if kind_of(error) is Kind.INFRASTRUCTURE:
                 raise
             folded.suspects.append((incoming, error))
+            work.failed(incoming)
             continue
         if outcome is not None:
             outcomes.append(outcome)
+            work.decided(incoming, outcome)
     return outcomes
 
 
 def rounds(fold: Fold[E, S, O], batch: Sequence[Incoming[E]]) -> list[list[Incoming[E]]]:
     """Split a batch so that each round holds each state key once, and events of one key keep their order."""
+    return in_rounds([(incoming, fold.keys(incoming)) for incoming in batch])
+
+
+def in_rounds(events: Sequence[tuple[Incoming[E], Sequence[Hashable]]]) -> list[list[Incoming[E]]]:
+    """Split events whose keys are known already, as `rounds` does."""
     parts: list[list[Incoming[E]]] = []
     last: dict[Hashable, int] = {}
-    for incoming in batch:
-        keys = fold.keys(incoming)
+    for incoming, keys in events:
         turn = max((last.get(key, -1) for key in keys), default=-1) + 1
         for key in keys:
             last[key] = turn

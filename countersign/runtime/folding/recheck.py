@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.errors import Kind, OffContract, kind_of
 from countersign.runtime.folding.dead_letter import record_of
 from countersign.runtime.folding.fold import absorb
+from countersign.runtime.retention import KEYS_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.folding.dead_letter import DeadLetter
-    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.messages.record import Record
 
 # In pages, so that a table of a million letters is never in memory.
 PAGE = 100
 LETTERS = """
-SELECT topic, partition, "offset", record_key, value, headers, appended_at, cause, kept_at
+SELECT topic, partition, "offset", record_key, value, headers, appended_at, cause, kept_at, whole
   FROM dead_letter
- WHERE state = 'new' AND topic = ANY($1::text[]) AND (topic, partition, "offset") > ($2, $3, $4)
- ORDER BY topic, partition, "offset" LIMIT $5
+ WHERE state = 'new' AND topic = ANY($1::text[]) AND (topic, partition, "offset", appended_at) > ($2, $3, $4, $5)
+ ORDER BY topic, partition, "offset", appended_at LIMIT $6
 """
+
+
+NO_CONTENT = "its content was not kept, so it cannot be folded again"
+TOO_OLD = f"older than {KEYS_KEPT.days} days: whether it was folded before is forgotten, so it is not folded again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,12 @@ async def recheck(db: Connection, folds: Mapping[str, AnyFold]) -> AsyncIterator
 
     Each is folded alone, as a redrive folds it: what one letter would have made possible for the next is not there.
     """
-    after: tuple[str, int, int] = ("", -1, -1)
+    after: tuple[str, int, int, datetime] = ("", -1, -1, datetime.fromtimestamp(0, UTC))
     while rows := await db.fetch(LETTERS, list(folds), *after, PAGE):
         for row in rows:
-            cause = await _cause(db, folds[row["topic"]], record_of(row))
+            cause = await _cause(db, folds[row["topic"]], record_of(row)) if row["whole"] else NO_CONTENT
             yield Checked(row["topic"], row["partition"], row["offset"], row["cause"], cause)
-        after = (rows[-1]["topic"], rows[-1]["partition"], rows[-1]["offset"])
+        after = (rows[-1]["topic"], rows[-1]["partition"], rows[-1]["offset"], rows[-1]["appended_at"])
 
 
 async def _cause(db: Connection, fold: AnyFold, record: Record) -> str | None:
@@ -60,8 +66,8 @@ async def _cause(db: Connection, fold: AnyFold, record: Record) -> str | None:
         return None
     found: list[DeadLetter] = []
 
-    async def note(_db: Connection, letters: Sequence[DeadLetter]) -> None:
-        found.extend(letters)
+    async def note(_db: Connection, folded: Folded[Any]) -> None:
+        found.extend(folded.dead)
 
     transaction = db.transaction()
     await transaction.start()
@@ -75,6 +81,8 @@ async def _cause(db: Connection, fold: AnyFold, record: Record) -> str | None:
         await transaction.rollback()
     if folded.suspects:
         return f"a bug of ours: {type(folded.suspects[0][1]).__name__}"
+    if folded.aged:
+        return TOO_OLD
     return found[0].cause if found else None
 
 

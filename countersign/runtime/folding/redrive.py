@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import Kind, OffContract, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
 from countersign.runtime.folding.fold import absorb
-from countersign.runtime.publishing.outbox import NOTHING
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     import structlog
 
     from countersign.runtime.database.postgres import Connection, Link
-    from countersign.runtime.folding.fold import AnyFold
-    from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.tracing.tracer import Tracer
 
 
 class Redrives:
@@ -36,12 +37,14 @@ class Redrives:
         link: Link,
         publisher: Publisher,
         log: structlog.typing.FilteringBoundLogger,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.waker = Waker()
         self._folds = folds
         self._link = link
         self._publisher = publisher
         self._log = log
+        self._tracer = tracer
 
     async def take(self, db: Connection, limit: int) -> Sequence[Redrive]:
         """Take letters of topics that are read here."""
@@ -69,19 +72,23 @@ class Redrives:
             await self._end(item, [])
             return
 
-        async def settle(db: Connection, failed: Sequence[DeadLetter]) -> None:
-            await dead_letter.settle(db, [item], failed)
+        async def settle(db: Connection, folded: Folded[Any]) -> None:
+            if folded.suspects:  # a letter that is not folded must not be settled, not even for a moment
+                raise folded.suspects[0][1]
+            await dead_letter.settle(db, item, folded.dead, too_old=folded.aged > 0)
 
         async with self._link.use() as db:
-            folded = await absorb(db, fold, [incoming], also=settle)
+            work = self._tracer.folding(fold)
+            folded = await absorb(db, fold, [self._tracer.continued(incoming)], also=settle, work=work)
         self._publisher.hand(folded.due)
-        if folded.suspects:
-            raise folded.suspects[0][1]
 
     async def _end(self, item: Redrive, failed: Sequence[DeadLetter]) -> None:
         async with self._link.use() as db:
-            await dead_letter.settle(db, [item], failed)
+            await dead_letter.settle(db, item, failed)
 
-    async def settle(self, _db: Connection, _done: Sequence[Any]) -> Kept:
+    async def settle(self, _db: Connection, _done: Sequence[Any]) -> Settled[None]:
         """Nothing is left: each letter was settled with its fold."""
-        return NOTHING
+        return Settled()
+
+    def committed(self, done: Sequence[None]) -> None:
+        """Nothing is left to tell."""

@@ -5,18 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
+from countersign.runtime.database.budget import LIMIT, Budget
+from countersign.runtime.due_work import own_tables
+from countersign.runtime.folding import whole_letters
 from countersign.runtime.program.frame import Limit
-from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings
+from countersign.runtime.publishing import lane, publisher
+from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings, TraceSettings
+from countersign.runtime.tracing import exporting
 from countersign.runtime.web import connections, http
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+
+    from countersign.runtime.retention import Rule
 
 
 def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
-    """Return the limits of leases and of every listener: connections, and how long one may make us wait."""
+    """Return the limits of leases, of publishing and of every listener: connections, and how long one may keep us."""
     yield from leases.limits(settings.leases)
+    yield from retention_limits(own_tables.RULES)
+    yield from _publishing()
     yield from _connections(settings)
+    yield from _traces(settings.traces)
+    for name, most in (("source", whole_letters.WHOLE_OF_SOURCE_MAX), ("topic", whole_letters.WHOLE_OF_TOPIC_MAX)):
+        source = "chosen: enough to redrive after a bug; of a flood the rest is kept as hash, length and cause"
+        yield Limit(f"dead_letters.whole_of_{name}_hourly_max", str(most), source)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
         ("idle", connections.IDLE_SECONDS_MAX, "chosen: as nginx; longer than the 60 s of proxies, which close first"),
@@ -33,6 +47,32 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
         yield Limit("bodies.seconds_max", f"{http.BODY_SECONDS_MAX:.0f} s", "chosen: 64 KiB over a bad line")
 
 
+def _traces(traces: TraceSettings) -> Iterator[Limit]:
+    about = type(traces).model_fields["queue_spans_max"].description or ""
+    yield Limit("traces.queue_spans_max", str(traces.queue_spans_max) if traces.endpoint else "off", about)
+    for name, seconds, source in (
+        ("stop_seconds_max", exporting.STOP_SECONDS_MAX, "chosen: a service ends at once, whatever a collector does"),
+        ("export_seconds_max", exporting.EXPORT_SECONDS_MAX, "chosen: tries of one batch; OpenTelemetry's own is 10 s"),
+        ("log_every_seconds", exporting.LOG_EVERY_SECONDS, "chosen: lost spans are counted, and told now and then"),
+    ):
+        yield Limit(f"traces.{name}", f"{seconds:.0f} s", source)
+
+
+def connection_limit(budget: Budget) -> Limit:
+    """Return how many connections to PostgreSQL a process may hold, and for what."""
+    return Limit(LIMIT, str(budget.connections), f"chosen: {', '.join(budget.parts())}; PostgreSQL has 100 by default")
+
+
+def _publishing() -> Iterator[Limit]:
+    for name, value, source in (
+        ("rows_max", f"{publisher.ROWS_MAX}", "chosen: what a process publishes in less than a second"),
+        ("lane.rows_max", f"{lane.WAITING_MAX}", "chosen: rows of a partition in memory; more wait in the outbox"),
+        ("stalled_seconds", f"{publisher.STALLED_SECONDS:g} s", "chosen: a broker acknowledges in milliseconds"),
+        ("stop_seconds_max", f"{publisher.STOP_SECONDS_MAX:g} s", "chosen: what is left goes to the next process"),
+    ):
+        yield Limit(f"publishing.{name}", value, source)
+
+
 def _connections(settings: ServiceSettings) -> Iterator[Limit]:
     for name in type(settings).model_fields:
         part = getattr(settings, name)
@@ -41,3 +81,15 @@ def _connections(settings: ServiceSettings) -> Iterator[Limit]:
             prefix = "connections" if inner is part else f"{name}.connections"
             for field_name, field in type(inner).model_fields.items():
                 yield Limit(f"{prefix}.{field_name}", str(getattr(inner, field_name)), field.description or "")
+
+
+def retention_limits(rules: Iterable[Rule]) -> Iterator[Limit]:
+    """Return how long the rows of each table stay."""
+    for rule in rules:
+        yield Limit(f"{rule.name or rule.table}.kept", _shown(rule.kept), rule.why)
+
+
+def _shown(kept: timedelta | None) -> str:
+    if kept is None:
+        return "no limit"
+    return f"{kept.days} days" if kept.days and not kept.seconds else f"{kept.total_seconds():.0f} s"

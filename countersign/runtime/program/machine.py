@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.broker.kafka_refusal import refusal_of
+from countersign.runtime.consuming.brakes import Brakes
 from countersign.runtime.consuming.consumer import Worker
 from countersign.runtime.consuming.coverage import Coverage
+from countersign.runtime.consuming.fetching import Fetching
+from countersign.runtime.consuming.membership import Member
 from countersign.runtime.consuming.watchdog import Watchdog
 from countersign.runtime.database import leases
 from countersign.runtime.database.postgres import Link, require_writable_pool
 from countersign.runtime.due_work.due import AnyDue, DueLoop
+from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.folding.batch import Folder
 from countersign.runtime.folding.redrive import Redrives
-from countersign.runtime.publishing.publisher import LeftOver
+from countersign.runtime.program.ending import Ending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -43,7 +49,7 @@ class Machine:
         self._watchdog: Watchdog | None = None
         if parts.folds:
             self._make_worker()
-        self._loops = [self._loop(due) for due in self._dues()]
+        self._loops = self._make_loops()
 
     def _link(self, *, keeps_plans: bool = True) -> Link:
         link = Link(
@@ -67,37 +73,40 @@ class Machine:
             metrics=frame.metrics,
             checkpoint=frame.checkpoint,
             log=frame.log,
+            tracer=frame.tracer,
         )
+        member, kafka = Member.of(self._service, frame.settings.instance), frame.settings.kafka
+        folds = {fold.topic: fold for fold in self._parts.folds}
         self.worker = Worker(
-            service=self._service,
-            instance=frame.settings.instance,
-            settings=frame.settings.kafka,
-            folds=self._parts.folds,
+            member,
+            folds,
+            open_consumer=partial(member.open_consumer, kafka),
+            why_refused=partial(refusal_of, kafka),
+            fetching=Fetching(kafka.batch_records_max),
             folder=folder,
-            link=brakes,
+            brakes=Brakes(list(folds), folder, brakes, health=frame.health, metrics=frame.metrics, log=frame.log),
             health=frame.health,
-            metrics=frame.metrics,
             checkpoint=frame.checkpoint,
             log=frame.log,
         )
-        coverage = Coverage(frame.settings.kafka, self.worker.member, self.worker.topics)
-        self._watchdog = Watchdog(
-            self.worker, folder, coverage, health=frame.health, metrics=frame.metrics, log=frame.log
-        )
+        coverage = Coverage(kafka, member, self.worker.topics)
+        self._watchdog = Watchdog(self.worker, coverage, health=frame.health, metrics=frame.metrics, log=frame.log)
 
-    def _dues(self) -> list[AnyDue]:
-        frame = self._frame
-        dues: list[AnyDue] = [LeftOver(frame.publisher, frame.metrics, frame.log), *self._parts.dues]
+    def _make_loops(self) -> list[DueLoop]:
+        """Give each due work that somebody waits for two connections of its own, and all the rest one together."""
+        frame, small = self._frame, self._link()
+        shared: list[AnyDue] = [LeftOver(frame.publisher, frame.metrics, frame.log), *self._parts.small_dues]
         if self._parts.folds:
             folds = {fold.topic: fold for fold in self._parts.folds}
-            dues.append(Redrives(folds, self._link(), frame.publisher, frame.log))
-        return dues
+            shared.append(Redrives(folds, small, frame.publisher, frame.log, frame.tracer))
+        loops = [self._loop(due, small, small) for due in shared]
+        return loops + [self._loop(due, self._link(), self._link()) for due in self._parts.dues]
 
-    def _loop(self, due: AnyDue) -> DueLoop:
+    def _loop(self, due: AnyDue, taking: Link, settling: Link) -> DueLoop:
         return DueLoop(
             due,
-            taking=self._link(),
-            settling=self._link(),
+            taking=taking,
+            settling=settling,
             publisher=self._frame.publisher,
             health=self._frame.health,
             checkpoint=self._frame.checkpoint,
@@ -105,9 +114,16 @@ class Machine:
             log=self._frame.log,
         )
 
+    @property
+    def links(self) -> int:
+        """How many connections it may hold beside the pool, with the publisher's."""
+        return len(self._links) + 1
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run until the body is left, then: no new batch, no new due work, what is committed is published.
+
+        That takes 20 s: a server that does not answer by then is not waited for, and leases free the work.
 
         A part that fails ends the body: the process is to be started again.
         """
@@ -129,16 +145,24 @@ class Machine:
             if self._watchdog is not None:
                 others.append(group.create_task(self._watchdog.run()))
             yield
+            ending = Ending(self._frame.log, self._cut)
             for task in others:
                 task.cancel()
             if self.worker is not None:
                 self.worker.stop()
-            await asyncio.gather(*working)
+            await ending.wait_for("worker", working)
             for loop in self._loops:
                 loop.stop()
-            await asyncio.gather(*loops)
+            await ending.wait_for("due work", loops)
             self._frame.publisher.stop()
-            await publishing
+            await ending.wait_for("publisher", [publishing])
+            await ending.wait_for("the rest", others)
+
+    def _cut(self) -> None:
+        """Cut the connections to PostgreSQL: a statement that is never answered would hold the end up."""
+        for link in self._links:
+            link.drop()
+        self._frame.pool.terminate()
 
     async def _look_at_postgres(self) -> None:
         """Tell the truth about the database also while nothing arrives, through the connections that serve.

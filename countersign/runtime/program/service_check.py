@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from countersign.runtime.checkup import any_error, fine, in_time, without_logs_of_kafka, wrong
+from countersign.runtime.database.budget import connections_finding
 from countersign.runtime.database.migrations_seen import migration_findings
 from countersign.runtime.database.pool import require_writable
 from countersign.runtime.database.postgres_refusal import (
@@ -21,6 +22,7 @@ from countersign.runtime.keys import KeySettings
 from countersign.runtime.program.key_ages import key_findings
 from countersign.runtime.program.unread_settings import unread_findings
 from countersign.runtime.settings import ServiceSettings, secrets_file
+from countersign.runtime.tracing.opening import collector_findings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +41,8 @@ async def checked(service: Service[S], settings: S, out: TextIO, *, as_json: boo
 
     What is away is said, and the rest is looked at all the same. Nothing is changed anywhere.
     """
-    looks = [in_time(_SUBJECT, lambda: _database(service.name, settings))]
+    looks = [in_time(_SUBJECT, lambda: _database(service, settings))]
+    looks.append(in_time("traces", lambda: collector_findings(settings.traces)))
     looks += [in_time(check.subject, check.look) for check in service.checks(settings)]
     found = [fine(_SETTINGS, "they are right")]
     found += unread_findings(service.name, type(settings), os.environ, secrets_file())
@@ -54,7 +57,7 @@ def _line(service: str, finding: Finding, *, as_json: bool) -> str:
     return f"{json.dumps({'finding': asdict(finding)}) if as_json else f'{service}  {finding}'}\n"
 
 
-async def _database(service: str, settings: ServiceSettings) -> list[Finding]:
+async def _database(service: Service[S], settings: S) -> list[Finding]:
     """Log in as the service does; look at its migrations, at its session, and by its clock at the keys."""
     dsn = settings.postgres.dsn.get_secret_value()
     try:
@@ -63,7 +66,8 @@ async def _database(service: str, settings: ServiceSettings) -> list[Finding]:
             now = await db.fetchval("SELECT now()")
             role = await db.fetchval("SELECT current_user")
             found = [fine(_SUBJECT, f"lets us in as {role}, and takes writes")]
-            found += await migration_findings(db, service)
+            found += await migration_findings(db, service.name)
+            found.append(await connections_finding(db, service.budget))
         found.append(await session_finding(dsn))
     except POSTGRES_FAILURES as error:
         return [wrong(_SUBJECT, *words_of_postgres(error)), *_keys_not_judged(settings)]

@@ -23,10 +23,15 @@ _LIKENESS_MIN = 0.6  # difflib's own default
 
 
 def setting_names(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
-    """Yield the environment variables that a settings class reads: whole parts, and each field of a part."""
+    """Yield the environment variables that a settings class reads: whole parts, and each field of a part.
+
+    A name that ends in `__` stands for all that begin with it: entries of a field whose entries have any names.
+    """
     for name, field in model.model_fields.items():
         variable = f"{prefix}{name.upper()}"
         yield variable
+        if getattr(field.annotation, "__origin__", None) is dict:
+            yield f"{variable}{_BETWEEN}"
         for part in _parts(field.annotation):
             yield from setting_names(part, f"{variable}{_BETWEEN}")
 
@@ -46,8 +51,12 @@ def unread(environment: Collection[str], known: Collection[str]) -> dict[str, st
     Upper and lower case are the same, as pydantic-settings has it.
     """
     found = {name for name in environment if name.upper().startswith(PREFIX)}
-    passed_over = [name for name in sorted(found) if name.upper() not in {*known, *OTHERS_READ}]
-    return {name: _nearest(name.upper(), known) for name in passed_over}
+    open_ended = tuple(name for name in known if name.endswith(_BETWEEN))
+    read = {*known, *OTHERS_READ}
+    passed_over = [
+        name for name in sorted(found) if name.upper() not in read and not name.upper().startswith(open_ended)
+    ]
+    return {name: _nearest(name.upper(), [each for each in known if each not in open_ended]) for name in passed_over}
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, NewType, Protocol
 
 from countersign.runtime.database import leases
 from countersign.runtime.messages.record import Outgoing, headers_from_text, headers_to_text
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from uuid import UUID
 
-    from countersign.runtime.database.postgres import Connection
+    from countersign.runtime.database.postgres import Connection, Link
 
 # Rows that lie in the outbox of the transaction that makes them true. Only this module calls anything that.
 Kept = NewType("Kept", tuple[Outgoing, ...])
@@ -39,15 +39,30 @@ owed AS (
 )
 """
 
-# Left by a dead process, or by a broker that was away. Committed before anything is sent.
+# Left by a dead process, or given back while the brokers took no records. Committed before anything is sent. $2: topics
+# whose rows have to wait.
 TAKE = f"""
 UPDATE outbox SET leased_until = now() + {leases.OUTBOX}
  WHERE event_id IN (
        SELECT event_id FROM outbox
-        WHERE parked_reason IS NULL AND leased_until < now()
+        WHERE parked_reason IS NULL AND leased_until < now() AND topic <> ALL ($2::text[])
         ORDER BY leased_until LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING event_id, topic, key, value, headers
 """  # noqa: S608 - a constant of the runtime
+
+# A row that somebody else holds locked is being deleted, parked or discarded. In one order, so that two who write the
+# same rows cannot deadlock.
+_MINE = """
+       SELECT event_id FROM outbox
+        WHERE event_id = ANY ($1::uuid[]) AND parked_reason IS NULL
+        ORDER BY event_id FOR UPDATE SKIP LOCKED
+"""
+
+EXTEND = f"""
+UPDATE outbox SET leased_until = now() + {leases.OUTBOX} WHERE event_id IN ({_MINE}) RETURNING event_id
+"""  # noqa: S608 - a constant of the runtime
+
+GIVE_BACK = f"UPDATE outbox SET leased_until = now() WHERE event_id IN ({_MINE})"  # noqa: S608 - a constant of ours
 
 FORGET = "DELETE FROM outbox WHERE event_id = ANY($1::uuid[])"
 
@@ -103,25 +118,62 @@ def _columns(due: Sequence[Outgoing]) -> tuple[list[object], ...]:
     )
 
 
-async def take(db: Connection, limit: int) -> list[Outgoing]:
-    """Lease rows whose lease ran out; they are ours until it runs out again."""
+async def take(db: Connection, limit: int, without: Collection[str] = ()) -> list[Outgoing]:
+    """Lease rows whose lease ran out, but none of the topics in `without`; they are ours until it runs out again."""
     return [
         Outgoing(row["event_id"], row["topic"], row["key"], row["value"], headers_from_text(row["headers"]))
-        for row in await db.fetch(TAKE, limit)
+        for row in await db.fetch(TAKE, limit, list(without))
     ]
-
-
-async def forget(db: Connection, event_ids: Sequence[UUID]) -> None:
-    """Delete what the brokers hold."""
-    await db.execute(FORGET, event_ids)
-
-
-async def park(db: Connection, event_id: UUID, reason: str) -> None:
-    """Keep a row that no retry will publish until somebody looks at it."""
-    await db.execute(PARK, event_id, reason)
 
 
 async def pending(db: Connection) -> tuple[int, int, float]:
     """Return how many rows wait, how many are parked, and the age in seconds of the oldest that waits."""
     row = await db.fetchrow(PENDING)
     return (row["waiting"], row["parked"], row["oldest"]) if row else (0, 0, 0.0)
+
+
+class OutboxRows(Protocol):
+    """What the publisher does with rows that it owns. A simulator brings another one."""
+
+    async def forget(self, event_ids: Sequence[UUID]) -> None:
+        """Delete what the brokers hold."""
+        ...
+
+    async def extend(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Lease rows for the whole length again; return those that are there and not parked."""
+        ...
+
+    async def give_back(self, event_ids: Sequence[UUID]) -> None:
+        """End the leases of rows, so that any sweeper may take them."""
+        ...
+
+    async def park(self, event_id: UUID, reason: str) -> None:
+        """Keep a row that no retry will publish until somebody looks at it."""
+        ...
+
+
+class LinkedRows:
+    """The outbox at the other end of a connection. Everything raises what the connection does."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def forget(self, event_ids: Sequence[UUID]) -> None:
+        """Delete rows."""
+        async with self._link.use() as db:
+            await db.execute(FORGET, event_ids)
+
+    async def extend(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Lease rows anew and return which."""
+        async with self._link.use() as db:
+            return {row["event_id"] for row in await db.fetch(EXTEND, event_ids)}
+
+    async def give_back(self, event_ids: Sequence[UUID]) -> None:
+        """End leases."""
+        async with self._link.use() as db:
+            await db.execute(GIVE_BACK, event_ids)
+
+    async def park(self, event_id: UUID, reason: str) -> None:
+        """Park a row."""
+        async with self._link.use() as db:
+            await db.execute(PARK, event_id, reason)

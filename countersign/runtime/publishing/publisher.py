@@ -3,48 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    UnsupportedForMessageFormatError,
-)
-
-from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.publishing import outbox
+from countersign.runtime.publishing.lane import Lane
+from countersign.runtime.publishing.outbox import LinkedRows
+from countersign.runtime.publishing.owned import Owned
+from countersign.runtime.publishing.producer import AiokafkaProducer
+from countersign.runtime.publishing.producing import Producing
+from countersign.runtime.publishing.pump import Pump
+from countersign.runtime.publishing.troubles import Troubles
+from countersign.runtime.settings import LeaseSettings
+from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
     import structlog
 
+    from countersign.runtime.backoff import Chance
     from countersign.runtime.broker.kafka import KafkaConnection
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.database.postgres import Connection, Link
+    from countersign.runtime.database.postgres import Link
     from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.outbox import OutboxRows
+    from countersign.runtime.publishing.producer import Producer
+    from countersign.runtime.tracing.tracer import Tracer
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
-FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError, UnsupportedForMessageFormatError)
-FLIGHTS_MAX = 8
-WAITING_ROWS_MAX = 20_000  # beyond, rows are left to the sweeper: they lie in the table anyway
-FORGET_EVERY_SECONDS = 0.05
-DELIVERY_MS_MAX = 10_000
+ROWS_MAX = 4_000  # owned at a time: what a process publishes in less than a second
+WRITE_EVERY_SECONDS = 0.05
+TEND_EVERY_SECONDS_MAX = 1.0
+STALLED_SECONDS = 3.0  # chosen: a broker that is well acknowledges in milliseconds
+STOP_SECONDS_MAX = 5.0  # ours: what is not acknowledged by then is left to the next process
+REQUEST_MS_MAX = 10_000
+OPTIONS = {"acks": "all", "max_batch_size": 128 * 1024}
+_AS_SHIPPED = LeaseSettings().outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many rows a sweeper may lease, and the topics whose rows have to wait."""
+
+    rows: int
+    without: frozenset[str]
 
 
 class Publisher:
-    """The one producer of a process. `hand` never waits and never fails: the rows are in the table."""
+    """The one publisher of a process. `hand` never waits and never fails: the rows are in the table.
 
-    def __init__(
+    Each row that is handed over has one owner until it is deleted, parked or given back. `make` makes another producer
+    than aiokafka's, `rows` is another outbox than the one behind `link`, and `chance` draws the pauses.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a publisher needs is what the frame has
         self,
         kafka: KafkaConnection,
         *,
@@ -53,206 +69,173 @@ class Publisher:
         metrics: Metrics,
         checkpoint: Checkpoint,
         log: structlog.typing.FilteringBoundLogger,
+        lease: timedelta = _AS_SHIPPED,
+        make: Callable[[], Producer] | None = None,
+        rows: OutboxRows | None = None,
+        chance: Chance | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
-        self._kafka = kafka
         self._link = link
-        self._health = health
-        self._metrics = metrics
         self._checkpoint = checkpoint
         self._log = log
-        self._producer: AIOKafkaProducer | None = None
-        self._renewing = asyncio.Lock()
-        self._waiting: deque[Outgoing] = deque()
+        self._lease_seconds = lease.total_seconds()
+        self._chance = chance
+        self._lanes: dict[tuple[str, int | None], Lane] = {}
+        self._owned = Owned(rows or LinkedRows(link), self._lease_seconds)
+        self._troubles = Troubles(self._lanes.values(), health=health, metrics=metrics, log=log)
+        self._owned.on_parked = self._troubles.parked
+        self.producing = Producing(
+            make or (lambda: AiokafkaProducer(kafka, request_timeout_ms=REQUEST_MS_MAX, options=OPTIONS))
+        )
+        self._pump = Pump(
+            self.producing,
+            self._owned,
+            self._troubles,
+            place=self._place,
+            metrics=metrics,
+            checkpoint=checkpoint,
+            chance=chance,
+            tracer=tracer,
+        )
         self._handed = asyncio.Event()
-        self._held: list[UUID] = []
         self._stopping = False
+        self._rows_wanted = False
+        self._left_out: frozenset[str] = frozenset()
+        self.on_room: Callable[[], None] = lambda: None  # called when there is room again after `room` gave too little
 
     def hand(self, due: Sequence[Outgoing]) -> None:
-        """Publish committed rows soon. Call it after the commit, never before."""
-        room = WAITING_ROWS_MAX - len(self._waiting)
-        self._waiting.extend(due[:room])
+        """Publish committed rows soon. Call it after the commit, never before.
+
+        A row that is in flight already is not taken twice. For which there is no room is given back to the sweeper.
+        """
+        for row in due:
+            if row.event_id in self._owned:
+                continue
+            lane = self._lane(row)
+            self._owned.own(row.event_id)
+            if len(self._owned) > ROWS_MAX:
+                self._owned.give_back(row.event_id)
+                self._rows_wanted = True
+            elif lane.closed:
+                self._owned.give_back(row.event_id)
+                self._left_out |= {row.topic}
+            else:
+                lane.waiting.append(row)
         self._handed.set()
 
+    def room(self, wanted: int) -> Room:
+        """Return what of `wanted` rows may be leased now. `on_room` is called when there is more."""
+        rows = 0 if self._stopping else max(0, min(wanted, ROWS_MAX - len(self._owned)))
+        self._rows_wanted = rows < wanted
+        self._left_out = self._closed_topics()
+        return Room(rows, self._left_out)
+
     async def run(self) -> None:
-        """Publish until stopped, then what was handed in before, then close."""
+        """Publish until stopped, then what was handed in before, then close; whatever does not end by then is left."""
         async with asyncio.TaskGroup() as group:
-            forgetting = group.create_task(self._forget_forever())
-            async with asyncio.TaskGroup() as flights:
-                await self._publish_forever(flights)
-            forgetting.cancel()
+            keeping = [group.create_task(loop()) for loop in (self._write_forever, self._tend_forever)]
+            try:
+                async with asyncio.TaskGroup() as flights:
+                    try:
+                        await self._publish_forever(flights)
+                    finally:
+                        await self.producing.close(0)  # what waits for an acknowledgement fails now, and ends
+            finally:
+                for task in keeping:
+                    task.cancel()
         try:
-            await self._forget()
+            self._owned.give_all_back()
+            await self._write()
         except Exception as error:  # noqa: BLE001 - the rows that stay behind are the sweeper's
             self._log.warning("outbox_forget_failed", error=type(error).__name__)
-        await self._close()
         await self._link.close()
 
     def stop(self) -> None:
         """End `run` once all that was handed in is published."""
         self._stopping = True
+        self._pump.stop()
         self._handed.set()
 
     async def _publish_forever(self, flights: asyncio.TaskGroup) -> None:
-        free = asyncio.Semaphore(FLIGHTS_MAX)
-        backoff = Backoff()
+        pumping: set[asyncio.Task[None]] = set()
+        ends_at: float | None = None
         while True:
-            await self._handed.wait()
-            self._handed.clear()
-            while self._waiting:
-                rows = [self._waiting.popleft() for _ in range(min(500, len(self._waiting)))]
-                await free.acquire()
-                flights.create_task(self._fly(rows, free, backoff))
+            for lane in [lane for lane in self._lanes.values() if not lane.at_work and not lane.empty]:
+                lane.at_work = True
+                pumping.add(task := flights.create_task(self._empty(lane)))
+                task.add_done_callback(pumping.discard)
             if self._stopping:
-                return
+                ends_at = ends_at or _now() + STOP_SECONDS_MAX
+                if not pumping or _now() >= ends_at:
+                    return
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(ends_at):
+                    await self._handed.wait()
+            self._handed.clear()
 
-    async def _fly(self, rows: Sequence[Outgoing], free: asyncio.Semaphore, backoff: Backoff) -> None:
+    async def _empty(self, lane: Lane) -> None:
         try:
-            failed = await self.publish(rows)
-            if not failed:
-                backoff.reset()
-            elif not self._stopping:
-                await asyncio.sleep(backoff.next())
-                self.hand(failed)
+            await self._pump.empty(lane)
         finally:
-            free.release()
+            lane.at_work = False
+            if self._stopping:
+                lane.waiting.clear()  # they are given back at the end of `run`
+                lane.suspects.clear()
+            self._handed.set()  # for rows that came into this lane, or into others, meanwhile
 
-    async def publish(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
-        """Publish rows; those that the brokers hold are forgotten soon. Return those to try again."""
-        acks: list[asyncio.Future[object]] = []
-        failure: BaseException | None = None
-        producer: AIOKafkaProducer | None = None
-        try:
-            producer = await self._ready()
-            for row in rows:
-                ack = await producer.send(row.topic, row.value, key=row.key, headers=list(row.headers))
-                acks.append(ack)
-        except (KafkaError, OSError) as error:
-            failure = error
-        answers = await asyncio.gather(*acks, return_exceptions=True)
-        failed = [*self._sort(rows, answers), *rows[len(acks) :]]
-        if failed and len(acks) < len(rows) and isinstance(failure, FOR_GOOD):
-            await self._park(rows[len(acks)], failure)
-            failed.remove(rows[len(acks)])
-        wrong = failure or next((a for a in answers if isinstance(a, BaseException)), None)
-        await self._tell(wrong, producer)
-        await self._checkpoint("published")
-        return failed
+    def _lane(self, row: Outgoing) -> Lane:
+        partition = self.producing.partition_of(row.topic, row.key)
+        found = self._lanes.get((row.topic, partition))
+        if found is None:
+            found = self._lanes[row.topic, partition] = Lane(row.topic, partition, self._chance)
+        return found
 
-    def _sort(self, rows: Sequence[Outgoing], answers: Sequence[object]) -> list[Outgoing]:
-        again = []
-        published: Counter[str] = Counter()
-        for row, answer in zip(rows, answers, strict=False):
-            if not isinstance(answer, BaseException):
-                self._held.append(row.event_id)
-                published[row.topic] += 1
-            else:
-                again.append(row)
-        for topic, count in published.items():
-            self._metrics.published.labels(topic).inc(count)
-        return again
+    def _place(self, row: Outgoing) -> None:
+        self._lane(row).waiting.append(row)
+        self._handed.set()
 
-    async def _park(self, row: Outgoing, error: BaseException) -> None:
-        self._log.error("outbox_row_parked", topic=row.topic, event_id=str(row.event_id), error=type(error).__name__)
-        async with self._link.use() as db:
-            await outbox.park(db, row.event_id, type(error).__name__)
-
-    async def _tell(self, wrong: BaseException | None, producer: AIOKafkaProducer | None) -> None:
-        if wrong is None:
-            self._health.tell("kafka", None)
-            return
-        self._log.warning("publish_failed", error=type(wrong).__name__)
-        self._health.tell("kafka", f"Kafka does not take records: {type(wrong).__name__}")
-        await self._renew(producer)
-
-    async def _ready(self) -> AIOKafkaProducer:
-        async with self._renewing:
-            if self._producer is None:
-                producer: AIOKafkaProducer = AIOKafkaProducer(
-                    **self._kafka.arguments(),
-                    enable_idempotence=True,
-                    acks="all",
-                    linger_ms=0,
-                    max_batch_size=128 * 1024,
-                    request_timeout_ms=DELIVERY_MS_MAX,
-                    metadata_max_age_ms=METADATA_AGE_MS,
-                )
-                try:
-                    await producer.start()
-                except BaseException:
-                    with suppress(Exception):
-                        await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
-
-    async def _renew(self, failed: AIOKafkaProducer | None) -> None:
-        """Let go of a producer that failed: an idempotent one can be dead for good (aiokafka #1017)."""
-        async with self._renewing:
-            if failed is None or id(failed) != id(self._producer):
-                return
-            self._producer = None
-            with suppress(Exception):
-                async with asyncio.timeout(2):
-                    await failed.stop()
-
-    async def _close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with suppress(Exception):
-                async with asyncio.timeout(5):
-                    await producer.stop()
-
-    async def _forget_forever(self) -> None:
+    async def _write_forever(self) -> None:
+        backoff = Backoff(self._chance)
         while True:
-            await asyncio.sleep(FORGET_EVERY_SECONDS)
+            await asyncio.sleep(WRITE_EVERY_SECONDS)
             try:
-                await self._forget()
+                await self._write()
+                backoff.reset()
             except Exception as error:  # noqa: BLE001 - what is not forgotten is published again, and known again
                 self._log.warning("outbox_forget_failed", error=type(error).__name__)
+                await asyncio.sleep(backoff.next())
 
-    async def _forget(self) -> None:
-        if not self._held:
-            return
-        held, self._held = self._held, []
-        try:
-            async with self._link.use() as db:
-                await outbox.forget(db, held)
-        except BaseException:
-            self._held = held + self._held
-            raise
-        await self._checkpoint("outbox_deleted")
+    async def _write(self) -> None:
+        if self._owned.to_write and await self._owned.write():
+            await self._checkpoint("outbox_deleted")
+        self._say_room()
+
+    def _closed_topics(self) -> frozenset[str]:
+        return frozenset(lane.topic for lane in self._lanes.values() if lane.closed)
+
+    def _say_room(self) -> None:
+        """Wake the sweeper once if what it could not have, or what was given back, can be taken now."""
+        rows = self._rows_wanted and len(self._owned) <= ROWS_MAX / 2
+        if rows or (self._left_out and self._left_out - self._closed_topics()):
+            self._rows_wanted, self._left_out = False, frozenset()
+            self.on_room()
+
+    async def _tend_forever(self) -> None:
+        """Keep the leases of what is in flight, and see which lanes are in trouble."""
+        while True:
+            await asyncio.sleep(min(TEND_EVERY_SECONDS_MAX, self._lease_seconds / 6))
+            now = _now()
+            for lane in self._lanes.values():
+                if lane.since is not None and now - lane.since > STALLED_SECONDS and lane.trouble is None:
+                    self._troubles.stalled(lane, STALLED_SECONDS)
+                if lane.trouble is not None:
+                    for row in lane.surplus():
+                        self._owned.give_back(row.event_id)
+            try:
+                await self._owned.renew()
+            except Exception as error:  # noqa: BLE001 - a row whose lease ends is not sent
+                self._log.warning("outbox_lease_failed", error=type(error).__name__)
 
 
-class LeftOver:
-    """Outbox rows whose process died before it published them, or whose broker was away: due work like any other."""
-
-    name = "outbox"
-    every = 2.0
-    parallel = 500
-    leases = True
-
-    def __init__(self, publisher: Publisher, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
-        self.waker = Waker()
-        self._publisher = publisher
-        self._metrics = metrics
-        self._log = log
-
-    async def take(self, db: Connection, limit: int) -> Sequence[Outgoing]:
-        """Lease rows whose lease ran out, and count what lies there."""
-        rows = await outbox.take(db, limit)
-        waiting, parked, oldest = await outbox.pending(db)
-        self._metrics.outbox.labels("waiting").set(waiting)
-        self._metrics.outbox.labels("parked").set(parked)
-        self._metrics.outbox_oldest.set(oldest)
-        if rows:
-            self._log.info("outbox_left_over", rows=len(rows))
-        return rows
-
-    async def act(self, item: Outgoing) -> Outgoing:
-        """Hand a row to the publisher, which forgets it when the brokers hold it."""
-        self._publisher.hand([item])
-        return item
-
-    async def settle(self, _db: Connection, _done: Sequence[Outgoing]) -> outbox.Kept:
-        """Nothing is left to store: the publisher deletes the row, or its lease runs out again."""
-        return outbox.NOTHING
+def _now() -> float:
+    return asyncio.get_running_loop().time()

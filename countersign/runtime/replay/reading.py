@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import OffsetOutOfRangeError
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, Untakeable, letter_of, record_of
+from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, Untakeable, opened
 from countersign.runtime.consuming.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
 from countersign.runtime.consuming.seeking import offsets_at
 from countersign.runtime.consuming.stopping import stop_clients
@@ -155,14 +155,18 @@ async def read(settings: KafkaSettings, topic: str, ranges: Sequence[Range], mos
 
 
 async def _chunk(consumer: AIOKafkaConsumer, fetching: Fetching, topic: str, left: dict[int, tuple[int, int]]) -> Chunk:
-    got, untakeable = await fetching.fetch(consumer)
+    got, letters = await fetching.fetch(consumer)
     chunk = Chunk()
     for messages in got.values():
-        chunk.records += [record_of(one) for one in messages if one.offset < left.get(one.partition, (0, 0))[1]]
-    for partition, offset in untakeable:
-        if offset < left.get(partition.partition, (0, 0))[1]:
-            chunk.untakeable.append(letter_of(partition, offset))
-        consumer.seek(partition, offset + 1)
+        records, refused = opened(one for one in messages if one.offset < left.get(one.partition, (0, 0))[1])
+        chunk.untakeable += refused
+        places = {(letter.record.partition, letter.record.offset) for letter in refused}
+        chunk.records += [record for record in records if (record.partition, record.offset) not in places]
+    for letter in letters:
+        number, offset = letter.record.partition, letter.record.offset
+        if offset < left.get(number, (0, 0))[1]:
+            chunk.untakeable.append(letter)
+        consumer.seek(TopicPartition(topic, number), offset + 1)
     for number, (first, end) in list(left.items()):
         partition = TopicPartition(topic, number)
         # Of a compacted topic the last records of a range may be gone: the position passes them, a record would not.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
 
@@ -34,8 +34,9 @@ SELECT c.relname AS name,
 """
 COUNTS = "SELECT current_setting('track_counts')::boolean"
 KNOWN = """
-SELECT partition, "offset" FROM dead_letter
-  JOIN unnest($2::int[], $3::bigint[]) AS d (partition, "offset") USING (partition, "offset")
+SELECT partition, "offset", appended_at FROM dead_letter
+  JOIN unnest($2::int[], $3::bigint[], $4::timestamptz[]) AS d (partition, "offset", appended_at)
+ USING (partition, "offset", appended_at)
  WHERE topic = $1
 """
 UNNAMED = Effect("rows changed without an outcome")
@@ -76,9 +77,9 @@ async def unknown_of(db: Connection, topic: str, dead: Sequence[DeadLetter]) -> 
     """Return those that no dead letter is kept of."""
     if not dead:
         return []
-    places = [(letter.record.partition, letter.record.offset) for letter in dead]
-    rows = await db.fetch(KNOWN, topic, [place[0] for place in places], [place[1] for place in places])
-    known = {(row["partition"], row["offset"]) for row in rows}
+    places = [(letter.record.partition, letter.record.offset, letter.record.appended_at) for letter in dead]
+    rows = await db.fetch(KNOWN, topic, *(list(column) for column in zip(*places, strict=True)))
+    known = {(row["partition"], row["offset"], row["appended_at"]) for row in rows}
     return [letter for letter, place in zip(dead, places, strict=True) if place not in known]
 
 
@@ -108,8 +109,8 @@ async def _attempt(
     """Fold in a savepoint, and leave it only if nothing changed, or with `keep`; None: it raised."""
     found = Trial()
 
-    async def note(_db: Connection, letters: Sequence[DeadLetter]) -> None:
-        found.dead.extend(letters)
+    async def note(_db: Connection, folded: Folded[Any]) -> None:
+        found.dead.extend(folded.dead)
 
     before = await _changed(db)
     savepoint = db.transaction()

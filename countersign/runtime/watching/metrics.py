@@ -27,6 +27,7 @@ class Metrics:
         self._measure_lag(registry)
         self._count_outbox(registry)
         self._count_http(registry)
+        self._count_spans(registry)
 
     def _count_records(self, registry: CollectorRegistry) -> None:
         self.records = Counter(
@@ -95,6 +96,13 @@ class Metrics:
             ("topic",),
             registry=registry,
         )
+        self.publish_failures = Counter(
+            "countersign_publish_failures_total",
+            "Tries to publish an outbox row that failed: again (tried again), no_rights (waits until we may write), "
+            "refused (parked). If it grows, see `publish_failed` in the log and /readyz.",
+            ("topic", "kind"),
+            registry=registry,
+        )
         self.outbox = Gauge(
             "countersign_outbox_rows",
             "Outbox rows, waiting or parked. Parked rows were refused by the broker for good: somebody must look at "
@@ -135,3 +143,21 @@ class Metrics:
             ("method", "route", "status"),
             registry=registry,
         )
+
+    def _count_spans(self, registry: CollectorRegistry) -> None:
+        self.spans_exported = Counter(
+            "countersign_spans_exported_total",
+            "Spans that the collector took; 0 without COUNTERSIGN_TRACES__ENDPOINT. If it stands still under traffic, "
+            "look for `spans_lost` in the log.",
+            registry=registry,
+        )
+        self.spans_dropped = Counter(
+            "countersign_spans_dropped_total",
+            "Spans that were given up, by cause; no request waits for any. queue_full: the collector is too slow, or "
+            "raise COUNTERSIGN_TRACES__QUEUE_SPANS_MAX; not_taken: see why in `spans_lost` of the log; stopped: the "
+            "service ended first.",
+            ("cause",),
+            registry=registry,
+        )
+        for cause in ("queue_full", "not_taken", "stopped"):  # so that the first loss is an increase
+            self.spans_dropped.labels(cause)

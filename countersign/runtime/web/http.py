@@ -13,9 +13,10 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from countersign.runtime.errors import Kind, kind_of
+from countersign.runtime.errors import Kind, TooManyWaitingError, kind_of
 from countersign.runtime.messages.findings import findings
 from countersign.runtime.settings import ConnectionSettings
+from countersign.runtime.web.again import answer_again_if_outdated
 from countersign.runtime.web.deadline import awake_timeout
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ async def _answer(
     request: web.Request, handler: Handler, log: structlog.typing.FilteringBoundLogger
 ) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await answer_again_if_outdated(request, handler, log)
     except Problem as problem:
         return problem.response()
     except web.HTTPException as error:
@@ -149,6 +150,9 @@ async def _answer(
     except Exception as error:
         if isinstance(error, ConnectionError) and request.transport is None:
             raise  # the client went away: there is nobody to answer
+        if isinstance(error, TooManyWaitingError):
+            log.warning("http_busy", error=str(error))
+            return Problem(503, "busy", "Too many requests wait here; try again in a moment.", retry_after=2).response()
         if kind_of(error) is Kind.INFRASTRUCTURE:
             log.warning("http_server_away", error=type(error).__name__)
             return Problem(

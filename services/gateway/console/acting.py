@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from countersign.client import Client, GrantRefused
+from countersign.runtime.tracing.spans import ours
 from services.gateway.console import store
 from services.gateway.console.decide import (
     ON_ACCOUNT,
@@ -203,6 +204,7 @@ class ActPages:
     async def _carry_out(self, visitor: Visitor, session: Session, draft: ActDraft, grant: str) -> None:
         """Check that the grant is of the very request that was published here, and let enrolment act on it."""
         gate = self._gate
+        span = gate.obeying(draft.request_id)
         expected = replace(self._built(session, draft).expected, req=draft.req)
         try:
             checked = await gate.grants.check(grant, expected, draft.now)
@@ -212,6 +214,7 @@ class ActPages:
         else:
             outcome = await gate.manager_calls.act(draft, grant) if checked.method == "sms" else "grant_refused"
         await store.settle(gate.pool, visitor.session_id, draft.request_id, outcome)
+        span.end(ours(request_id=draft.request_id, user_id=session.user_id, outcome=outcome))
         gate.log.info("acted", **_story(session, draft), act=draft.kind, outcome=outcome)
 
     async def _give_up(self, visitor: Visitor, draft: ActDraft, found: RequestState) -> web.Response:

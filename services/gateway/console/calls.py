@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.gateway.console.model import Account, ActSeen
+from services.gateway.console.model import Account, ActSeen, RequestSeen, Timeline
 from services.gateway.upstream import Upstream, UpstreamAway
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ class _Acts(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     acts: list[ActSeen]
+
+
+class _Requests(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    requests: list[RequestSeen]
 
 
 class _Problem(BaseModel):
@@ -45,6 +51,17 @@ class ManagerCalls(Upstream):
         query = None if manager_id is None else {"manager_id": str(manager_id)}
         reply = await self._ask("GET", "/v1/manager/acts", query)
         return self._read(_Acts, reply).acts
+
+    async def requests(self, account_id: UUID, user_id: UUID | None) -> list[RequestSeen]:
+        """Return the latest requests of an account, or of one of its members; none of an account that is not known."""
+        query = None if user_id is None else {"user_id": str(user_id)}
+        reply = await self._ask("GET", f"/v1/manager/accounts/{account_id}/requests", query)
+        return self._read(_Requests, reply).requests if reply.status == 200 else []  # noqa: PLR2004 - RFC 9110
+
+    async def timeline(self, account_id: UUID, request_id: UUID) -> Timeline | None:
+        """Return a request of the account with all that happened to it; None if the account made no such request."""
+        reply = await self._ask("GET", f"/v1/manager/accounts/{account_id}/requests/{request_id}")
+        return self._read(Timeline, reply) if reply.status == 200 else None  # noqa: PLR2004 - RFC 9110
 
     async def act(self, draft: ActDraft, grant: str) -> str:
         """Carry an act out; return `done`, `recorded`, or the word with which enrolment refused it.

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from services.gateway.console import store
 from services.gateway.console.decide import held_until, locked_of, number_state
+from services.gateway.console.decide_requests import RECENT_ON_ACCOUNT_MAX, row_of
 from services.gateway.decide import EMAIL_CHARACTERS_MAX, folded
 from services.gateway.guard import form_of
 from services.gateway.hosts import origin_of
@@ -17,10 +18,11 @@ from services.gateway.render import see_other
 from services.gateway.settings_pages.arrival import heard, refuse
 from services.gateway.settings_pages.decide import people_page
 from services.gateway.settings_pages.model import Said
+from services.gateway.upstream import UpstreamAway
 from services.gateway.visitor import VISITOR
 
 if TYPE_CHECKING:
-    from services.gateway.console.model import Account, ActSeen
+    from services.gateway.console.model import Account, ActSeen, RequestSeen
     from services.gateway.gate import Gate
     from services.gateway.model import Session
 
@@ -70,11 +72,14 @@ class FindingPages:
         account = await known_account(self._gate, request)
         refused = await store.refused_at(self._gate.pool, account.account_id)
         people = people_page(account.members, session.user_id, request.query.get("people", ""))
+        names = {member.user_id: member.name for member in account.members}
+        recent = await recent_of(self._gate, account.account_id)
         return self._gate.pages.page(
             request,
             "console/account.html",
             account=account,
             people=people,
+            recent=None if recent is None else [row_of(one, names) for one in recent[:RECENT_ON_ACCOUNT_MAX]],
             emails=await store.people(self._gate.pool, [member.user_id for member in people.people]),
             numbers={member.user_id: number_state(member) for member in account.members},
             locked=locked_of(account.members, refused),
@@ -102,6 +107,15 @@ async def known_account(gate: Gate, request: web.Request) -> Account:
     if account is None:
         raise web.HTTPNotFound
     return account
+
+
+async def recent_of(gate: Gate, account_id: UUID) -> list[RequestSeen] | None:
+    """Return the latest requests of an account, or None if they cannot be read now: the rest of its page can."""
+    try:
+        return await gate.manager_calls.requests(account_id, None)
+    except UpstreamAway as away:
+        gate.log.warning("requests_unreadable", account_id=str(account_id), reason=str(away)[:200])
+        return None
 
 
 def _id_of(typed: str) -> UUID | None:

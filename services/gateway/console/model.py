@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from countersign.client import ManagerAct, ManagerActKind
+from countersign.timeline.story import Ending
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,6 +77,33 @@ class ActSeen(_Seen):
     reason: str
     ticket: str
     outcome: str
+
+
+class RequestSeen(_Seen):
+    """A request of an account and what became of it."""
+
+    request_id: UUID
+    user_id: UUID | None = None
+    action: str
+    at: AwareDatetime
+    outcome: Ending
+
+
+class StepSeen(_Seen):
+    """One thing that happened to a request; `after_ms` is how long after the step before it."""
+
+    at: AwareDatetime
+    after_ms: float | None = None
+    service: str
+    what: str
+    detail: dict[str, Any]
+
+
+class Timeline(_Seen):
+    """A request and all that happened to it, oldest first."""
+
+    request: RequestSeen
+    steps: list[StepSeen]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from countersign.runtime.web.streaming import Streams, send_in_pieces
 from services.gateway import store
 from services.gateway.guard import form_of
 from services.gateway.hosts import origin_of
@@ -32,6 +33,7 @@ class ExportPages:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._origin = origin_of(gate.url)
+        self._streams = Streams()
 
     async def show(self, request: web.Request) -> web.Response:
         """Show how far the export has come."""
@@ -69,15 +71,15 @@ class ExportPages:
             visitor.leave(step.problem, problem=True)
         return see_other(f"/exports/{export.export_id}")
 
-    async def file(self, request: web.Request) -> web.Response:
-        """Hand the file out while it is offered."""
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """Hand the file out while it is offered, as it comes."""
         session = request[VISITOR].signed_in
         if session is None:
             return see_other("/login")
-        found = await self._gate.exports.file(_id(request), _owner(request, session))
-        if found is None:
-            return see_other(f"/exports/{_id(request)}")
-        return web.Response(body=found.content, headers=found.headers)
+        async with self._streams.place(), self._gate.exports.file(_id(request), _owner(request, session)) as found:
+            if found is None:
+                return see_other(f"/exports/{_id(request)}")
+            return await send_in_pieces(request, found.headers, found.size, found.pieces)
 
     async def _mine(self, request: web.Request, session: Session) -> Export | None:
         return await self._gate.exports.export(_id(request), _owner(request, session))

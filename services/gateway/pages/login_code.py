@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from countersign.client import Expected, GrantRefused, login_digest
+from countersign.runtime.tracing.spans import ours
 from services.gateway import store
 from services.gateway.decide import given_up
 from services.gateway.guard import Stale, form_of
@@ -93,6 +94,8 @@ class LoginCodePages:
             return self._plain(request, "moment", t("moment.title"), slow=slow, poll=1, refresh=LOOK_AGAIN_SECONDS)
         if found.is_undecided:
             return self._plain(request, "given_up", t("moment.given_up_title"), status=503)
+        told = ours(request_id=pending.request_id, user_id=pending.user_id, outcome=f"denied {found.reason or 'unfit'}")
+        self._gate.obeying(pending.request_id).end(told)
         kind = code.SAID[found.reason] if found.reason is not None else "unfit"
         retry_in = code.retry_in(found.retry_at, pending.now)
         return self._plain(request, "denied", t(f"denied.{kind}.title"), kind=kind, retry_in=retry_in)
@@ -125,6 +128,7 @@ class LoginCodePages:
     async def _finish(self, request: web.Request, pending: Session, grant: str) -> web.Response | None:
         """Turn a grant that fits this very browser into a signed-in session, once; None: it does not fit."""
         gate, visitor = self._gate, request[VISITOR]
+        span = gate.obeying(pending.request_id)
         expected = Expected(
             action="login",
             request_id=pending.request_id,
@@ -153,6 +157,7 @@ class LoginCodePages:
         )
         if signed_in:
             visitor.secret = secret
+            span.end(ours(request_id=pending.request_id, user_id=pending.user_id, outcome="signed_in"))
             gate.log.info("signed_in", **_story(pending), method=checked.method)
         elif not await resume(gate, visitor):
             # Nothing to hand over: the grant was spent, and its session has been shown by a browser or has ended.

@@ -38,10 +38,12 @@
   const forms = {
     clock: new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" }),
     full: new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }),
+    exact: new Intl.DateTimeFormat(locale, { timeStyle: "medium" }),
   };
   function tellTimes() {
-    for (const time of document.querySelectorAll("time[data-clock], time[data-full]")) {
-      const text = forms["clock" in time.dataset ? "clock" : "full"].format(new Date(time.dateTime));
+    for (const time of document.querySelectorAll("time[data-clock], time[data-full], time[data-exact]")) {
+      const form = Object.keys(forms).find((name) => name in time.dataset);
+      const text = forms[form].format(new Date(time.dateTime));
       if (time.textContent !== text) time.textContent = text;
     }
   }

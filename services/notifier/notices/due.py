@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from countersign.contract.number import SealBroken, open_number
+from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.errors import KeyUnknown
-from countersign.runtime.publishing.outbox import NOTHING
 from services.notifier.decide import NUMBER_UNREADABLE
 from services.notifier.model import Answer, Receipt
 from services.notifier.notices import store
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.keys import Key, KeyRing
-    from countersign.runtime.publishing.outbox import Kept
     from services.notifier.counters import Counters
     from services.notifier.model import SmsText
     from services.notifier.notices.model import Candidate, Settlement
@@ -45,6 +44,13 @@ class Claim:
     step: Send
     key: Key
     good_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A notice that came to its end when it was taken, as it is stored."""
+
+    row: asyncpg.Record = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +115,25 @@ class Notices:
         self._settled_within = settled_within
         self._log = log
 
-    async def take(self, db: Connection, limit: int) -> Sequence[Claim]:
+    async def take(self, db: Connection, limit: int) -> Sequence[Claim | Ended]:
         """End those in doubt and those that never leave; claim those that may leave; the others stay due."""
         started = _seconds()
         lane = await store.lane(db)
-        self._tell(await store.doubt(db, self._settled_within))
+        ended = [Ended(row) for row in await store.doubt(db, self._settled_within)]
         room = min(limit, room_in(lane, self._rate, self._provider.room(limit, started)))
         stopped = await pauses(db)
         candidates = await store.due(db, sending=room > 0 or bool(stopped))
         if not candidates:
-            return ()
+            return ended
         left = await store.left_today(db, candidates)
         keys = self._keys_of(candidates)
+        room = self._provider.room(room, started)  # asked again: the codes may have claimed the one try meanwhile
         steps = plan(candidates, left, self._limits, keys=keys, room=room, now=lane.now, pauses=stopped)
-        self._tell(await store.mark(db, steps, lane.now))
+        self._provider.claimed(sum(isinstance(step, Send) for step in steps), started)
+        ended += [Ended(row) for row in await store.mark(db, steps, lane.now)]
         good_until = started + self._claim_good_for.total_seconds()
-        return [Claim(step, keys[step.number.key_id], good_until) for step in steps if isinstance(step, Send)]
+        claims = [Claim(step, keys[step.number.key_id], good_until) for step in steps if isinstance(step, Send)]
+        return [*claims, *ended]
 
     def _keys_of(self, candidates: Sequence[Candidate]) -> Mapping[str, Key]:
         """Return the keys that open these numbers. One that is not there is told once, and the ring read again."""
@@ -137,8 +146,10 @@ class Notices:
                 self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id)
         return found
 
-    async def act(self, item: Claim) -> Settlement:
-        """Send a claimed notice."""
+    async def act(self, item: Claim | Ended) -> Settlement | Ended:
+        """Send a claimed notice. One that has come to its end was stored when it was taken, and is only told."""
+        if isinstance(item, Ended):
+            return item
         receipt, segments = await self._attempt(item)
         self._provider.heard(receipt, _seconds())
         return attempted(item.step.candidate, receipt, segments)
@@ -157,13 +168,15 @@ class Notices:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
         return await self._sender.send(number, text), text.segments
 
-    async def settle(self, db: Connection, done: Sequence[Settlement]) -> Kept:
+    async def settle(self, db: Connection, done: Sequence[Settlement | Ended]) -> Settled[asyncpg.Record]:
         """Store what became of notices. Nothing of it goes to Kafka: what they tell is on their own topics."""
-        self._tell(await store.settle(db, done))
-        return NOTHING
+        ended = [one.row for one in done if isinstance(one, Ended)]
+        sent = [one for one in done if not isinstance(one, Ended)]
+        return Settled(done=[*ended, *(await store.settle(db, sent) if sent else ())])
 
-    def _tell(self, rows: Sequence[asyncpg.Record]) -> None:
-        for row in rows:
+    def committed(self, done: Sequence[asyncpg.Record]) -> None:
+        """Tell what became of notices."""
+        for row in done:
             self._counters.notices.labels(row["kind"], row["state"], row["reason"] or "").inc()
             self._log.info(
                 "notice_settled" if store.is_end(row) else "notice_due_again",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.runtime.database.postgres import rows_of
 from services.notifier.model import SealedNumber, State
 from services.notifier.notices.model import Candidate, Delay, Kind, Lane, Reader, Send, Withhold
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection
     from services.notifier.notices.model import Happening, Settlement, Step
 
-KEPT_DAYS = 40  # as long as texts with codes; a notice is void long before any topic could bring its event back
 _LOOKED_AT_MAX = 200  # a helping: those that end without a text use up none of the lane's rate
 _LOCKS = 0x4E4F5445  # our class of advisory locks: "NOTE"
 
@@ -139,14 +137,8 @@ UPDATE notice n
 RETURNING n.event_id, n.number_id, n.kind, n.account_id, n.user_id, n.state, n.country, n.reason
 """
 
+
 # In small bites, so that it never holds up a claim.
-FORGET = """
-DELETE FROM notice WHERE (event_id, number_id) IN (
-    SELECT event_id, number_id FROM notice
-     WHERE created_at < now() - make_interval(days => $1) ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
-"""
-
-
 async def now(db: Connection) -> datetime:
     """Return the database's now."""
     found: datetime = await db.fetchval(NOW)
@@ -260,8 +252,3 @@ async def doubt(db: Connection, settled_within: timedelta) -> list[asyncpg.Recor
 def is_end(row: asyncpg.Record) -> bool:
     """Tell whether a notice has come to its end, or is due or claimed."""
     return State(row["state"]) not in {State.DUE, State.CLAIMED}
-
-
-async def sweep(db: Connection) -> int:
-    """Delete some notices that are past their days; return how many."""
-    return rows_of(await db.execute(FORGET, KEPT_DAYS))

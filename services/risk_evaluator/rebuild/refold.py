@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from countersign.operations.log import Log, Offsets
     from countersign.policy import PlaceRules
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.folding.dead_letter import DeadLetter
-    from countersign.runtime.folding.fold import AnyFold
+    from countersign.runtime.folding.fold import AnyFold, Folded
     from countersign.runtime.messages.record import Incoming
 
 TOPICS = (AccessGranted.topic, PlacesForgotten.topic)
@@ -79,11 +78,12 @@ class Refold:
     async def _absorb(self, db: Connection, topic: str, batch: Sequence[Incoming[Any]]) -> None:
         fold = self.folds[topic]
         if topic == AccessGranted.topic and batch:
+            await self.grants.prepare(incoming.event.grant for incoming in batch)
             ids = [incoming.event.request_id for incoming in batch]
             self.without_assessment += await db.fetchval(WITHOUT_ASSESSMENT, ids)
 
-        async def note(_db: Connection, letters: Sequence[DeadLetter]) -> None:
-            for letter in letters:
+        async def note(_db: Connection, folded: Folded[Any]) -> None:
+            for letter in folded.dead:
                 self.keys_gone += letter.kind == "key_unknown"
                 self.refused += letter.kind != "key_unknown"
 

@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Connection
 
-FRESH = PlaceTables("place_rebuilt", "forgotten_rebuilt")
+FRESH = PlaceTables("place_rebuilt", "forgotten_rebuilt", alone=True)
 BEFORE = "place_before_rebuild"
 STATEMENT_SECONDS_MAX = 600.0
 HIDDEN = "•••"
 
-# What was forgotten is never deleted, so it is taken over: a place that was forgotten does not come back.
+# What was forgotten is kept while a grant from before it could teach. It is taken over, so no such place comes back.
 LAY = """
 DROP TABLE IF EXISTS place_rebuilt, forgotten_rebuilt;
 CREATE TABLE place_rebuilt (LIKE place INCLUDING ALL);
 CREATE TABLE forgotten_rebuilt (LIKE forgotten INCLUDING ALL);
 INSERT INTO forgotten_rebuilt SELECT * FROM forgotten;
 """
+GUARD = "CREATE TRIGGER only_unforgotten BEFORE INSERT ON place FOR EACH ROW EXECUTE FUNCTION refuse_forgotten_place()"
 CLEAR = "DROP TABLE IF EXISTS place_rebuilt, forgotten_rebuilt"
 
 # $1: the start of the topics, or the beginning of time. $2: how long an idle place counts (0: for ever); the sweep
@@ -111,6 +112,7 @@ async def swap(db: Connection, since: datetime | None, *, keep_older: bool) -> i
         await db.execute(
             f'ALTER INDEX "{name}" RENAME TO "{name}_before"; ALTER INDEX "{new[what]}" RENAME TO "{name}"'
         )
+    await db.execute(GUARD)  # LIKE copies no trigger
     await db.execute(f"CREATE OR REPLACE VIEW known_place AS {view}")
     await db.execute(f"DROP TABLE {FRESH.forgotten}")
     rows: int = await db.fetchval("SELECT count(*) FROM place", timeout=STATEMENT_SECONDS_MAX)

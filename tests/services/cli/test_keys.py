@@ -242,7 +242,7 @@ async def test_what_keeps_it_from_its_work_is_a_sentence(desk: KeyDesk) -> None:
     notifier.write_text(json.dumps(whole))
     elsewhere = ("rotate", "codes", "--dsn", "postgresql://nobody@127.0.0.1:1/none")
     assert await desk.countersign(*elsewhere) == 2
-    assert "PostgreSQL does not say" in desk.said[-1]
+    assert "PostgreSQL does not answer" in desk.said[-1]
     for wrong in ("verifier", "nobody=http://127.0.0.1:1", "verifier=ftp://127.0.0.1"):
         assert await desk.countersign("rotate", "codes", "--instance", wrong) == 2
         assert "expected SERVICE=URL" in desk.said[-1]

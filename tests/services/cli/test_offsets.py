@@ -211,7 +211,7 @@ async def test_servers_that_are_away(moving: Moving, monkeypatch: pytest.MonkeyP
     """PostgreSQL keeps who did it, so without it nothing moves."""
     monkeypatch.setenv("OPERATOR_DSN", "postgresql://operator@127.0.0.1:9/countersign")
     code, told = await moving.call(*moving.asked("earliest"), *moving.doing("1 s"))
-    assert (code, "PostgreSQL does not say" in told, "Traceback" in told) == (2, True, False), told
+    assert (code, "PostgreSQL does not answer" in told, "Traceback" in told) == (2, True, False), told
     assert not (moving.folder / "undo.json").exists()
     assert await moving.committed() == [READ]
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")

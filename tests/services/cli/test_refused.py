@@ -110,7 +110,7 @@ async def test_a_services_role_sees_its_own(named: Servers, capsys: pytest.Captu
     place = ("--topic", "access.requests.v1", "--offset", str(record.offset))
     assert await countersign("why", "--dsn", named.dsn_of("risk_evaluator"), *place) == 0
     assert await countersign("why", "--dsn", named.dsn_of("verifier"), *place) == 1
-    assert "No dead letter of verifier is that." in capsys.readouterr().out
+    assert "No dead letter of verifier fits." in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("named")

@@ -158,7 +158,7 @@ async def test_servers_that_are_away_are_told_in_a_sentence(desk: Desk, monkeypa
     for command in (("status",), ("pause", str(uuid4()), "--reason", "r"), ("resume", str(uuid4()), "--reason", "r")):
         code, _, words = await desk.call(*command, "--dsn", "postgresql://nobody@127.0.0.1:9/none")
         assert code == 2
-        assert "PostgreSQL does not say: ConnectionRefusedError" in words
+        assert "PostgreSQL does not answer: ConnectionRefusedError" in words
     code, _, words = await desk.call("abort", str(uuid4()), "--reason", "r")
     assert code == 2
     assert "there is no replay" in words

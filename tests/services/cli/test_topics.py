@@ -122,7 +122,7 @@ async def test_partitions_are_added_only_when_keys_may_move(
         (["apply", "--execute"], "why? Give a --reason"),
         (["plan", "--topic", "none.such.v1"], "no file of none.such.v1"),
         (["plan", "--bootstrap", "127.0.0.1:9"], "Kafka at 127.0.0.1:9 does not answer"),
-        (["apply", *REASON, "--dsn", "postgresql://nobody@127.0.0.1:9/none"], "PostgreSQL does not say"),
+        (["apply", *REASON, "--dsn", "postgresql://nobody@127.0.0.1:9/none"], "PostgreSQL does not answer"),
     ],
     ids=["reason", "topic", "broker", "database"],
 )

@@ -43,7 +43,7 @@ async def key_site(signer: Signer) -> AsyncIterator[KeySite]:
 async def desk(servers: Servers, key_site: KeySite, signer: Signer) -> AsyncIterator[Desk]:
     """Lend the folds, on a connection of their own."""
     link = Link(servers.dsn_of("enrolment"), "enrolment")
-    async with Grants(key_site.url) as grants, link.use() as db:
+    async with Grants(key_site.url) as grants, grants.keeping_fresh(lambda _trouble: None), link.use() as db:
         yield Desk(db, grants, signer)
     await link.close()
 

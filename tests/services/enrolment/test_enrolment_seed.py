@@ -13,10 +13,11 @@ import pytest
 from countersign.contract.number import open_number, parse_number
 from countersign.runtime.database.postgres import open_pool
 from countersign.runtime.keys import KeyRing
+from countersign.runtime.retention import apply
 from deploy.local.seeds import draw
 from services.enrolment import changes, overview
 from services.enrolment.chain import broken_at
-from services.enrolment.retention import erase
+from services.enrolment.retention import RULES
 from services.enrolment.seed import seed
 from tests.support.enrolment import Desk, settings_of
 from tests.support.events import a_member_removed, a_member_set
@@ -94,7 +95,7 @@ async def test_ended_numbers_are_erased_after_two_days(desk: Desk) -> None:
     confirmed = await desk.add_number(user_id, "confirmed", provided=timedelta(days=9))
     visible = "SELECT array_agg(number_id) FROM sealed_number WHERE user_id = $1"
     assert set(await desk.db.fetchval(visible, user_id)) == {ended["recent"], confirmed}
-    await erase(desk.db)
+    await apply(desk.db, RULES)
     assert set(await desk.db.fetchval(visible, user_id)) == {ended["recent"], confirmed}
     rows = await desk.db.fetch(
         "SELECT number_id, sealed IS NULL AND fingerprint IS NULL AS erased FROM phone_number WHERE user_id = $1",
@@ -126,7 +127,7 @@ async def test_spent_grants_and_closed_requests_are_kept_forty_days(desk: Desk) 
         await desk.db.execute(
             "INSERT INTO spent_grant VALUES ($1, 'test', now() - make_interval(days => $2))", request_id, days
         )
-    await erase(desk.db)
+    await apply(desk.db, RULES)
     left = await desk.db.fetch("SELECT request_id FROM request WHERE account_id = $1", account_id)
     assert {row["request_id"] for row in left} == {ids["open"], ids["recent"]}
     kept = await desk.db.fetch("SELECT request_id FROM spent_grant WHERE request_id = ANY($1)", list(spent.values()))

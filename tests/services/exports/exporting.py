@@ -217,7 +217,7 @@ async def asking(servers: Servers, **over: Any) -> AsyncIterator[Exporting]:
     signer = Signer(f"grant-{uuid4().hex[:8]}")
     pool = asyncpg.create_pool(servers.dsn_of("exports"), min_size=1, max_size=4)
     async with KeySite(signer.jwk()) as site, pool, aiohttp.ClientSession() as http:
-        settings = settings_for(servers, site.url, port, **over)
+        settings = settings_for(servers, over.pop("jwks_url", site.url), port, **over)
         yield Exporting(servers, settings, f"http://127.0.0.1:{port}", http, signer, pool)
 
 

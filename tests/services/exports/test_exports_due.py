@@ -10,9 +10,11 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from services.exports import contacts, store
+from countersign.runtime.retention import apply
+from services.exports import contacts, retention, store
 from services.exports.due import Ending, Writing
 from services.exports.model import Granted
+from services.exports.wiring import exports_counter
 from tests.support.kafka import eventually
 
 if TYPE_CHECKING:
@@ -82,6 +84,28 @@ async def test_a_writer_that_dies_leaves_the_file_to_the_next(exports: Exporting
             await writing.settle(db, [first])  # it was not dead, only slow
         assert await row(exports.pool, export.export_id) == settled
         assert await writing.act(export) is None
+
+
+async def test_a_file_counts_as_ready_once_that_is_committed(exports: Exporting) -> None:
+    """The database fails at the commit; the second try counts, once."""
+    export = await a_granted_export(exports)
+    registry = CollectorRegistry()
+    writing = Writing(exports.pool, timedelta(minutes=15), exports_counter(registry))
+
+    def ready() -> float | None:
+        return registry.get_sample_value("countersign_exports_total", {"outcome": "ready"})
+
+    file = await writing.act(export)
+    async with exports.pool.acquire() as db:
+        failing = db.transaction()
+        await failing.start()
+        await writing.settle(db, [file])
+        await failing.rollback()
+        assert not ready()
+        async with db.transaction():
+            settled = await writing.settle(db, [file])
+        writing.committed(settled.done)
+    assert ready() == 1
 
 
 async def test_the_running_service_takes_over_when_the_lease_ends(exports: Exporting) -> None:
@@ -183,7 +207,7 @@ async def test_what_nobody_can_ask_for_any_more_is_forgotten(exports: Exporting)
         "UPDATE spent_grant SET spent_at = now() - interval '41 days' WHERE request_id = $1", old.export_id
     )
     async with exports.pool.acquire() as db, db.transaction():
-        assert await store.sweep(db) >= 2
+        await apply(db, retention.RULES)
     ids = [old.export_id, young.export_id]
     kept = await exports.pool.fetch("SELECT export_id FROM export WHERE export_id = ANY($1::uuid[])", ids)
     spent = await exports.pool.fetch("SELECT request_id FROM spent_grant WHERE request_id = ANY($1::uuid[])", ids)

@@ -70,7 +70,11 @@ async def test_reading_the_topic_again_from_its_start_changes_nothing(exports: E
     await exports.becomes(customer, ids[1], "denied")
     await exports.becomes(customer, ids[2], "ready")
     before = await state_of(exports, ids)
-    async with Grants(exports.settings.jwks_url) as grants, exports.pool.acquire() as db:
+    async with (
+        Grants(exports.settings.jwks_url) as grants,
+        grants.keeping_fresh(lambda _trouble: None),
+        exports.pool.acquire() as db,
+    ):
         fold = a_fold(grants)
         batch = await decisions_on(exports, fold, set(ids))
         assert len(batch) >= 3
@@ -86,7 +90,7 @@ async def test_two_owners_of_a_partition_fold_the_same_batch_in_opposite_order(e
     ids = [await exports.ask(customer) for _ in range(10)]
     requests = {one: await exports.requested(one) for one in ids}
     records: list[Outgoing] = [exports.granted(request) for request in requests.values()]
-    async with Grants(exports.settings.jwks_url) as grants:
+    async with Grants(exports.settings.jwks_url) as grants, grants.keeping_fresh(lambda _trouble: None):
         one, other = a_fold(grants), a_fold(grants)
         batch = [_incoming(one, record) for record in records]
 

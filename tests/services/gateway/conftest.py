@@ -157,7 +157,7 @@ async def household(whole: WholeStack) -> Household:
     return await whole.household()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def visit(whole: WholeStack) -> Callable[..., Any]:
     """Return how to visit the gateway from an address."""
 

@@ -9,7 +9,8 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from services.gateway import store
+from countersign.runtime.retention import apply
+from services.gateway.retention import KEYS_KEPT, RULES
 from tests.services.gateway.conftest import Client
 from tests.support.whole_stack import until
 
@@ -88,7 +89,7 @@ async def test_what_no_longer_counts_is_deleted(whole: WholeStack, household: Ho
     user_id, old, new = household.owner.user_id, uuid4(), uuid4()
     async with whole.database() as db, db.transaction():
         await db.execute("SET LOCAL search_path = gateway")
-        for jti, age in ((old, store.KEPT_KEYS + timedelta(minutes=1)), (new, store.KEPT_KEYS - timedelta(minutes=1))):
+        for jti, age in ((old, KEYS_KEPT + timedelta(minutes=1)), (new, KEYS_KEPT - timedelta(minutes=1))):
             await db.execute("INSERT INTO spent_grant VALUES ($1, now() - $2::interval)", jti, age)
             await db.execute(
                 "INSERT INTO session (id, site, stage, user_id, request_id, method, begun_at, used_at)"
@@ -98,7 +99,7 @@ async def test_what_no_longer_counts_is_deleted(whole: WholeStack, household: Ho
                 jti,
                 timedelta(minutes=31 if jti == old else 29),
             )
-        assert await store.sweep(db) >= 1
+        await apply(db, RULES)
         assert [
             row["jti"] for row in await db.fetch("SELECT jti FROM spent_grant WHERE jti = ANY($1)", [old, new])
         ] == [new]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.local.process import free_ports
+from services.notifier.provider import PROBE_EVERY_SECONDS
 from tests.support.kafka import eventually
 from tests.support.notifier import Neighbourhood, a_neighbourhood
 from tests.support.sns_stand_in import Reply, SnsStandIn, sns_stand_in
@@ -26,7 +27,7 @@ TABLE = [
     (Reply.SILENCE, UNKNOWN, "provider.timeout"),
     (Reply.OPTED_OUT, REFUSED, "provider.opted_out"),
     (Reply.INVALID, REFUSED, "provider.refused"),
-    (Reply.STRANGE, REFUSED, "provider.refused"),
+    (Reply.STRANGE, UNKNOWN, "provider.unforeseen"),
     (Reply.ACCEPTED, ACCEPTED, None),
 ]
 
@@ -124,6 +125,35 @@ async def test_what_is_ours_to_mend_stops_all_texts_and_pages(
     accepted = [text.code for text in sns.publishes if text.reply is Reply.ACCEPTED]
     assert sorted(set(accepted) & {c.code for c in challenges}) == sorted(challenge.code for challenge in challenges)
     assert len(accepted) == len(set(accepted))
+
+
+async def test_a_try_whose_answer_is_lost_is_not_followed_by_the_next_at_once(
+    near: Neighbourhood, sns: SnsStandIn
+) -> None:
+    """Stopped, then out of order: one text is burnt as unknown by the try, and not one at every look."""
+    sns.otherwise = Reply.AUTHORIZATION
+    challenges = [near.challenge(await near.person()) for _ in range(6)]
+    async with near.notifier() as machine:
+        await near.issue(challenges[0])
+
+        async def is_stopped() -> bool:
+            return "sns" in machine.health.reasons
+
+        await eventually(is_stopped)
+        sns.otherwise = Reply.UNAVAILABLE
+        await near.issue(*challenges[1:])
+
+        async def unknown() -> int:
+            return [await near.state(challenge) for challenge in challenges].count(UNKNOWN)
+
+        async def is_tried() -> bool:
+            return await unknown() > 0
+
+        await eventually(is_tried, within=PROBE_EVERY_SECONDS + 10)
+        await asyncio.sleep(4)
+        assert await unknown() == 1
+        sns.otherwise = Reply.ACCEPTED
+        await near.settled(*challenges)
 
 
 async def test_a_stopped_provider_keeps_no_text_beyond_its_challenge(near: Neighbourhood, sns: SnsStandIn) -> None:

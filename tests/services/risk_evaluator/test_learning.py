@@ -161,3 +161,5 @@ async def test_who_waits_to_learn_writes_into_the_swapped_table(servers: Servers
     assert len(found) == 2
     assert await db.fetchval("SELECT count(*) FROM place_before_rebuild WHERE account_id = $1", lesson.account_id) == 1
     await db.execute("DROP TABLE place_before_rebuild")
+    guards = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'place'::regclass AND tgname = 'only_unforgotten'"
+    assert await db.fetchval(guards) == 1, "the swapped table looks once more at what was forgotten, too"

@@ -12,7 +12,8 @@ import pytest
 
 from countersign.policy import PlaceRules
 from countersign.runtime.folding.fold import absorb, rounds
-from services.risk_evaluator import store
+from countersign.runtime.retention import apply
+from services.risk_evaluator import retention
 from services.risk_evaluator.places import ForgetPlaces
 from services.risk_evaluator.store_places import LIVE
 from tests.support.assessments import HOUR, PLACE, POLICY, a_fold, a_lesson, asked_by, connected, is_known, uses
@@ -156,11 +157,11 @@ async def test_old_rows_are_swept(servers: Servers, db: Db) -> None:
     )
     idle = a_lesson(granted_at=clock() - YEAR)
     await LIVE.learn(db, [idle])
-    await store.sweep(db, forget_after=timedelta(0))
+    await apply(db, retention.rules(timedelta(0)))
     left = await db.fetch("SELECT request_id FROM assessment WHERE account_id = $1", member.account_id)
     assert [row["request_id"] for row in left] == [young.event.request_id]
     assert len(await uses(db, idle.account_id)) == 1
-    await store.sweep(db, forget_after=YEAR)
+    await apply(db, retention.rules(YEAR))
     assert not await uses(db, idle.account_id)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from countersign.client.grant import Expected
 from countersign.client.grants import Grants
-from services.verifier.expiry import forget
+from countersign.runtime.retention import apply
+from services.verifier.retention import RULES
 from tests.support.events import an_sms_accepted, an_sms_refused, an_sms_suppressed, an_sms_unknown, clock
 from tests.support.kafka import eventually
 
@@ -188,7 +189,7 @@ async def test_what_is_older_than_any_topic_is_forgotten(verifier: VerifierUnder
     )
     async with verifier.db.acquire() as db, db.transaction():
         await db.execute("SET LOCAL search_path = verifier")
-        assert await forget(db) >= 1
+        await apply(db, RULES)
     assert (await verifier.state(event.request_id))["status"] == 404
     left = await verifier.db.fetchval(
         "SELECT failures FROM verifier.counter WHERE user_id = $1 AND NOT place_known", member.user_id

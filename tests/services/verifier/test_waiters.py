@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from countersign.runtime.errors import Kind, kind_of
-from services.verifier.waiters import Waiters
+from services.verifier.waiters import ANSWERED_SECONDS_MAX, Waiters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -78,6 +78,15 @@ async def test_a_database_that_is_away_is_everybodys_answer(verifier: VerifierUn
             assert kind_of(failed) is Kind.INFRASTRUCTURE
         with pytest.raises(asyncpg.InterfaceError):
             await wait(waiters, 20)
+
+
+async def test_a_wait_ends_in_its_time_also_if_no_look_does(verifier: VerifierUnderTest) -> None:
+    """Somebody else has the connection and does not give it back: that is told, and the place is free again."""
+    async with looking(verifier) as (waiters, pool, _), pool.acquire():
+        async with asyncio.timeout(ANSWERED_SECONDS_MAX + 10):
+            answers = await asyncio.gather(*(wait(waiters, seconds) for seconds in (0, 0.5)), return_exceptions=True)
+    assert [kind_of(answer) for answer in answers if isinstance(answer, BaseException)] == [Kind.INFRASTRUCTURE] * 2
+    assert waiters._waiting == {}  # noqa: SLF001 - a place that stays taken shows nowhere else
 
 
 async def test_who_is_let_go_has_what_is_known(verifier: VerifierUnderTest) -> None:

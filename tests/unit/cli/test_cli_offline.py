@@ -191,7 +191,7 @@ def test_a_message_is_read_from_standard_input(
         (["publish-example", "access.requested"], "give --bootstrap, set KAFKA_BOOTSTRAP_SERVERS, or start"),
         (["why"], "give --dsn, set POSTGRES_DSN, or start the local stack with `make run`"),
         (["why", "--offset", "3"], "which topic?"),
-        (["why", "--dsn", "postgresql://nobody@127.0.0.1:1/none"], "PostgreSQL does not say"),
+        (["why", "--dsn", "postgresql://nobody@127.0.0.1:1/none"], "PostgreSQL does not answer"),
     ],
 )
 def test_what_keeps_a_command_from_its_work_is_a_sentence(

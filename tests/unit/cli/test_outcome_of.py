@@ -9,10 +9,14 @@ from uuid import uuid4
 import pytest
 
 from countersign.contract.values import DenialReason
-from countersign.operations.trace import Step, Story, outcome_of
+from countersign.operations.trace import outcome_of
+from countersign.timeline.story import Step, Story
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
-CHALLENGED = ("challenged", {"number": "+61 ••••••••06", "expires_at": "12:05:00", "attempts": 1, "attempts_max": 5})
+CHALLENGED = (
+    "challenged",
+    {"number": "+61 ••••••••06", "expires_at": "2026-07-01T12:05:00.5+00:00", "attempts": 1, "attempts_max": 5},
+)
 ISSUED = ("text.issued", {"state": "accepted"})
 SUPPRESSED = ("text.issued", {"state": "suppressed", "reason": "number.hourly"})
 
@@ -40,6 +44,7 @@ def a_story(*steps: tuple[str, dict[str, Any]]) -> Story:
     ("story", "words"),
     [
         (a_story(), "No service knows it"),
+        (a_story(("export.asked", {})), "The risk-evaluator has not judged it for 60 s"),
         (a_story(("assessed", {})), "the verifier has not read that for 60 s"),
         (a_story(("assessed", {}), ("taken", {})), "has not decided it"),
         (
@@ -52,12 +57,16 @@ def a_story(*steps: tuple[str, dict[str, Any]]) -> Story:
         ),
         (
             a_story(CHALLENGED, ISSUED),
-            "Waits for the code that goes to +61 ••••••••06, until 12:05:00; 4 tries are left.",
+            "Waits for the code that goes to +61 ••••••••06, until 2026-07-01 12:05:00 UTC; 4 tries are left.",
         ),
         (a_story(CHALLENGED, ISSUED), "Its last text: accepted."),
         (
-            a_story(CHALLENGED, SUPPRESSED, ("denied", {"reason": "sms.suppressed", "retry_at": "13:00"})),
-            "(sms.suppressed). Its last text: suppressed (number.hourly). A new request may fare better from 13:00.",
+            a_story(
+                CHALLENGED,
+                SUPPRESSED,
+                ("denied", {"reason": "sms.suppressed", "retry_at": "2026-07-01T13:00:00+00:00"}),
+            ),
+            "Its last text: suppressed (number.hourly). A new request may fare better from 2026-07-01 13:00:00 UTC.",
         ),
     ],
 )

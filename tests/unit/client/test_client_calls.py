@@ -130,6 +130,33 @@ async def test_a_verifier_that_comes_back_is_asked_again_and_one_that_does_not_i
             await decisions.wait(REQUEST, 0.1)
 
 
+async def test_250_waits_at_once_are_250_answers() -> None:
+    """Each holds a connection for as long as it waits; none of them waits for another's."""
+    waits, arrived, all_here = 250, 0, asyncio.Event()
+
+    async def hold(_request: web.Request) -> web.Response:
+        nonlocal arrived
+        arrived += 1
+        if arrived == waits:
+            all_here.set()
+        await all_here.wait()
+        return web.json_response(a_state("granted", grant="g"))
+
+    app = web.Application()
+    app.router.add_get("/v1/requests/{id}", hold)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=waits).start()
+    try:
+        url = "http://{}:{}".format(*runner.addresses[0][:2])
+        async with Decisions(url, BEARER, grace_seconds=1) as decisions:
+            states = await asyncio.gather(*(decisions.wait(uuid4(), seconds=25) for _ in range(waits)))
+    finally:
+        all_here.set()
+        await runner.cleanup()
+    assert [state.state for state in states] == ["granted"] * waits
+
+
 async def test_a_wrong_bearer_is_told_at_once() -> None:
     """With the problem's words."""
     script = Script((403, {"title": "caller not allowed", "detail": "exports may not call requests.read."}))

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countersign.client import Expected, GrantRefused, Grants, KeysAway
+from countersign.client import Expected, GrantRefused
 from countersign.client.grant import GRANT_CHARACTERS_MAX, LEEWAY, Realm, judge_grant, judge_taught
-from countersign.client.grants import KEYS_AGE_MAX, REFRESH_PAUSE, published_keys
+from countersign.client.grants import published_keys
 from countersign.contract import base64url, digest_of
 from countersign.runtime.errors import KeyUnknown
-from tests.support.grants import LIFE_SECONDS, REQ, KeySite, Signer, claims_of
+from tests.support.grants import LIFE_SECONDS, REQ, Signer, claims_of
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 SIGNER = Signer()
@@ -222,68 +222,6 @@ def test_a_grant_has_one_spelling() -> None:
     grant = SIGNER.sign(some_claims())
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     assert refusal(grant[:-1] + alphabet[alphabet.index(grant[-1]) ^ 1]) == "form"
-
-
-class Hand:
-    """A monotonic clock moved by hand."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-async def test_keys_are_fetched_once_and_again_for_a_new_one() -> None:
-    """A forged key id costs the verifier at most one request in five seconds."""
-    hand, new = Hand(), Signer("grant-2")
-    async with KeySite(SIGNER.jwk()) as site, Grants(site.url, monotonic=hand) as grants:
-        for _ in range(3):
-            await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
-        assert site.asked == 1
-        site.keys.append(new.jwk())
-        for _ in range(3):
-            with pytest.raises(GrantRefused, match="kid"):
-                await grants.check(new.sign(some_claims()), EXPECTED, NOON)
-        assert site.asked == 1
-        hand.at += REFRESH_PAUSE
-        assert await grants.check(new.sign(some_claims()), EXPECTED, NOON)
-        assert site.asked == 2
-        hand.at += KEYS_AGE_MAX
-        await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
-        assert site.asked == 3
-
-
-async def test_without_the_verifier_known_keys_still_count_and_unknown_ones_do_not() -> None:
-    """Nobody is let in by a key that cannot be looked up; it is said that the keys are away."""
-    hand = Hand()
-    async with KeySite(SIGNER.jwk()) as site, Grants(site.url, monotonic=hand) as grants:
-        site.status = 503
-        for _ in range(2):
-            with pytest.raises(KeysAway, match="503"):
-                await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
-        site.status = 200
-        hand.at += REFRESH_PAUSE
-        assert await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
-        site.status = 500
-        hand.at += KEYS_AGE_MAX
-        assert await grants.check(SIGNER.sign(some_claims()), EXPECTED, NOON)
-    async with Grants("http://127.0.0.1:9/keys") as grants:
-        with pytest.raises(KeysAway, match="cannot be reached"):
-            await grants.prepare([SIGNER.sign(some_claims())])
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": 1}', b'{"keys": [{"kid": 1}]}', b"\xff"])
-def test_what_is_no_key_set_is_said_to_be_none(body: bytes) -> None:
-    """A proxy's error page must not look like a set without keys."""
-    with pytest.raises(KeysAway, match="no JWK set"):
-        published_keys(body, "here")
-
-
-def test_keys_of_other_kinds_are_passed_over() -> None:
-    """RFC 7517, section 5."""
-    keys = keys_of({"kid": "a", "kty": "RSA", "n": "x", "e": "AQAB"}, SIGNER.jwk())
-    assert keys.keys() == {SIGNER.key_id}
 
 
 def test_who_did_not_publish_the_request_compares_no_bytes() -> None:

@@ -39,7 +39,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "notifier": {"policy_file": POLICY, "text": {"host": "localhost"}},
     "risk_evaluator": {"policy_file": POLICY, "jwks_url": JWKS},
-    "verifier": {},
+    "verifier": {"policy_file": POLICY},
 }
 
 
@@ -133,10 +133,10 @@ def test_a_secrets_file_of_an_unknown_service_is_asked_about(
 
 
 def test_people_read_a_line_a_finding_and_a_count(capsys: pytest.CaptureFixture[str]) -> None:
-    """With what to do behind an arrow."""
+    """With what to do behind an arrow, the worst last."""
     assert cli.main(["doctor", "--dsn", DSN]) == 1
     *lines, count = capsys.readouterr().out.splitlines()
-    assert "error    PostgreSQL: PostgreSQL does not answer: ConnectionRefusedError -> see whether it runs" in lines[1]
+    assert "error    PostgreSQL: PostgreSQL does not answer: ConnectionRefusedError -> see whether it runs" in lines[-1]
     assert count == "error: 1, warning: 2, ok: 2"
 
 

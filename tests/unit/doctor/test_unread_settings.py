@@ -38,6 +38,14 @@ def test_what_is_read_is_no_finding(settings: type[BaseModel]) -> None:
     assert unread(given, known) == {}
 
 
+def test_entries_of_a_field_that_takes_any_names_are_read() -> None:
+    """pydantic-settings puts them together; the field itself may be misspelt all the same."""
+    assert unread({"COUNTERSIGN_TRACES__HEADERS__X-TENANT", "countersign_traces__headers__a__b"}, VERIFIER) == {}
+    assert unread({"COUNTERSIGN_TRACES__HEADER__X"}, VERIFIER) == {
+        "COUNTERSIGN_TRACES__HEADER__X": "COUNTERSIGN_TRACES__HEADERS"
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [

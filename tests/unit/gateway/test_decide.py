@@ -20,6 +20,7 @@ from countersign.contract import (
     UserUnlocked,
 )
 from services.gateway.decide import (
+    COMMITTED_WITHIN,
     DECIDED_WITHIN,
     DEVICE_RATE,
     EMAIL_RATE,
@@ -160,7 +161,7 @@ CHANGE = {"account_id": ACCOUNT, "version": 3, "actor": Actor(kind="system"), "c
 def test_whose_sessions_an_event_ends(event: MemberRemoved, user_id: UUID | None, place: str | None) -> None:
     """Removed, reset, forgotten, turned off."""
     key = f"{event.ce_type}:{event.natural_key()}"
-    assert ending_of(event, NOON, NOON) == Ending(key, ACCOUNT, user_id, place)
+    assert ending_of(event, NOON, NOON) == Ending(key, ACCOUNT, user_id, place, NOON + COMMITTED_WITHIN)
 
 
 def test_a_replaced_number_ends_all_sessions_but_the_one_it_was_done_in() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countersign.policy import TextLimits
-from services.notifier.decide import attempted, doubted, first_of_each, free_at, pause_of, plan, with_room, withheld
+from services.notifier.decide import attempted, doubted, first_of_each, free_at, pause_of, plan, withheld
 from services.notifier.model import (
     Answer,
     Candidate,
@@ -70,7 +70,7 @@ def judged(
     candidate: Candidate, *, number: list[datetime] | None = None, account: list[datetime] | None = None
 ) -> Step:
     recent = Recent({PHONE: SentTimes(number or [])}, {ACCOUNT: SentTimes(account or [])})
-    return plan([candidate], recent, LIMITS, NOON)[0]
+    return plan([candidate], recent, LIMITS, room=1, now=NOON)[0]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def judged(
 def test_what_people_on_call_stopped_is_suppressed(pauses: Pauses, paused: bool) -> None:
     """All, a country, an account; it counts against no limit."""
     first, second = a_candidate(), a_candidate(a_number(fingerprint=b"g" * 32, country="NZ"), account_id=uuid4())
-    steps = plan([first, second], Recent({}, {}), LIMITS, NOON, pauses)
+    steps = plan([first, second], Recent({}, {}), LIMITS, room=2, now=NOON, pauses=pauses)
     assert [type(step) for step in steps] == [
         Withhold if paused else Send,
         Withhold if pauses.everything else Send,
@@ -198,16 +198,16 @@ def test_what_never_leaves_ends_with_a_reason(
 def test_a_policy_without_countries_takes_all() -> None:
     """As the local stack's."""
     limits = TextLimits(countries=None)
-    (step,) = plan([a_candidate(a_number(country="CU"))], Recent({}, {}), limits, NOON)
+    (step,) = plan([a_candidate(a_number(country="CU"))], Recent({}, {}), limits, room=1, now=NOON)
     assert isinstance(step, Send)
 
 
 def test_texts_of_one_batch_count_against_each_other() -> None:
     """Two to one number: the second waits. 40 to different numbers of one account of two: 36 leave."""
     first, second = a_candidate(), a_candidate()
-    assert [type(s) for s in plan([first, second], Recent({}, {}), LIMITS, NOON)] == [Send, Delay]
+    assert [type(s) for s in plan([first, second], Recent({}, {}), LIMITS, room=2, now=NOON)] == [Send, Delay]
     many = [a_candidate(a_number(fingerprint=bytes([n]) * 32)) for n in range(40)]
-    steps = plan(many, Recent({}, {}), LIMITS, NOON)
+    steps = plan(many, Recent({}, {}), LIMITS, room=40, now=NOON)
     assert [type(s) for s in steps] == [Send] * 36 + [Withhold] * 4
 
 
@@ -229,7 +229,7 @@ def test_no_order_of_batches_breaks_a_limit(arrivals: list[tuple[int, int, int]]
         recent = Recent(
             {one: SentTimes(at) for one, at in numbers.items()}, {one: SentTimes(at) for one, at in left.items()}
         )
-        if isinstance(plan([candidate], recent, limits, now)[0], Send):
+        if isinstance(plan([candidate], recent, limits, room=1, now=now)[0], Send):
             numbers.setdefault(number.fingerprint, []).insert(0, now)
             left.setdefault(accounts[account], []).insert(0, now)
     for times in numbers.values():
@@ -243,10 +243,17 @@ def test_without_room_nothing_leaves_but_ends_are_told() -> None:
     """A stopped provider is tried by one text; what never leaves is settled all the same."""
     late = a_candidate(expires_at=NOON)
     batch = [a_candidate(a_number(fingerprint=bytes([n]))) for n in range(3)]
-    steps = plan([batch[0], late, *batch[1:]], Recent({}, {}), LIMITS, NOON)
-    assert [step.candidate for step in with_room(steps, 3)] == [batch[0], late, batch[1], batch[2]]
-    assert [step.candidate for step in with_room(steps, 1)] == [batch[0], late]
-    assert [step.candidate for step in with_room(steps, 0)] == [late]
+    for room, leaving in ((3, batch), (1, batch[:1]), (0, [])):
+        steps = plan([late, *batch], Recent({}, {}), LIMITS, room=room, now=NOON)
+        assert [step.candidate for step in steps] == [late, *leaving]
+
+
+def test_a_text_that_finds_no_room_counts_against_nobody() -> None:
+    """40 of one account of two members, and room for one: one leaves, and none of the others is suppressed for good."""
+    many = [a_candidate(a_number(fingerprint=bytes([n]) * 32)) for n in range(40)]
+    assert [type(step) for step in plan(many, Recent({}, {}), LIMITS, room=1, now=NOON)] == [Send]
+    nobody = plan([a_candidate(), a_candidate()], Recent({}, {}), LIMITS, room=0, now=NOON)
+    assert nobody == [], "the second is not told to wait for the first, which did not leave"
 
 
 def test_a_limit_of_one_is_a_limit() -> None:

@@ -34,7 +34,7 @@ def ago(*minutes: float) -> list[datetime]:
 
 def judged(number: SentTimes, account: SentTimes | None = None, *, reserved: bool, limits: TextLimits = LIMITS) -> Step:
     recent = Recent({PHONE: number}, {ACCOUNT: account or SentTimes()})
-    return plan([a_text(reserved=reserved)], recent, limits, NOON)[0]
+    return plan([a_text(reserved=reserved)], recent, limits, room=1, now=NOON)[0]
 
 
 HOUR_FULL = ago(1, 2, 3, 4, 5, 50)
@@ -113,7 +113,9 @@ def test_no_arrivals_break_the_reserve_or_the_limits(arrivals: list[tuple[bool, 
     sent: list[tuple[datetime, bool]] = []
     for reserved, seconds in arrivals:
         now += timedelta(seconds=seconds)
-        step = plan([a_text(now, reserved=reserved)], Recent({PHONE: left}, {ACCOUNT: left}), limits, now)[0]
+        step = plan([a_text(now, reserved=reserved)], Recent({PHONE: left}, {ACCOUNT: left}), limits, room=1, now=now)[
+            0
+        ]
         if isinstance(step, Send):
             assert reserved or not step.from_reserve
             sent.append((now, reserved))

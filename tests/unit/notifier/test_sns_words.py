@@ -31,7 +31,21 @@ URL = "http://127.0.0.1:1"
         (400, "OptedOut", Answer.REFUSED, "provider.opted_out"),
         (400, "InvalidParameter", Answer.REFUSED, "provider.refused"),
         (400, "ParameterValueInvalid", Answer.REFUSED, "provider.refused"),
-        (400, "NeverHeardOf", Answer.REFUSED, "provider.refused"),
+        (400, "InvalidParameterValue", Answer.REFUSED, "provider.refused"),
+        (400, "OptedOutException", Answer.REFUSED, "provider.opted_out"),
+        (403, "OptedOut", Answer.REFUSED, "provider.opted_out"),
+        (400, "NeverHeardOf", Answer.IN_DOUBT, "provider.unforeseen"),
+        (400, "", Answer.IN_DOUBT, "provider.unforeseen"),
+        (404, "NotFound", Answer.IN_DOUBT, "provider.unforeseen"),
+        (408, "RequestTimeout", Answer.IN_DOUBT, "provider.unforeseen"),
+        (408, "", Answer.IN_DOUBT, "provider.unforeseen"),
+        (413, "", Answer.IN_DOUBT, "provider.unforeseen"),
+        (401, "", Answer.STOPPED, "provider.authorization"),
+        (401, "NeverHeardOf", Answer.STOPPED, "provider.authorization"),
+        (403, "", Answer.STOPPED, "provider.authorization"),
+        (403, "NeverHeardOf", Answer.STOPPED, "provider.authorization"),
+        (429, "", Answer.NOT_SENT, "provider.throttled"),
+        (429, "NeverHeardOf", Answer.NOT_SENT, "provider.throttled"),
         (400, "Throttled", Answer.NOT_SENT, "provider.throttled"),
         (400, "Throttling", Answer.NOT_SENT, "provider.throttled"),
         (429, "ThrottlingException", Answer.NOT_SENT, "provider.throttled"),
@@ -46,7 +60,7 @@ URL = "http://127.0.0.1:1"
     ],
 )
 def test_an_answer_of_sns(status: int, code: str, answer: Answer, reason: str) -> None:
-    """A 5xx is in doubt, whatever word comes with it."""
+    """A 5xx is in doubt, whatever word comes with it; a 4xx refuses for good only with a word that SNS documents."""
     assert answer_of_error(status, code, "words") == Receipt(answer, reason)
 
 
@@ -99,3 +113,19 @@ def test_a_stopped_provider_is_tried_by_one_text_at_a_time_and_pages() -> None:
     assert provider.room(64, 111) == 64
     assert not health.reasons
     assert registry.get_sample_value("countersign_provider_stopped") == 0
+
+
+@pytest.mark.parametrize("answer", [Answer.IN_DOUBT, Answer.NOT_SENT])
+def test_a_stopped_provider_is_tried_every_10_s_whatever_becomes_of_a_try(answer: Answer) -> None:
+    """Also while the answer to a try is not there yet, and if it says nothing about the stop."""
+    provider = Provider(Health(), Counters(CollectorRegistry()).stopped, structlog.get_logger())
+    provider.heard(Receipt(Answer.STOPPED, "provider.authorization"), 100)
+    assert provider.room(64, 110) == 1
+    provider.claimed(0, 110)
+    assert provider.room(64, 111) == 1, "no text was due, so none has tried"
+    provider.claimed(1, 111)
+    assert provider.room(64, 112) == 0, "its answer is not there yet"
+    provider.heard(Receipt(answer, "provider.error"), 113)
+    assert provider.room(64, 120.9) == 0
+    assert provider.room(64, 121) == 1
+    assert provider.room(0, 121) == 0, "who has no room for a text has none for a try"

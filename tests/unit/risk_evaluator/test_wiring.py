@@ -45,5 +45,5 @@ def test_each_limit_has_its_source() -> None:
     """What `make limits` prints of the risk-evaluator."""
     printed = {limit.name: limit for limit in limits(settings())}
     assert printed["policy.requests.age_max"].value == "120 s"
-    assert {"policy.places.forget_after", "policy.exports.hold", "assessments.kept"} <= printed.keys()
+    assert {"policy.places.forget_after", "policy.exports.hold", "assessment.kept"} <= printed.keys()
     assert all(limit.value and len(limit.source) > 10 for limit in printed.values())

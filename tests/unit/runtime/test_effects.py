@@ -101,8 +101,8 @@ CASES = {
     "export granted": (ObeyDecisions, ExportGranted(EXPORT), Effect("grant obeyed", forbidden=True)),
     "export denied": (ObeyDecisions, ExportDenied(EXPORT, "locked", None), Effect("export denied locked")),
     "export late": (ObeyDecisions, Late(EXPORT), Effect("export ended late")),
-    "sessions of a user": (EndSessions, Ending("k", ONE, ONE, None), Effect("sessions ended of a user")),
-    "sessions of an account": (EndSessions, Ending("k", ONE, None, None), Effect("sessions ended of an account")),
+    "sessions of a user": (EndSessions, Ending("k", ONE, ONE, None, NOON), Effect("sessions ended of a user")),
+    "sessions of an account": (EndSessions, Ending("k", ONE, None, None, NOON), Effect("sessions ended of an account")),
 }
 
 

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from countersign.runtime.errors import Kind, ReadOnlyServerError, ends_session, kind_of, reason_of
+from countersign.runtime.errors import Kind, ReadOnlyServerError, TooManyWaitingError, ends_session, kind_of, reason_of
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,20 @@ from countersign.runtime.errors import Kind, ReadOnlyServerError, ends_session, 
         (asyncpg.LockNotAvailableError("x"), Kind.INFRASTRUCTURE),
         (asyncpg.ReadOnlySQLTransactionError("x"), Kind.INFRASTRUCTURE),
         (asyncpg.IdleInTransactionSessionTimeoutError("x"), Kind.INFRASTRUCTURE),
+        (asyncpg.InvalidCachedStatementError("x"), Kind.INFRASTRUCTURE),
+        (asyncpg.OutdatedSchemaCacheError("x"), Kind.INFRASTRUCTURE),
+        (TooManyWaitingError(), Kind.INFRASTRUCTURE),
+        (asyncpg.FeatureNotSupportedError("x"), Kind.BUG),
         (asyncpg.InFailedSQLTransactionError("x"), Kind.BUG),
         (asyncpg.InternalClientError("x"), Kind.INFRASTRUCTURE),
         (asyncpg.InterfaceError("connection is closed"), Kind.INFRASTRUCTURE),
         (asyncpg.InterfaceError("cannot perform operation: another operation is in progress"), Kind.BUG),
+        (asyncpg.InterfaceError("cannot perform operation: connection is closed"), Kind.INFRASTRUCTURE),
+        (asyncpg.InterfaceError("pool is closed"), Kind.INFRASTRUCTURE),
+        (asyncpg.InterfaceError("cannot use Connection.transaction() in a manually started transaction"), Kind.BUG),
+        (asyncpg.DataError("invalid input for query argument $1: 'Connection GmbH'"), Kind.BUG),
+        (asyncpg.DataError("invalid input for query argument $1: connection is closed"), Kind.BUG),
+        (asyncpg.ClientConfigurationError("connection is closed"), Kind.BUG),
         (asyncpg.UniqueViolationError("x"), Kind.BUG),
         (asyncpg.CharacterNotInRepertoireError("x"), Kind.BUG),
         (ZeroDivisionError(), Kind.BUG),
@@ -51,6 +61,7 @@ def test_the_kind_is_told_by_the_error(error: BaseException, kind: Kind) -> None
         (ConnectionResetError(), True),
         (TimeoutError(), True),
         (asyncpg.QueryCanceledError("x"), False),
+        (asyncpg.InvalidCachedStatementError("x"), False),
         (asyncpg.DeadlockDetectedError("x"), False),
         (asyncpg.LockNotAvailableError("x"), False),
         (asyncpg.DiskFullError("x"), False),

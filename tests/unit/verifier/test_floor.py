@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from countersign.policy import RequestLimits
 from countersign.runtime.errors import OffContract
 from services.verifier.decide_assessment import ALWAYS, take
-from services.verifier.model import Allow, Beliefs, Counter, Deny, Open, RequestLimits, Taken
+from services.verifier.model import Allow, Beliefs, Counter, Deny, Open, Taken
 from tests.support.challenges import (
     ACCOUNT,
     MINUTE,

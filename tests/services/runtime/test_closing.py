@@ -1,0 +1,67 @@
+"""Consumers whose broker answers nothing more are closed completely."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka import ConsumerRebalanceListener
+
+from countersign.runtime.consuming import stopping
+from countersign.runtime.consuming.membership import Member
+from countersign.runtime.settings import KafkaSettings
+from tests.support.breakable import breakable
+
+if TYPE_CHECKING:
+    from countersign.runtime.consuming.membership import GroupConsumer
+
+HICCUPS = 50
+TOPIC = "access.requests.v1"
+
+
+def _sockets() -> int:
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found += entry.readlink().as_posix().startswith("socket:")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+class _Nobody(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """Listens to no rebalance."""
+
+    async def on_partitions_revoked(self, revoked: object) -> None:
+        """Do nothing."""
+
+    async def on_partitions_assigned(self, assigned: object) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.servers
+async def test_fifty_consumers_of_a_frozen_broker_leave_no_task_and_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were joining their group again when it froze: their own stop waits for an answer."""
+    monkeypatch.setattr(stopping, "STOP_SECONDS_MAX", 0.5)
+    async with breakable() as broken:
+        settings = KafkaSettings(bootstrap_servers=broken.servers.kafka)
+        tasks, sockets = asyncio.all_tasks(), _sockets()
+        consumers: list[GroupConsumer] = []
+        for number in range(HICCUPS):
+            consumer = Member.of(f"closing-{number}", "0").open_consumer(settings)
+            consumer.subscribe([TOPIC], listener=_Nobody())
+            consumers.append(consumer)
+        for start in range(0, HICCUPS, 10):
+            await asyncio.gather(*(consumer.start() for consumer in consumers[start : start + 10]))
+        broken.pause("kafka")
+        for consumer in consumers:
+            consumer.subscribe([TOPIC], listener=_Nobody())
+        await asyncio.sleep(0.5)
+        await asyncio.gather(*(stopping.close_consumer(consumer) for consumer in consumers))
+        await asyncio.sleep(0.2)
+        left = asyncio.all_tasks() - tasks
+        assert sorted(task.get_coro().__qualname__ for task in left) == []  # type: ignore[union-attr]
+        assert _sockets() == sockets
+        broken.wake("kafka")
