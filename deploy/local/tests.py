@@ -1,4 +1,4 @@
-"""`make test`: pytest over everything, in two parts; `make faults`: faults and histories, the long ones too.
+"""`make test`: pytest over everything, in two parts; `make faults`: faults, histories, the simulator, all at length.
 
 The first part runs unit and service tests in two workers, each with servers of its own. The second part runs the rest
 one by one: those tests start whole stacks, measure, or take servers away.
@@ -34,7 +34,7 @@ def main(wanted: list[str]) -> None:
     if wanted == ["tests"]:
         sys.exit(exit_code([_run(part) for part in parts()]))
     if wanted == [_FAULTS]:
-        _become_pytest("tests/faults", "tests/histories")
+        _become_pytest("tests/faults", "tests/histories", "tests/sim")
     if "SNS_URL" not in os.environ:
         env = stack_env.read(from_environment().stack_env) or {}
         if env and "GATEWAY_URL" not in env:  # a whole stack's services would take the tests' records

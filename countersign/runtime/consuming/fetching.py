@@ -68,7 +68,10 @@ class Fetching:
     async def _fetch_carefully(self, consumer: GroupConsumer) -> tuple[Fetched, list[DeadLetter]]:
         got: dict[TopicPartition, list[ConsumerRecord]] = {}
         letters: list[DeadLetter] = []
-        for partition in consumer.assignment() - consumer.paused():
+        readable = consumer.assignment() - consumer.paused()
+        if not readable:  # nothing waits in here then, and everything else in the process needs its turn
+            await asyncio.sleep(FETCH_CAREFULLY_MS / 1000)
+        for partition in readable:
             messages = got[partition] = []
             while len(messages) < self._records_max:
                 try:

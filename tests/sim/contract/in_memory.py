@@ -1,0 +1,30 @@
+"""Runs a case of the contract in a world of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.sim.world import current
+from tests.sim.world.patches import patched
+from tests.sim.world.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+SECONDS_MAX = 120.0
+
+
+def run_in_memory(case: Callable[[], Coroutine[Any, Any, None]], seed: int = 1) -> None:
+    """Run it to its end, and raise what it raised."""
+    world = World(seed)
+    current.enter(world)
+    try:
+        with patched():
+            loop = world.scheduler.loop("case")
+            task = loop.create_task(case())
+            world.scheduler.run(SECONDS_MAX, 100_000, task.done)
+            assert task.done(), "the case did not come to its end"
+            task.result()
+    finally:
+        world.close()
+        current.leave()

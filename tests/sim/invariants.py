@@ -1,0 +1,186 @@
+"""What must hold in every world: while things happen, once everything is at rest, and after the processes ended."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from tests.sim.schedules import SHORT, TIMED, TIMED_OF_POSTGRES
+from tests.sim.world.service import IN, OUT, owed_id
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from aiokafka import TopicPartition
+
+    from tests.sim.acting import Stage
+    from tests.sim.broker.log import Held
+    from tests.sim.world.process import Process
+
+PROMPT_SECONDS_MAX = 8.0
+# A fault may lead to a row being published once more.
+FAULTS = frozenset((*TIMED, *TIMED_OF_POSTGRES, *SHORT, "kill", "kill_at", "sigterm"))
+CLIENTS_MAX = {"producer": 1, "consumer": 1, "admin": 1}
+SWEEPS_MAX = 2  # once before the outage is noticed, once after
+
+
+class Watching:
+    """Looks at a world while things happen in it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.world = stage.world
+        self.published: Counter[UUID] = Counter()
+        self._outage_since: float | None = None
+        self._swept: Counter[UUID] = Counter()
+        self.world.broker.appended = self._appended
+        self.world.server.row_taken = self._taken
+        self.world.server.letters_settled = self._settled
+        self.world.on_told = self._told
+
+    def _appended(self, place: TopicPartition, held: Held) -> None:
+        if place.topic != OUT:
+            return
+        kind, number = json.loads(held.value or b"[0, 0]")
+        event_id = owed_id(kind, number)
+        self.published[event_id] += 1
+        row = self.world.server.table("outbox").rows.get(event_id)
+        if row is None or row.value is None or self.published[event_id] > 1:
+            return
+        owed_at = (row.value["owed_at"] - self.world.server.epoch).total_seconds()
+        now, stage = self.world.scheduler.now, self.stage
+        well_since = max(stage.disturbed_until, stage.leaderless_until.get(place, 0.0))
+        if now - owed_at > PROMPT_SECONDS_MAX and well_since < owed_at:
+            self.world.find("one partition's trouble is its own: a row for a healthy partition waited too long")
+
+    def _taken(self, event_id: UUID) -> None:
+        """Count how often a row is leased anew while no broker answers."""
+        broker, now = self.world.broker, self.world.scheduler.now
+        if broker.answers:
+            self._outage_since = None
+            self._swept.clear()
+            return
+        if self._outage_since is None:
+            self._outage_since = now
+        self._swept[event_id] += 1
+        if self._swept[event_id] > SWEEPS_MAX + self.world.kills:
+            self.world.find("the sweeper pauses in an outage: a row was leased again and again")
+
+    def _settled(self) -> None:
+        _check_letters(self.stage)
+
+    def _told(self, item: int) -> None:
+        row = self.world.server.table("task").rows.get(item)
+        if row is None or row.value is None or not row.value["done"]:
+            self.world.find("told after the commit: due work was told of that is not committed")
+
+
+def at_rest(stage: Stage) -> list[str]:
+    """Return what is not at rest."""
+    world, server = stage.world, stage.world.server
+    left = []
+    if waiting := [row for row in server.table("outbox").committed() if row["parked_reason"] is None]:
+        left.append(f"{len(waiting)} outbox rows wait")
+    if waiting := [row for row in server.table("task").committed() if not row["done"]]:
+        left.append(f"{len(waiting)} tasks are due")
+    letters = server.table("dead_letter").committed()
+    if waiting := [row for row in letters if _waits_for_somebody(row)]:
+        left.append(f"{len(waiting)} letters wait")
+    if any(row["released_at"] is None for row in server.table("brake").committed()):
+        left.append("a brake holds a partition")
+    kept = {row["id"] for row in server.table("kept").committed()}
+    if missing := [number for number, event in stage.asked.items() if number not in kept and event.trouble != "old"]:
+        left.append(f"events {missing} are not kept")
+    places = {(row["topic"], row["partition"], row["offset"]) for row in letters}
+    if missing := stage.unread - places:
+        left.append(f"no letters of {sorted(missing)}")
+    return left + [words for process in world.processes if (words := _unready(process))]
+
+
+def _unready(process: Process) -> str | None:
+    if not process.is_up or process.machine is None:
+        return f"process {process.instance} is not up"
+    reasons = process.machine.health.reasons
+    return f"process {process.instance} is not ready: {reasons}" if reasons else None
+
+
+def _waits_for_somebody(letter: dict[str, Any]) -> bool:
+    mendable = letter["kind"] in ("bug", "key_unknown") and letter["record_key"] != b"old" and not _is_hopeless(letter)
+    return letter["state"] == "redrive" or (letter["state"] == "new" and mendable)
+
+
+def _is_hopeless(letter: dict[str, Any]) -> bool:
+    return letter["value"] in (b"{nope", b"", None)
+
+
+def check_rest(stage: Stage, watching: Watching) -> None:
+    """Look at a world at rest."""
+    _check_letters(stage)
+    _check_published(stage, watching)
+    _check_clients(stage)
+    world = stage.world
+    told = world.told
+    done = [row["id"] for row in world.server.table("task").committed() if row["done"]]
+    quiet = not world.kills and not any(
+        step.name.startswith(("postgres", "commits", "sessions", "sigterm")) for step in stage.schedule.steps
+    )
+    if quiet and (silent := [item for item in done if not told[item]]):
+        world.find(f"told after the commit: nothing was told of {len(silent)} settled tasks")
+
+
+def _check_letters(stage: Stage) -> None:
+    world, server = stage.world, stage.world.server
+    kept = {row["id"] for row in server.table("kept").committed()}
+    held = {(IN, log.place.partition, record.offset) for log in world.broker.topics[IN] for record in log.records}
+    for letter in server.table("dead_letter").committed():
+        place = (letter["topic"], letter["partition"], letter["offset"])
+        if letter["record_key"] != b"old" and place not in held:
+            world.find(f"no false letters: {place} is no record")
+        if letter["state"] == "done" and not _is_hopeless(letter):
+            number = json.loads(letter["value"])[0]
+            if number not in kept:
+                world.find(f"nothing lost: the letter of event {number} is done, and the event is not kept")
+
+
+def _check_published(stage: Stage, watching: Watching) -> None:
+    world = stage.world
+    parked = {row["event_id"]: row for row in world.server.table("outbox").committed()}
+    faults = sum(step.name in FAULTS for step in stage.schedule.steps)
+    most = 1 if not faults else 2 + faults
+    for row in world.server.table("kept").committed():
+        for kind in (1, 2):
+            event_id = owed_id(kind, row["id"])
+            times = watching.published[event_id]
+            if not times and event_id not in parked:
+                world.find(f"nothing lost: record {kind} of event {row['id']} was never published")
+            if times > most:
+                world.find(f"published once: record {kind} of event {row['id']} came {times} times, of {faults} faults")
+    for row in parked.values():
+        if row["key"] not in stage.refused_accounts:
+            world.find(f"parked without a reason: {row['key']!r} {row['parked_reason']}")
+
+
+def _check_clients(stage: Stage) -> None:
+    world = stage.world
+    for process in world.processes:
+        loop = process.loop
+        if loop is None:
+            continue
+        count = Counter(client.kind for client in world.clients if client.loop is loop and client.is_open)
+        for kind, most in CLIENTS_MAX.items():
+            if count[kind] > most:
+                world.find(f"no leaks: {count[kind]} open clients of kind {kind} in one process")
+        for client in world.clients:
+            if client.loop is loop and client.is_open and client.kind == "consumer" and client.owner.paused():
+                world.find("no partition is paused without a brake")
+
+
+def check_end(stage: Stage) -> None:
+    """Look at a world whose processes were told to end."""
+    world = stage.world
+    for process in world.processes:
+        if process.is_up:
+            world.find("SIGTERM ends a process: one still runs")
+    if world.server.unknown:
+        world.find(f"every statement is known: {world.server.unknown[0]}")

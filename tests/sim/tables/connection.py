@@ -1,0 +1,235 @@
+"""Connections to the in-memory PostgreSQL, with the surface of asyncpg's that the runtime uses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from tests.sim.tables.rows import LockedError, Transaction
+from tests.sim.tables.statements import Answer, performed
+from tests.sim.world.current import current
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tests.sim.tables.server import Server
+    from tests.sim.world.loop import SimFuture, SimLoop
+
+LOCK_SECONDS_MAX = 10.0  # the lock_timeout that the runtime sets
+
+
+async def connect(
+    _dsn: str = "", *, timeout: float = 60.0, command_timeout: float | None = None, **rest: Any
+) -> SimConnection:
+    """Open a session. Raises what asyncpg raises where the server is away."""
+    del command_timeout
+    connection = SimConnection(rest.get("server_settings") or {})
+    try:
+        async with asyncio.timeout(timeout):
+            await connection.open()
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+class SimConnection:
+    """A session. It belongs to the loop that opened it and ends with it."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self.loop: SimLoop = asyncio.get_running_loop()  # type: ignore[assignment] # nothing else runs here
+        self.server: Server = current().server
+        self.settings = settings
+        self._is_open = False
+        self._is_busy = False
+        self._waiter: SimFuture | None = None
+        self._pid = self.server.next_pid()
+        self.transaction_open: Transaction | None = None
+        self._has_failed = False
+
+    async def open(self) -> None:
+        """Reach the server and log in."""
+        await self._round_trip()
+        if self.server.is_down:
+            raise ConnectionRefusedError("no simulated server")
+        self._is_open = True
+        self.server.sessions[self] = None
+
+    async def _round_trip(self) -> None:
+        waiter = self._waiter = self.loop.create_future()
+        await self.server.turn(waiter, self.loop)
+
+    async def execute(self, statement: str, *args: Any, timeout: float | None = None) -> str:
+        return (await self._run(statement, args, timeout)).status
+
+    async def fetch(self, statement: str, *args: Any, timeout: float | None = None) -> list[Any]:
+        return (await self._run(statement, args, timeout)).rows
+
+    async def fetchrow(self, statement: str, *args: Any, timeout: float | None = None) -> Any:
+        rows = (await self._run(statement, args, timeout)).rows
+        return rows[0] if rows else None
+
+    async def fetchval(self, statement: str, *args: Any, timeout: float | None = None) -> Any:
+        row = await self.fetchrow(statement, *args, timeout=timeout)
+        return None if row is None else next(iter(row.values()))
+
+    def _must_be_open(self) -> None:
+        if not self._is_open:
+            raise asyncpg.InterfaceError("connection is closed")
+        if self._is_busy:
+            raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
+
+    def _must_go_on(self) -> None:
+        if self.loop.is_dead or not self._is_open:
+            raise asyncpg.ConnectionDoesNotExistError("the session is over")
+
+    async def _run(self, statement: str, args: tuple[Any, ...], timeout: float | None) -> Answer:
+        self._must_be_open()
+        self._is_busy = True
+        del timeout
+        try:
+            if self.server.rng.random() < 0.5:
+                await self._round_trip()
+                return await self._performed(statement, args)
+            answer = await self._performed(statement, args) if not self.server.is_hung else None
+            await self._round_trip()
+            return answer or await self._performed(statement, args)
+        except asyncpg.PostgresError:
+            self._has_failed = self.transaction_open is not None
+            raise
+        finally:
+            self._is_busy = False
+
+    async def _performed(self, statement: str, args: tuple[Any, ...]) -> Answer:
+        """Perform a statement as soon as the locks are free. Raises LockNotAvailableError."""
+        self._must_go_on()
+        if self._has_failed:
+            raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
+        server, is_alone = self.server, self.transaction_open is None
+        by = server.transaction(self.settings) if self.transaction_open is None else self.transaction_open
+        deadline = server.scheduler.now + LOCK_SECONDS_MAX
+        while True:
+            mark = by.mark()
+            try:
+                answer = performed(server, by, statement, args)
+            except LockedError as locked:
+                by.undo(mark)
+                await self._wait_for(locked.holder, deadline)
+                self._must_go_on()  # the session may have been lost while it waited
+            except BaseException:
+                by.undo(mark)
+                raise
+            else:
+                if is_alone:
+                    by.commit()
+                return answer
+
+    async def _wait_for(self, holder: Transaction, deadline: float) -> None:
+        waiter = self._waiter = self.loop.create_future()
+        holder.waiting.append(lambda: waiter.done() or waiter.set_result(None))
+        timer = self.loop.call_at(deadline, lambda: waiter.done() or waiter.set_result(None))
+        await waiter
+        timer.cancel()
+        if not holder.is_over:
+            raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout")
+
+    def transaction(self) -> SimTransaction:
+        return SimTransaction(self)
+
+    async def begin(self) -> None:
+        """Begin a transaction. What a round trip would add here is left out: nothing can come between."""
+        self._must_be_open()
+        if self.transaction_open is not None:
+            raise NotImplementedError("savepoints are not simulated")
+        if self.server.is_hung:
+            await self._run("BEGIN", (), None)
+        self.transaction_open = self.server.transaction(self.settings)
+        self._has_failed = False
+
+    async def end(self, *, commits: bool) -> None:
+        """Commit or roll back. A connection that is lost here may have committed."""
+        self._must_be_open()
+        server, by = self.server, self.transaction_open
+        if by is None:
+            raise asyncpg.InterfaceError("no transaction")
+        commits = commits and not self._has_failed
+        is_cut = commits and bool(by.changes) and server.cuts_commits > 0
+        if is_cut:
+            server.cuts_commits -= 1
+        counts_first = server.rng.random() < 0.5 and not server.is_hung
+        if counts_first:
+            self._close_transaction(commits=commits)
+        if is_cut:
+            self.lose(asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        await self._run("COMMIT" if commits else "ROLLBACK", (), None)
+        if not counts_first:
+            self._close_transaction(commits=commits)
+
+    def _close_transaction(self, *, commits: bool) -> None:
+        by, self.transaction_open = self.transaction_open, None
+        self._has_failed = False
+        if by is not None and commits and not self.loop.is_dead:
+            by.commit()
+        elif by is not None:
+            by.rollback()
+
+    def is_in_transaction(self) -> bool:
+        return self.transaction_open is not None
+
+    def is_closed(self) -> bool:
+        return not self._is_open
+
+    def get_server_pid(self) -> int:
+        return self._pid
+
+    def lose(self, error: Exception) -> None:
+        """End the session from the server's side: who waits gets the error, a transaction is rolled back."""
+        self._is_open = False
+        self.server.sessions.pop(self, None)
+        self._close_transaction(commits=False)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and not self.loop.is_dead:
+            waiter.set_exception(error)
+
+    def terminate(self) -> None:
+        if not self.loop.is_dead:
+            self.lose(asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        try:
+            if self._is_open and self.server.is_hung:
+                async with asyncio.timeout(timeout):
+                    await self._round_trip()
+        finally:
+            self.terminate()
+
+
+class SimTransaction:
+    """A transaction block of a connection."""
+
+    def __init__(self, connection: SimConnection) -> None:
+        self._connection = connection
+
+    async def start(self) -> None:
+        await self._connection.begin()
+
+    async def commit(self) -> None:
+        await self._connection.end(commits=True)
+
+    async def rollback(self) -> None:
+        await self._connection.end(commits=False)
+
+    async def __aenter__(self) -> None:
+        await self._connection.begin()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection.is_closed():  # asyncpg: the connection is lost, and the transaction with it
+            if kind is None:
+                raise asyncpg.InterfaceError("cannot perform operation: connection is closed")
+            return
+        await self._connection.end(commits=kind is None)

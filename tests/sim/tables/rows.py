@@ -1,0 +1,152 @@
+"""Tables in memory, with transactions as PostgreSQL's READ COMMITTED has them: a row is seen as it was last committed.
+
+A change belongs to its transaction until that ends. Who wants to change the row meanwhile waits, or passes it over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+    from datetime import datetime
+
+    Values = dict[str, Any]
+
+
+class LockedError(Exception):
+    """The statement has met a row that another transaction holds: it begins again when that one has ended."""
+
+    def __init__(self, holder: Transaction) -> None:
+        super().__init__("a row is locked")
+        self.holder = holder
+
+
+class Row:
+    """One row: as it was committed, and as its owner has changed it."""
+
+    __slots__ = ("changed", "key", "owner", "value")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.value: Values | None = None
+        self.changed: Values | None = None
+        self.owner: Transaction | None = None
+
+
+class Transaction:
+    """What a session has changed and not committed."""
+
+    def __init__(self, now: datetime, settings: dict[str, str] | None = None) -> None:
+        self.now = now
+        self.settings = settings or {}
+        self.changes: list[tuple[Table, Row, Transaction | None, Values | None]] = []
+        self.is_over = False
+        self.waiting: list[Callable[[], None]] = []
+        self.after_commit: list[Callable[[], None]] = []
+
+    def mark(self) -> int:
+        """Return a place to go back to."""
+        return len(self.changes)
+
+    def undo(self, mark: int) -> None:
+        """Take back what came after the mark."""
+        while len(self.changes) > mark:
+            table, row, owner, changed = self.changes.pop()
+            row.owner, row.changed = owner, changed
+            table.drop_if_nothing(row)
+
+    def commit(self) -> None:
+        """Let everybody see the changes."""
+        for table, row, _, _ in self.changes:
+            if row.owner is self:
+                row.value, row.changed, row.owner = row.changed, None, None
+                table.drop_if_nothing(row)
+        self._end()
+        for call in self.after_commit:
+            call()
+
+    def rollback(self) -> None:
+        """Undo everything."""
+        self.undo(0)
+        self._end()
+
+    def _end(self) -> None:
+        self.changes = []
+        self.is_over = True
+        waiting, self.waiting = self.waiting, []
+        for call in waiting:
+            call()
+
+
+class Table:
+    """Rows by primary key, in the order in which they were inserted."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows: dict[Hashable, Row] = {}
+
+    def get(self, by: Transaction, key: Hashable) -> Values | None:
+        """Return a row as the transaction sees it."""
+        row = self.rows.get(key)
+        if row is None:
+            return None
+        return row.changed if row.owner is by else row.value
+
+    def all(self, by: Transaction | None = None) -> Iterator[tuple[Row, Values]]:
+        """Yield the rows that the transaction sees; without one, those that are committed."""
+        for row in list(self.rows.values()):
+            value = row.changed if by is not None and row.owner is by else row.value
+            if value is not None:
+                yield row, value
+
+    def committed(self) -> list[Values]:
+        """Return the committed rows."""
+        return [value for _, value in self.all()]
+
+    @staticmethod
+    def is_locked(by: Transaction, row: Row) -> bool:
+        """Whether another transaction holds the row."""
+        return row.owner is not None and row.owner is not by
+
+    def lock(self, by: Transaction, row: Row) -> None:
+        """Hold a row until the transaction ends. Raises LockedError."""
+        if row.owner is by:
+            return
+        if row.owner is not None:
+            raise LockedError(row.owner)
+        by.changes.append((self, row, None, None))
+        row.owner, row.changed = by, row.value
+
+    def change(self, by: Transaction, row: Row, **values: Any) -> Values:
+        """Change columns of a row; return it. Raises LockedError."""
+        self.lock(by, row)
+        by.changes.append((self, row, by, row.changed))
+        changed = {**(row.changed or {}), **values}
+        row.changed = changed
+        return changed
+
+    def delete(self, by: Transaction, row: Row) -> None:
+        """Delete a row. Raises LockedError."""
+        self.lock(by, row)
+        by.changes.append((self, row, by, row.changed))
+        row.changed = None
+
+    def insert(self, by: Transaction, key: Hashable, values: Values) -> bool:
+        """Insert a row unless its key is there. Raises LockedError while nobody knows yet whether it is."""
+        row = self.rows.get(key)
+        if row is None:
+            row = self.rows[key] = Row(key)
+        elif self.is_locked(by, row):
+            raise LockedError(row.owner)  # type: ignore[arg-type] # a locked row has an owner
+        elif (row.changed if row.owner is by else row.value) is not None:
+            return False
+        self.lock(by, row)
+        by.changes.append((self, row, by, row.changed))
+        row.changed = values
+        return True
+
+    def drop_if_nothing(self, row: Row) -> None:
+        """Forget a key without a row."""
+        if row.owner is None and row.value is None and self.rows.get(row.key) is row:
+            del self.rows[row.key]
