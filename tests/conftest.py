@@ -15,7 +15,7 @@ from tests.support.servers import servers as started_servers
 from tests.support.stack import RunningStack, new_layout, starting_stack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 _HERE = Path(__file__).parent
 _WORDS = {
@@ -51,6 +51,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     fixtures = getattr(item, "fixturenames", ())
     if "stack" not in fixtures and any(item.path.is_relative_to(_HERE / name) for name in _PARALLEL):
         item.add_marker("parallel")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a test configured that ran a service's program in this process: its stream is closed by the next."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
