@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 STOP_SECONDS_MAX = 5.0  # ours: what has not ended by then does not end
-_CANCEL_SECONDS_MAX = 1.0
+_CANCEL_SECONDS_MAX, _CANCEL_ROUNDS = 1.0, 3
 # Where aiokafka keeps its tasks. A consumer whose stop is interrupted leaves those that it has not come to.
 _TASKS = (
     ("_coordinator", ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")),
@@ -31,10 +31,11 @@ async def close_consumer(consumer: Any) -> None:
     """Stop a consumer completely: what its own stop leaves, as no broker answers, is ended by force."""
     connections = list(getattr(getattr(consumer, "_client", None), "_conns", {}).values())
     await stop_clients(consumer.stop)
-    tasks = list(_tasks_left(consumer))
-    for task in tasks:
-        task.cancel()
-    if tasks:
+    for _ in range(_CANCEL_ROUNDS):  # a task may have begun another one before it was cancelled
+        if not (tasks := list(_tasks_left(consumer))):
+            break
+        for task in tasks:
+            task.cancel()
         await asyncio.wait(tasks, timeout=_CANCEL_SECONDS_MAX)
     connections += getattr(getattr(consumer, "_client", None), "_conns", {}).values()
     for connection in connections:

@@ -129,7 +129,9 @@ async def keep(db: Connection, letters: Sequence[DeadLetter]) -> None:
     whole = await whole_of(db, letters)
     records = [letter.record for letter in letters]
     values = [record.value or b"" for record in records]
-    contents = [_content(record) if is_whole else _NO_CONTENT for record, is_whole in zip(records, whole, strict=True)]
+    contents = [
+        _content(record) if is_whole else _key_of(record) for record, is_whole in zip(records, whole, strict=True)
+    ]
     sources = [source_of(letter) for letter in letters]
     await db.execute(
         KEEP,
@@ -151,7 +153,12 @@ async def keep(db: Connection, letters: Sequence[DeadLetter]) -> None:
     )
 
 
-_NO_CONTENT = (None, None, headers_to_text(()))
+# Ours are ids of 36 characters. A letter without its content is still found by its key.
+_KEY_BYTES_MAX = 100
+
+
+def _key_of(record: Record) -> tuple[bytes | None, None, str]:
+    return None if record.key is None else record.key[:_KEY_BYTES_MAX], None, headers_to_text(())
 
 
 def _content(record: Record) -> tuple[bytes | None, bytes | None, str]:

@@ -1,4 +1,4 @@
-"""How many dead letters are kept with their content: of a flood only the first ones of an hour."""
+"""How many dead letters are kept with their content: of a flood only the first ones of an hour and kind."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ if TYPE_CHECKING:
     from countersign.runtime.folding.dead_letter import DeadLetter
 
 # Chosen: somebody who mends a bug can redrive that many, and a producer's mistake shows in the first. At 64 KiB of
-# value and as much of headers a topic's flood keeps 0.7 GB an hour instead of 118.
+# value and as much of headers a topic's flood keeps 0.7 GB an hour instead of 118. Each kind is counted apart, so that
+# a flood of refused records takes no room from those that wait for a key or for the mend of a bug.
 WHOLE_OF_SOURCE_MAX = 1_000
 WHOLE_OF_TOPIC_MAX = 5_000
 SOURCE_LENGTH_MAX = 100
 
 # Counted up to the bound, which the index makes cheap. Two writers at once may each keep a batch more.
 COUNTED = """
-SELECT k.topic, k.source,
+SELECT k.topic, k.kind, k.source,
        (SELECT count(*) FROM (SELECT FROM dead_letter l
-         WHERE l.whole AND l.topic = k.topic AND l.source = k.source AND l.kept_at >= date_trunc('hour', now())
+         WHERE l.whole AND l.topic = k.topic AND l.kind = k.kind AND l.source = k.source
+           AND l.kept_at >= date_trunc('hour', now())
          LIMIT $3) AS s) AS of_source,
        (SELECT count(*) FROM (SELECT FROM dead_letter l
-         WHERE l.whole AND l.topic = k.topic AND l.kept_at >= date_trunc('hour', now())
+         WHERE l.whole AND l.topic = k.topic AND l.kind = k.kind AND l.kept_at >= date_trunc('hour', now())
          LIMIT $4) AS t) AS of_topic
-  FROM unnest($1::text[], $2::text[]) AS k (topic, source)
+  FROM unnest($1::text[], $2::text[], $5::text[]) AS k (topic, source, kind)
 """
 
 
@@ -38,19 +40,18 @@ def source_of(letter: DeadLetter) -> str:
 
 async def whole_of(db: Connection, letters: Sequence[DeadLetter]) -> list[bool]:
     """Return for each letter whether it has content, and there is room in this hour to keep it."""
-    names = [(letter.record.topic, source_of(letter)) for letter in letters]
-    pairs = sorted(set(names))
-    topics, sources = [topic for topic, _ in pairs], [source for _, source in pairs]
-    of_source: Counter[tuple[str, str]] = Counter()
-    of_topic: Counter[str] = Counter()
-    for row in await db.fetch(COUNTED, topics, sources, WHOLE_OF_SOURCE_MAX, WHOLE_OF_TOPIC_MAX):
-        of_source[row["topic"], row["source"]] = row["of_source"]
-        of_topic[row["topic"]] = row["of_topic"]
+    names = [(letter.record.topic, letter.kind, source_of(letter)) for letter in letters]
+    topics, kinds, sources = (list(column) for column in zip(*sorted(set(names)), strict=True))
+    of_source: Counter[tuple[str, str, str]] = Counter()
+    of_topic: Counter[tuple[str, str]] = Counter()
+    for row in await db.fetch(COUNTED, topics, sources, WHOLE_OF_SOURCE_MAX, WHOLE_OF_TOPIC_MAX, kinds):
+        of_source[row["topic"], row["kind"], row["source"]] = row["of_source"]
+        of_topic[row["topic"], row["kind"]] = row["of_topic"]
     found = []
-    for letter, (topic, source) in zip(letters, names, strict=True):
-        has_room = of_source[topic, source] < WHOLE_OF_SOURCE_MAX and of_topic[topic] < WHOLE_OF_TOPIC_MAX
+    for letter, name in zip(letters, names, strict=True):
+        has_room = of_source[name] < WHOLE_OF_SOURCE_MAX and of_topic[name[:2]] < WHOLE_OF_TOPIC_MAX
         is_whole = has_room and letter.has_content
-        of_source[topic, source] += is_whole
-        of_topic[topic] += is_whole
+        of_source[name] += is_whole
+        of_topic[name[:2]] += is_whole
         found.append(is_whole)
     return found

@@ -7,7 +7,7 @@ ALTER TABLE dead_letter DROP CONSTRAINT dead_letter_state_check;
 ALTER TABLE dead_letter ADD CONSTRAINT dead_letter_state_check
       CHECK (state IN ('new', 'redrive', 'done', 'discarded', 'too_old'));
 
--- Of a flood only the first records of an hour are kept whole; of the others hash, length and cause.
+-- Of a flood only the first records of an hour and kind are kept whole; of the others key, hash, length and cause.
 ALTER TABLE dead_letter ADD COLUMN whole boolean NOT NULL DEFAULT true;
 ALTER TABLE dead_letter ADD COLUMN source text NOT NULL DEFAULT '';
-CREATE INDEX dead_letter_whole ON dead_letter (topic, source, kept_at) WHERE whole;
+CREATE INDEX dead_letter_whole ON dead_letter (topic, kind, source, kept_at) WHERE whole;

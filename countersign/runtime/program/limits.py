@@ -29,7 +29,7 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     yield from _connections(settings)
     yield from _traces(settings.traces)
     for name, most in (("source", whole_letters.WHOLE_OF_SOURCE_MAX), ("topic", whole_letters.WHOLE_OF_TOPIC_MAX)):
-        source = "chosen: enough to redrive after a bug; of a flood the rest is kept as hash, length and cause"
+        source = "chosen: enough to redrive after a bug; of a flood the rest is kept as key, hash, length and cause"
         yield Limit(f"dead_letters.whole_of_{name}_hourly_max", str(most), source)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),

@@ -13,9 +13,11 @@ import pytest
 
 from countersign.contract import Actor, NumberReset
 from countersign.runtime.database.postgres import open_pool
+from countersign.runtime.retention import apply
 from services.gateway import fold, store
 from services.gateway.decide import COMMITTED_WITHIN, PLACE_RATE
 from services.gateway.model import Person, Try
+from services.gateway.retention import RULES
 from tests.support.kafka import eventually
 
 if TYPE_CHECKING:
@@ -143,7 +145,7 @@ async def test_sweeping_waits_for_nobody(pool: Pool) -> None:
     async with pool.acquire() as first, first.transaction():
         await first.execute("SELECT FROM password_try WHERE key = $1 FOR UPDATE", key)
         async with asyncio.timeout(5), pool.acquire() as other:
-            await store.sweep(other)
+            await apply(other, RULES)
     async with pool.acquire() as other:
-        await store.sweep(other)
+        await apply(other, RULES)
     assert await pool.fetchval("SELECT count(*) FROM password_try WHERE key = $1", key) == 0

@@ -170,7 +170,7 @@ async def a_letter_is_kept_once_and_taken_when_it_is_due(open_: Open) -> None:
 
 
 async def letters_of_two_topics_of_one_name_are_told_apart(open_: Open) -> None:
-    """By the time of their append; and those that have content are counted by hour, topic and source."""
+    """By the time of their append; and those that have content are counted by hour, topic, kind and source."""
     db = await open_()
     again = replace(_letter(1).record, appended_at=_AT + timedelta(days=1))
     await dead_letter.keep(db, [_letter(1, "key_unknown"), replace(_letter(1, "key_unknown"), record=again)])

@@ -154,16 +154,22 @@ _LETTER = [
 
 @performs("whole_letters.whole_of", whole_letters.COUNTED)
 def _counted(
-    server: Server, by: Transaction, topics: Sequence[str], sources: Sequence[str], of_source: int, of_topic: int
+    server: Server,
+    by: Transaction,
+    topics: Sequence[str],
+    sources: Sequence[str],
+    of_source: int,
+    of_topic: int,
+    kinds: Sequence[str],
 ) -> Answer:
     hour = by.now.replace(minute=0, second=0, microsecond=0)
     letters = [value for _, value in server.table("dead_letter").all(by) if value["whole"] and value["kept_at"] >= hour]
     rows = []
-    for topic, source in zip(topics, sources, strict=True):
-        of_this = [letter for letter in letters if letter["topic"] == topic]
+    for topic, source, kind in zip(topics, sources, kinds, strict=True):
+        of_this = [letter for letter in letters if (letter["topic"], letter["kind"]) == (topic, kind)]
         from_source = sum(letter["source"] == source for letter in of_this)
         counts = {"of_source": min(of_source, from_source), "of_topic": min(of_topic, len(of_this))}
-        rows.append({"topic": topic, "source": source, **counts})
+        rows.append({"topic": topic, "kind": kind, "source": source, **counts})
     return Answer(rows)
 
 
