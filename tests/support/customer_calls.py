@@ -26,9 +26,13 @@ SETTLED = "SELECT settled_at IS NOT NULL FROM notifier.dispatch WHERE challenge_
 REFUSED = """
 UPDATE notifier.dispatch d
    SET state = 'refused', reason = 'provider.refused', provider_message_id = NULL,
-       created_at = s.issued_at + interval '40 ms', claimed_at = s.issued_at + interval '70 ms',
-       settled_at = s.issued_at + interval '180 ms'
-  FROM verifier.send s WHERE s.challenge_id = d.challenge_id AND s.send = d.send AND d.challenge_id = $1
+       created_at = s.issued_at + took * 0.2, claimed_at = s.issued_at + took * 0.4,
+       settled_at = s.issued_at + took * 0.8
+  FROM (SELECT s.*, v.decided_at - s.issued_at AS took
+          FROM verifier.send s JOIN verifier.challenge c USING (challenge_id)
+                               JOIN verifier.decision v USING (request_id)
+       ) AS s
+ WHERE s.challenge_id = d.challenge_id AND s.send = d.send AND d.challenge_id = $1
 """
 PAUSE = "INSERT INTO notifier.pause (pause_id, account_id) VALUES ($1, $2)"
 RESUME = "UPDATE notifier.pause SET ended_at = now() WHERE pause_id = $1"

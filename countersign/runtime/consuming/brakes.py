@@ -58,6 +58,7 @@ class Brakes:
         self._log = log
         self._held: dict[TopicPartition, _Hold] = {}
         self._shown: set[TopicPartition] = set()
+        self._ever_shown: set[TopicPartition] = set()
         self._stopping = False
         self.waiting_for_server = False
 
@@ -95,6 +96,10 @@ class Brakes:
         consumer.pause(*held_here)
         for partition in held_here:
             self._tell(consumer, partition)
+        # One that was released while another process had it is shown as released, not as unknown.
+        for partition in (consumer.assignment() & self._ever_shown) - held_here - self._shown:
+            self._shown.add(partition)
+            self._metrics.braked.labels(partition.topic, partition.partition).set(0)
 
     async def release(self, consumer: GroupConsumer) -> None:
         """Look whether somebody released a brake, and go on where the partition was held.
@@ -132,6 +137,7 @@ class Brakes:
         self._log.error("partition_braked", topic=partition.topic, partition=partition.partition, reason=reason)
         if partition in consumer.assignment():
             self._shown.add(partition)
+            self._ever_shown.add(partition)
             self._metrics.braked.labels(partition.topic, partition.partition).set(1)
 
     async def _patiently(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
