@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.replay.plan import Plan
 
-RATE_MAX = 10_000.0
-
 BEGIN = """
 INSERT INTO {schema}.replay (replay_id, plan_hash, plan, topic, rate, operation_id)
 VALUES ($1, $2, $3::jsonb, $4, $5, $6)

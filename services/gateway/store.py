@@ -70,17 +70,6 @@ WITH held AS (
      ORDER BY t.key FOR UPDATE OF t)
 UPDATE password_try t SET full_until = t.full_until - h.every FROM held h WHERE t.key = h.key
 """
-# Rows that somebody works on are left for the next sweep: these statements lock in no order.
-SWEEP_SESSIONS = """
-DELETE FROM session WHERE id IN (
-       SELECT id FROM session WHERE used_at < now() - $1::interval OR begun_at < now() - $2::interval
-          FOR UPDATE SKIP LOCKED)
-RETURNING 1
-"""
-SWEEP_TRIES = """
-DELETE FROM password_try WHERE key IN (
-       SELECT key FROM password_try WHERE full_until < now() FOR UPDATE SKIP LOCKED)
-"""
 REMEMBER_EXPORT = """
 INSERT INTO export_asked (export_id, user_id, account_id, session, list_name, format, asked_at)
 VALUES ($1, $2, $3, $4, $5, $6, now()) ON CONFLICT DO NOTHING

@@ -240,9 +240,10 @@ def withheld(step: Withhold) -> Settlement:
 
 
 def first_of_each(settlements: Iterable[Settlement]) -> list[Settlement]:
-    """Return each text's first settlement, for those that met it in the same state: a second one came after its lease.
+    """Return the first settlement of each text and state.
 
-    Who could not settle what it withheld, as the database was away, takes it again and settles both at once.
+    If settling failed while the database was down, the same text is leased again, so a batch may hold two settlements
+    for it; the first one counts.
     """
     found: dict[tuple[TextKey, State, int], Settlement] = {}
     for one in settlements:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def wire(frame: Frame[VerifierSettings]) -> AsyncIterator[Parts]:
-    """Lend out the parts; nothing of the verifier's needs closing."""
+    """Yield the verifier's components; nothing needs closing."""
     settings, desk = frame.settings, desk_of(frame)
     rules = policy.load(settings.policy_file)
     frame.log.info("policy_loaded", policy_version=rules.stamp)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def wired(settings: VerifierSettings, *, connections: int = 20) -> AsyncIterator[tuple[Parts, Challenges]]:
-    """Lend out the parts without their frame, as those of one process more: they meet on the database alone."""
+    """Yield the components of one more process, without its frame: they share nothing but the database."""
     dsn = settings.postgres.dsn.get_secret_value()
     log = structlog.get_logger()
     health, metrics = Health(), Metrics()

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.consuming.fetching import opened
+from countersign.runtime.consuming.fetching import records_of
 from countersign.runtime.consuming.membership import Listening
 from countersign.runtime.consuming.stopping import close_consumer, stop_clients
 from countersign.runtime.errors import Kind, kind_of
@@ -204,7 +204,7 @@ class Worker:
                 self.done.setdefault(partition, messages[0].offset)
             by_topic[partition.topic].extend(messages)
         for topic, messages in by_topic.items():
-            records, refused = opened(messages)
+            records, refused = records_of(messages)
             held = await self._folder.fold(Batch(self._folds[topic], records, refused))
             for number, (reason, offset) in held.items():
                 await self._brakes.hold(consumer, TopicPartition(topic, number), reason, offset)
@@ -216,7 +216,7 @@ class Worker:
         partition, offset = TopicPartition(letter.record.topic, letter.record.partition), letter.record.offset
         if partition in self._brakes.held or epoch != self._epoch:
             return
-        await self._folder.bury(self._folds[partition.topic], letter)
+        await self._folder.dead_letter_unparsed(self._folds[partition.topic], letter)
         with suppress(IllegalStateError):
             consumer.seek(partition, offset + 1)
         self.done[partition] = self._to_commit[partition] = offset + 1

@@ -91,7 +91,7 @@ class Fetching:
 
 
 def record_of(message: ConsumerRecord) -> Record:
-    """Return a consumed message as a record. One with a timestamp that is no time is very old: see `opened`."""
+    """Return a consumed message as a record. One with a timestamp that is no time is very old: see `records_of`."""
     return Record(
         message.topic,
         message.partition,
@@ -103,7 +103,7 @@ def record_of(message: ConsumerRecord) -> Record:
     )
 
 
-def opened(messages: Iterable[ConsumerRecord]) -> tuple[list[Record], list[DeadLetter]]:
+def records_of(messages: Iterable[ConsumerRecord]) -> tuple[list[Record], list[DeadLetter]]:
     """Return all messages as records, and dead letters of those among them whose timestamp is no time."""
     records, letters = [], []
     for message in messages:

@@ -234,8 +234,3 @@ def migration_digests(service: str) -> dict[str, str]:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def rows_of(told: str) -> int:
-    """Return how many rows a statement says it changed: `DELETE 5` is five."""
-    return int(told.rpartition(" ")[2])

@@ -195,7 +195,10 @@ class DueLoop:
             settled = await self._due.settle(db, done)
         await self._checkpoint(f"{self._due.name}.settled")
         self._publisher.hand(settled.due)
-        self._due.committed(settled.done)
+        try:
+            self._due.committed(settled.done)
+        except Exception as error:  # noqa: BLE001 - it is committed: settling it again would do it twice
+            self._told(error, "due_committed_failed")
         self._metrics.due_settled.labels(self._due.name).inc(len(done))
 
     def _say_unready(self, error: Exception) -> None:

@@ -115,7 +115,7 @@ class Folder:
         self._metrics.batch_seconds.labels(batch.fold.topic).observe(monotonic() - began)
         return batch.held
 
-    async def bury(self, fold: AnyFold, letter: DeadLetter) -> None:
+    async def dead_letter_unparsed(self, fold: AnyFold, letter: DeadLetter) -> None:
         """Keep a dead letter of a record that was never parsed. Raises Stopping."""
         await self._keep(Batch(fold, (letter.record,)), letter)
 

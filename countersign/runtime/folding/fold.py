@@ -56,9 +56,9 @@ class Fold(Protocol[E, S, O]):
         ...
 
     def saves_at_once(self, events: Sequence[Incoming[E]]) -> bool:
-        """Tell whether, for these, `load` locks nothing and `save` is one statement or has a transaction of its own.
+        """Return True if load takes no lock and save is a single statement, so that no transaction is needed.
 
-        Else load and save share one, which is three round trips more: for a batch of one, most of what it costs.
+        Otherwise load and save share a transaction, which costs three more round trips.
         """
         ...
 

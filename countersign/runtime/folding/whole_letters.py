@@ -24,11 +24,11 @@ SELECT k.topic, k.kind, k.source,
        (SELECT count(*) FROM (SELECT FROM dead_letter l
          WHERE l.whole AND l.topic = k.topic AND l.kind = k.kind AND l.source = k.source
            AND l.kept_at >= date_trunc('hour', now())
-         LIMIT $3) AS s) AS of_source,
+         LIMIT $4) AS s) AS of_source,
        (SELECT count(*) FROM (SELECT FROM dead_letter l
          WHERE l.whole AND l.topic = k.topic AND l.kind = k.kind AND l.kept_at >= date_trunc('hour', now())
-         LIMIT $4) AS t) AS of_topic
-  FROM unnest($1::text[], $2::text[], $5::text[]) AS k (topic, source, kind)
+         LIMIT $5) AS t) AS of_topic
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS k (topic, kind, source)
 """
 
 
@@ -44,7 +44,7 @@ async def whole_of(db: Connection, letters: Sequence[DeadLetter]) -> list[bool]:
     topics, kinds, sources = (list(column) for column in zip(*sorted(set(names)), strict=True))
     of_source: Counter[tuple[str, str, str]] = Counter()
     of_topic: Counter[tuple[str, str]] = Counter()
-    for row in await db.fetch(COUNTED, topics, sources, WHOLE_OF_SOURCE_MAX, WHOLE_OF_TOPIC_MAX, kinds):
+    for row in await db.fetch(COUNTED, topics, kinds, sources, WHOLE_OF_SOURCE_MAX, WHOLE_OF_TOPIC_MAX):
         of_source[row["topic"], row["kind"], row["source"]] = row["of_source"]
         of_topic[row["topic"], row["kind"]] = row["of_topic"]
     found = []

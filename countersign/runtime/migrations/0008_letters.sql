@@ -11,3 +11,4 @@ ALTER TABLE dead_letter ADD CONSTRAINT dead_letter_state_check
 ALTER TABLE dead_letter ADD COLUMN whole boolean NOT NULL DEFAULT true;
 ALTER TABLE dead_letter ADD COLUMN source text NOT NULL DEFAULT '';
 CREATE INDEX dead_letter_whole ON dead_letter (topic, kind, source, kept_at) WHERE whole;
+CREATE INDEX dead_letter_whole_of_topic ON dead_letter (topic, kind, kept_at) WHERE whole;

@@ -1,4 +1,4 @@
-"""What a transaction owes to Kafka: kept with the state, published after the commit, then deleted."""
+"""Records that a transaction has to publish: inserted with the state, published after the commit, then deleted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Connection, Link
 
-# Rows that lie in the outbox of the transaction that makes them true. Only this module calls anything that.
+# Outbox rows already inserted in this transaction. Only this module constructs the type.
 Kept = NewType("Kept", tuple[Outgoing, ...])
 NOTHING = Kept(())
 

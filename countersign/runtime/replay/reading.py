@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import OffsetOutOfRangeError
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, Untakeable, opened
+from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, Untakeable, records_of
 from countersign.runtime.consuming.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
 from countersign.runtime.consuming.seeking import offsets_at
 from countersign.runtime.consuming.stopping import stop_clients
@@ -158,7 +158,7 @@ async def _chunk(consumer: AIOKafkaConsumer, fetching: Fetching, topic: str, lef
     got, letters = await fetching.fetch(consumer)
     chunk = Chunk()
     for messages in got.values():
-        records, refused = opened(one for one in messages if one.offset < left.get(one.partition, (0, 0))[1])
+        records, refused = records_of(one for one in messages if one.offset < left.get(one.partition, (0, 0))[1])
         chunk.untakeable += refused
         places = {(letter.record.partition, letter.record.offset) for letter in refused}
         chunk.records += [record for record in records if (record.partition, record.offset) not in places]

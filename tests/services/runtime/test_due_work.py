@@ -106,3 +106,26 @@ async def test_due_work_is_told_once_and_after_its_commit(servers: Servers, kill
         await link.close()
     assert (due.settled, due.told) == (3, [[7]])
     assert metrics.registry.get_sample_value("countersign_due_settled_total", {"due": "once"}) == 1
+
+
+class Untellable(Once):
+    """Due work whose results are stored, and whose logging then fails."""
+
+    def committed(self, done: Sequence[int]) -> None:
+        super().committed(done)
+        raise OSError("no space left where logs are written")
+
+
+async def test_what_is_committed_is_not_settled_again(servers: Servers, killer: Pool) -> None:
+    """Whatever fails after the commit: a second settlement would store and publish the result twice."""
+    due, metrics = Untellable(killer, failing=0), Metrics()
+    loop, links = a_loop(due, servers.dsn_of("notifier"), metrics)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(loop.run())
+        await eventually(due.is_told)
+        await asyncio.sleep(1.5)
+        loop.stop()
+        await running
+    for link in links:
+        await link.close()
+    assert (due.settled, due.told) == (1, [[7]])

@@ -157,15 +157,15 @@ def _counted(
     server: Server,
     by: Transaction,
     topics: Sequence[str],
+    kinds: Sequence[str],
     sources: Sequence[str],
     of_source: int,
     of_topic: int,
-    kinds: Sequence[str],
 ) -> Answer:
     hour = by.now.replace(minute=0, second=0, microsecond=0)
     letters = [value for _, value in server.table("dead_letter").all(by) if value["whole"] and value["kept_at"] >= hour]
     rows = []
-    for topic, source, kind in zip(topics, sources, kinds, strict=True):
+    for topic, kind, source in zip(topics, kinds, sources, strict=True):
         of_this = [letter for letter in letters if (letter["topic"], letter["kind"]) == (topic, kind)]
         from_source = sum(letter["source"] == source for letter in of_this)
         counts = {"of_source": min(of_source, from_source), "of_topic": min(of_topic, len(of_this))}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countersign.runtime.consuming.fetching import opened, record_of
+from countersign.runtime.consuming.fetching import record_of, records_of
 from countersign.runtime.folding import dead_letter
 from tests.support.scripted_worker import Scripted, a_message, at
 from tests.support.virtual_time import run_virtually
@@ -78,7 +78,7 @@ def test_any_timestamp_can_be_read(timestamp: int) -> None:
     """As a time that PostgreSQL takes."""
     message = a_message(0, 0, timestamp=timestamp)
     assert datetime(1970, 1, 1, tzinfo=UTC) <= record_of(message).appended_at
-    records, letters = opened([message])
+    records, letters = records_of([message])
     assert [letter.record for letter in letters] in ([], records)
 
 
