@@ -160,7 +160,7 @@ class AccessRequests:
         try:
             async with asyncio.timeout(settings.submit_seconds):
                 place = await _acknowledged(self._shared(settings), record)
-            self._tracer.sent([record], [place], began)
+            self._tracer.sent(record, place, began)
         except (KafkaError, OSError, TimeoutError) as error:
             self._tracer.given_up(record, error, began)
             # Others use the producer at this moment, so nothing is closed here: `Producing` replaces it if it is dead.

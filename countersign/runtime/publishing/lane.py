@@ -1,4 +1,4 @@
-"""The rows of one partition on their way: what waits, what is in the air, and what is wrong."""
+"""The rows of one partition on their way: what waits, what is in flight, and what is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from countersign.runtime.backoff import Chance
     from countersign.runtime.messages.record import Outgoing
 
-IN_THE_AIR_MAX = 200  # rows sent together; in an outage, as many per partition keep a lease
+IN_FLIGHT_MAX = 200  # rows sent together; in an outage, as many per partition keep a lease
 WAITING_MAX = 1_000  # more are given back to the sweeper
 PROBES_MAX = 20  # rows that wait on while a partition is in trouble: enough to notice that it is well again
 
@@ -49,7 +49,7 @@ class Lane:
     def next(self, may_send: Callable[[UUID], bool]) -> list[Outgoing]:
         """Take rows to send together. Rows that may not be sent any more are dropped."""
         rows: list[Outgoing] = []
-        while self.waiting and len(rows) < IN_THE_AIR_MAX:
+        while self.waiting and len(rows) < IN_FLIGHT_MAX:
             row = self.waiting.popleft()
             if may_send(row.event_id):
                 rows.append(row)

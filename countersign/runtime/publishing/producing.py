@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.publishing.producer import Producer
 
-RETIRED_SECONDS_MAX = 30.0  # ours: how long a replaced producer may wait for what it still has in the air
+RETIRED_SECONDS_MAX = 30.0  # ours: how long a replaced producer may wait for its records in flight
 STOP_SECONDS_MAX = 1.0  # ours: of one that nobody waits for
 
 
@@ -91,7 +91,7 @@ class Producing:
         return answer
 
     async def close(self, seconds: float) -> None:
-        """End all producers, waiting so long for what is in the air. Nothing can be published afterwards."""
+        """End all producers, waiting so long for what is in flight. Nothing can be published afterwards."""
         if self._closing is None:
             self._closing = self._task(self._close(seconds))
         await asyncio.shield(self._closing)

@@ -124,7 +124,7 @@ class Pump:
     def _done(self, row: Outgoing, answer: Answer, began: int) -> None:
         self._owned.done(row.event_id)
         self._metrics.published.labels(row.topic).inc()
-        self._tracer.sent([row], [answer.place], began)
+        self._tracer.sent(row, answer.place, began)
 
     def _sort(self, lane: Lane, rows: Sequence[Outgoing], answers: Sequence[Answer]) -> Answer | None:
         again = []

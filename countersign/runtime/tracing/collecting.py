@@ -20,7 +20,7 @@ from countersign.runtime.tracing.spans import (
 from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from countersign.runtime.messages.record import Incoming, Outgoing, Record
     from countersign.runtime.tracing.spans import Attributes
@@ -77,11 +77,9 @@ class Collecting:
         """Return the span of a record in this service: reading it again, or in a second try, gives the same one."""
         return parent.below(self._service, "process", record.topic, str(record.partition), str(record.offset))
 
-    def sent(self, rows: Sequence[Outgoing], answers: Sequence[object], began: int) -> None:
-        """Export spans of records that were acknowledged; one that was told of before is not told of again."""
-        for row, answer in zip(rows, answers, strict=False):
-            if not isinstance(answer, BaseException):
-                self._tell_of(row, answer, began)
+    def sent(self, row: Outgoing, place: object, began: int) -> None:
+        """Export the span of an acknowledged record, unless one of it was exported before."""
+        self._tell_of(row, place, began)
 
     def given_up(self, row: Outgoing, error: BaseException, began: int) -> None:
         """Export the span of a record that nobody acknowledged in time."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from countersign.runtime.messages.record import Incoming, Outgoing
     from countersign.runtime.tracing.spans import Attributes, SpanKind
 
@@ -62,8 +60,8 @@ class Tracer(Protocol):
         """Begin a batch of events that came through `continued`."""
         ...
 
-    def sent(self, rows: Sequence[Outgoing], answers: Sequence[object], began: int) -> None:
-        """Export spans of the records whose answer is the brokers' acknowledgement, not an exception."""
+    def sent(self, row: Outgoing, place: object, began: int) -> None:
+        """Export the span of a record that the brokers acknowledged; `place` has its partition and offset."""
         ...
 
     def given_up(self, row: Outgoing, error: BaseException, began: int) -> None:
@@ -116,7 +114,7 @@ class _NoTracer:
         del fold
         return NO_FOLD_WORK
 
-    def sent(self, rows: Sequence[Outgoing], answers: Sequence[object], began: int) -> None:
+    def sent(self, row: Outgoing, place: object, began: int) -> None:
         """Do nothing."""
 
     def given_up(self, row: Outgoing, error: BaseException, began: int) -> None:

@@ -51,7 +51,7 @@ SMALLER: tuple[tuple[Any, str, Any], ...] = (
     (publisher, "ROWS_MAX", 12),
     (publisher, "WRITE_EVERY_SECONDS", 1.0),
     (publisher, "TEND_EVERY_SECONDS_MAX", 2.0),
-    (lane, "IN_THE_AIR_MAX", 4),
+    (lane, "IN_FLIGHT_MAX", 4),
     (lane, "WAITING_MAX", 6),
     (lane, "PROBES_MAX", 2),
     (LeftOver, "parallel", 6),

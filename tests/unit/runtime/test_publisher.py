@@ -79,7 +79,7 @@ def ids(rows: Iterable[Outgoing]) -> set[object]:
 
 
 async def test_a_row_that_is_handed_over_twice_is_sent_once() -> None:
-    """While it waits, while it is in the air, and while it is not deleted yet."""
+    """While it waits, while it is in flight, and while it is not deleted yet."""
     only = ScriptedProducer({"t": [OPEN]})
     desk, row = Desk(only), a_row("t")
     async with desk.running():
@@ -124,7 +124,7 @@ async def test_a_row_is_not_sent_again_once_its_lease_has_ended() -> None:
         assert len(only.sent) == tried
 
 
-async def test_a_row_in_the_air_keeps_its_lease() -> None:
+async def test_a_row_in_flight_keeps_its_lease() -> None:
     """It is extended for as long as the acknowledgement takes."""
     only = ScriptedProducer({"t": [OPEN]})
     desk, row = Desk(only, lease_seconds=0.4), a_row("t")
