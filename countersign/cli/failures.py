@@ -7,20 +7,17 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import asyncpg
 from aiokafka.errors import KafkaError
 
 from countersign.cli.surroundings import Failed
 from countersign.runtime.broker.kafka_refusal import words_of_kafka
 from countersign.runtime.checkup import without_logs_of_kafka
-from countersign.runtime.database.postgres_refusal import words_of_postgres
+from countersign.runtime.database.postgres_refusal import POSTGRES_ERRORS, words_of_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from countersign.runtime.broker.kafka import KafkaConnection
-
-_POSTGRES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @contextmanager
@@ -43,7 +40,7 @@ def naming_postgres(dsn: str | None = None) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except _POSTGRES as error:
+    except POSTGRES_ERRORS as error:
         sentence, todo = words_of_postgres(error)
         where = "" if dsn is None else _address(dsn)
         raise Failed(f"{sentence}{where}; {todo}") from error

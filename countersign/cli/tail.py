@@ -26,6 +26,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from countersign.cli.event_types import type_named
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
 from countersign.cli.surroundings import Failed, Surroundings
@@ -122,16 +123,12 @@ def _back(since: str) -> timedelta:
 
 
 def _filter(topic: str, types: Sequence[str], key: str | None, where: Sequence[str]) -> Filter:
-    full = {name.removeprefix("countersign.").rpartition(".")[0]: name for name in TYPES_OF[topic]}
-    full |= {name: name for name in TYPES_OF[topic]}
-    unknown = [name for name in types if name not in full]
-    if unknown:
-        raise Failed(f"{topic} has no type {unknown[0]}: there are {', '.join(sorted(TYPES_OF[topic]))}")
+    full = frozenset(type_named(topic, name) for name in types)
     try:
         conditions = tuple(Condition.parsed(each) for each in where)
     except ValueError as error:
         raise Failed(f"--where {error}") from None
-    return Filter(types=frozenset(full[name] for name in types), key=key, conditions=conditions)
+    return Filter(types=full, key=key, conditions=conditions)
 
 
 def _print(record: Record, console: Console, *, as_json: bool) -> None:

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from countersign.cli.dlq.services import require_service
+from countersign.cli.event_types import type_named
 from countersign.cli.moments import moment_of
 from countersign.cli.options import AsJson, Who
 from countersign.cli.replay.program import relay
 from countersign.cli.surroundings import Failed
 from countersign.contract.topic_files import topic_files
-from countersign.contract.topics import TYPES_OF
 from countersign.operations import journal
 from countersign.operations.letters import SERVICES
 from countersign.runtime.messages.findings import findings
@@ -67,7 +67,7 @@ def plan(  # noqa: PLR0913 - one argument for each option
         "until": moment_of(until, "--until"),
         "by": by,
         "key": key,
-        "type": None if event_type is None else _type_of(topic, event_type),
+        "type": None if event_type is None else type_named(topic, event_type),
     }
     try:
         asked = Asked.model_validate(fields)
@@ -84,14 +84,6 @@ def plan(  # noqa: PLR0913 - one argument for each option
         sys.stdout.writelines(f"{line}\n" for line in described(made))
         sys.stdout.write(f"The plan is in {output}: countersign replay run {output} --reason …\n")
     return 1 if made.found.forbidden else 0
-
-
-def _type_of(topic: str, name: str) -> str:
-    """Return the whole name of a topic's type. Raises Failed."""
-    found = [full for full in TYPES_OF[topic] if name in {full, full.removeprefix("countersign.").rpartition(".")[0]}]
-    if not found:
-        raise Failed(f"{topic} has no type {name}: there are {', '.join(sorted(TYPES_OF[topic]))}")
-    return found[0]
 
 
 def _made(asked: Asked, by: str, *, quiet: bool) -> Plan:

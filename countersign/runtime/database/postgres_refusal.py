@@ -14,15 +14,10 @@ from countersign.runtime.errors import takes_no_writes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# What connecting, or asking, may raise.
-POSTGRES_FAILURES = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    ValueError,
-)
+# What asking may raise.
+POSTGRES_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# What connecting may raise too: ValueError, of an address that cannot be read. Elsewhere it would hide a bug of ours.
+POSTGRES_FAILURES = (*POSTGRES_ERRORS, ValueError)
 CONNECT_SECONDS_MAX = 4.0
 _ROUNDS = 3
 _MARK = "countersign.doctor"

@@ -8,11 +8,10 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-import asyncpg
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from countersign.runtime.database.postgres_refusal import words_of_postgres
+from countersign.runtime.database.postgres_refusal import POSTGRES_ERRORS, words_of_postgres
 from countersign.runtime.messages.findings import findings
 from countersign.runtime.settings import SecretsReadableError, ServiceSettings, refuse_open_secrets, secrets_file
 
@@ -26,8 +25,6 @@ EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h; Python's own is 1, which here is a finding
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart does not help
 EXIT_INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
-
-_POSTGRES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class CommandError(Exception):
@@ -49,7 +46,7 @@ def naming_postgres() -> Iterator[None]:
         yield
     except BrokenPipeError:  # whoever read what is printed
         raise
-    except _POSTGRES as error:
+    except POSTGRES_ERRORS as error:
         sentence, todo = words_of_postgres(error)
         raise CommandError(f"{sentence}; {todo}", EXIT_UNAVAILABLE) from error
 
