@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -19,10 +21,10 @@ from aiokafka.errors import (
 )
 
 from countersign.metadata_age import METADATA_AGE_MS
-from countersign.runtime.consuming.stopping import stop_clients
+from countersign.runtime.broker.closing import stop_clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from countersign.runtime.broker.kafka import KafkaConnection
 
@@ -39,10 +41,18 @@ _PARTITION_BYTES_MAX, _FETCH_BYTES_MAX = 256 * 1024, 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group's state in Kafka's word, and how many members it has."""
+    """A group's state in Kafka's word, how many members it has, and how many ask for each topic.
+
+    A process has a member for each of its lanes. While the group is rebalancing, Kafka does not tell who asks for what.
+    """
 
     state: str
     members: int
+    asking: Mapping[str, int] | None = None
+
+    def members_for(self, topic: str) -> int:
+        """Return how many members ask for a topic; all of them while that is not known."""
+        return self.members if self.asking is None else self.asking.get(topic, 0)
 
     @property
     def free(self) -> bool:
@@ -77,10 +87,21 @@ class Cluster:
                 for found in answer.groups:
                     if found[_ERROR]:
                         raise for_code(found[_ERROR])
-                    return Group(found[_STATE], len(found[_MEMBERS]))
+                    members = found[_MEMBERS]
+                    return Group(found[_STATE], len(members), _asking(members))
             return Group("Dead", 0)
 
         return await coordinated(describe)
+
+
+def _asking(members: Sequence[Sequence[Any]]) -> dict[str, int] | None:
+    """Return how many members ask for each topic; None if one of them is not told of."""
+    found: Counter[str] = Counter()
+    for _, _, _, metadata, _ in members:
+        if not metadata:
+            return None
+        found.update(ConsumerProtocolMemberMetadata.decode(metadata).subscription)
+    return dict(found)
 
 
 async def coordinated(ask: Callable[[], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from aiokafka import TopicPartition
 
-    from countersign.operations.connecting import Cluster
+    from countersign.operations.connecting import Cluster, Group
 
 GROUP_PREFIX = "countersign."
 FIRST_RECORDS_SECONDS_MAX = 10.0
@@ -81,7 +81,7 @@ class Groups:
         """Return the lag of each reading. Raises KafkaError, OSError and TimeoutError."""
         groups = sorted({reading.group for reading in wanted})
         # One by one: aiokafka cannot take apart an answer about several that have members.
-        members = {group: (await self._cluster.group(group)).members for group in groups}
+        found = {group: await self._cluster.group(group) for group in groups}
         committed = {group: await self._admin.list_consumer_group_offsets(group) for group in groups}
         partitions = await self._cluster.partitions({reading.topic for reading in wanted})
         every = [partition for found in partitions.values() for partition in found]
@@ -98,7 +98,7 @@ class Groups:
             for (_, partition), offset in unread.items()
             if offset < ends[partition]
         })  # fmt: skip
-        seen = _Seen(unread, starts, ends, appended, members, self._clock())
+        seen = _Seen(unread, starts, ends, appended, found, self._clock())
         return [seen.lag_of(reading, partitions.get(reading.topic, ())) for reading in wanted]
 
     async def _appended(self, first: set[tuple[TopicPartition, int]]) -> dict[tuple[TopicPartition, int], datetime]:
@@ -136,7 +136,7 @@ class _Seen:
     starts: Mapping[TopicPartition, int]
     ends: Mapping[TopicPartition, int]
     appended: Mapping[tuple[TopicPartition, int], datetime]
-    members: Mapping[str, int]
+    groups: Mapping[str, Group]
     at: datetime
 
     def lag_of(self, reading: Reading, partitions: Iterable[TopicPartition]) -> Lag:
@@ -147,7 +147,7 @@ class _Seen:
             reading=reading,
             records=sum(max(0, self.ends[partition] - first) for partition, first in firsts.items()),
             oldest=min(times, default=None),
-            members=self.members.get(reading.group, 0),
+            members=self.groups[reading.group].members_for(reading.topic),
             at=self.at,
             reaches_back=all(offset >= self.starts[partition] for partition, offset in offsets.items()),
         )

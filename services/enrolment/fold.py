@@ -10,7 +10,7 @@ from countersign.client.grant import Expected, GrantRefused
 from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, reader
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import never
+from countersign.runtime.folding.fold import PATIENTLY, never
 from services.enrolment import changes, decide, store
 from services.enrolment.model import Approval
 from services.enrolment.setup.approving import give_approved
@@ -52,6 +52,7 @@ class MembersFold:
 
     topic = MemberSet.topic
     dedupes_by_key = False
+    delay_ms_max = PATIENTLY
     stale_after = None
     saves_at_once = staticmethod(never)
 
@@ -170,6 +171,7 @@ class DecisionsFold:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    delay_ms_max = PATIENTLY
     stale_after = None
     saves_at_once = staticmethod(never)
 

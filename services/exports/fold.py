@@ -34,6 +34,7 @@ class ObeyDecisions:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    delay_ms_max = 50  # an account manager waits for the export that a decision allows
     stale_after = None
     saves_at_once = staticmethod(never)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from countersign.contract import MemberRemoved, NumberReplaced, NumberReset, PlacesForgotten, TwoFactorDisabled, reader
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import never
+from countersign.runtime.folding.fold import PATIENTLY, never
 from countersign.runtime.messages.cloudevents import Event
 from countersign.runtime.publishing.outbox import NOTHING
 from services.gateway.decide import ENDS_WITHIN, ending_of
@@ -49,6 +49,7 @@ class EndSessions(Generic[E]):
     """Ends sessions for the events of one topic."""
 
     dedupes_by_key = True
+    delay_ms_max = PATIENTLY
     stale_after = ENDS_WITHIN
     saves_at_once = staticmethod(never)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from countersign.contract import ChallengeIssued, reader
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import always
+from countersign.runtime.folding.fold import AT_ONCE, always
 from countersign.runtime.publishing.outbox import NOTHING, append
 from services.notifier import store
 from services.notifier.decide import LATE, receive
@@ -34,6 +34,7 @@ class Challenges:
 
     topic = ChallengeIssued.topic
     dedupes_by_key = True
+    delay_ms_max = AT_ONCE
     stale_after = CODE_LIFE_MAX
     saves_at_once = staticmethod(always)
 

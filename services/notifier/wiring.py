@@ -141,5 +141,5 @@ SERVICE = Service(
     wire=wire,
     limits=limits_of,
     checks=checks,
-    budget=Budget(pool=2, loops=2),
+    budget=Budget(pool=2, loops=2, lanes=2),
 )

@@ -12,7 +12,7 @@ from countersign.places import place_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter, LetterReports
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import always
+from countersign.runtime.folding.fold import AT_ONCE, always
 from countersign.runtime.messages.cloudevents import write_raw
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import assess, clock_error, conflict, denial, is_repeated
@@ -54,6 +54,7 @@ class AssessRequests:
 
     topic = AccessRequested.topic
     dedupes_by_key = True
+    delay_ms_max = AT_ONCE
     saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessRequested))
 

@@ -8,7 +8,7 @@ from countersign.client import Expected, GrantRefused
 from countersign.contract import AccessGranted, PlacesForgotten, reader
 from countersign.runtime.errors import OffContract
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import always, never
+from countersign.runtime.folding.fold import PATIENTLY, always, never
 from countersign.runtime.publishing.outbox import NOTHING
 from services.risk_evaluator import store
 from services.risk_evaluator.decide import is_noted, lesson, may_teach
@@ -36,6 +36,7 @@ class LearnPlaces:
 
     topic = AccessGranted.topic
     dedupes_by_key = True
+    delay_ms_max = PATIENTLY
     stale_after = None
     saves_at_once = staticmethod(always)
     parse = staticmethod(reader(AccessGranted))
@@ -93,6 +94,7 @@ class ForgetPlaces:
 
     topic = PlacesForgotten.topic
     dedupes_by_key = False  # the later time stands, however often and late the event comes
+    delay_ms_max = PATIENTLY
     stale_after = None
     saves_at_once = staticmethod(never)
     parse = staticmethod(reader(PlacesForgotten))

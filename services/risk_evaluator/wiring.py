@@ -111,5 +111,5 @@ SERVICE = Service(
     limits=limits,
     commands=COMMANDS,
     checks=checks,
-    budget=Budget(pool=2),
+    budget=Budget(pool=2, lanes=2),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from countersign.contract import AccessAssessed, challenge_id_of, reader
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import never
+from countersign.runtime.folding.fold import AT_ONCE, never
 from countersign.runtime.publishing import outbox
 from services.verifier import store_assessments, store_decisions
 from services.verifier.decide_assessment import check_mac, check_req, is_seen, is_stale, take
@@ -43,6 +43,7 @@ class AssessmentFold:
 
     topic = AccessAssessed.topic
     dedupes_by_key = True
+    delay_ms_max = AT_ONCE
     saves_at_once = staticmethod(never)  # users take turns from load to save
 
     def __init__(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown, reader
 from countersign.runtime.folding.effect import Effect
+from countersign.runtime.folding.fold import PATIENTLY
 from services.verifier import store_decisions, store_deliveries
 from services.verifier.decide_delivery import deliver, may_end
 
@@ -27,6 +28,7 @@ class DeliveryFold:
 
     topic = SmsAccepted.topic
     dedupes_by_key = True
+    delay_ms_max = PATIENTLY
     stale_after = None
 
     def __init__(self, desk: Desk) -> None:

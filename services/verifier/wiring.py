@@ -122,4 +122,4 @@ def checks(settings: VerifierSettings) -> Sequence[Check]:
     return [kafka_check("verifier", settings.kafka)]
 
 
-SERVICE = Service("verifier", VerifierSettings, wire, limits, checks=checks, budget=Budget(loops=1))
+SERVICE = Service("verifier", VerifierSettings, wire, limits, checks=checks, budget=Budget(loops=1, lanes=2))

@@ -55,8 +55,8 @@ class Notify:
         accounts, users = [UUID(v["account_id"]) for v in values], [UUID(v["user_id"]) for v in values]
         numbers = [UUID(v["number_id"]) for v in values]
         expires = await db.fetchval("SELECT now() + interval '5 minutes'")
-        late = [False] * len(ids)
-        asked = (ids, sends, prints, accounts, users, numbers, [expires] * len(ids), raws, [None] * len(ids), late)
+        nothing, no = [None] * len(ids), [False] * len(ids)
+        asked = (ids, sends, prints, accounts, users, numbers, [expires] * len(ids), raws, nothing, no, no, nothing)
         await db.fetch(INSERT, *asked, "late")
         return []
 
@@ -102,11 +102,11 @@ class Notify:
             int.from_bytes(hashlib.sha256(p).digest()[:4], signed=True) for p in (*prints, *(a.bytes for a in accounts))
         }
         await db.execute(LOCK, 1, sorted(locks))
-        now = (await db.fetch(RECENT, prints, accounts, 1000, 33))[0]["now"]
+        now = (await db.fetch(RECENT, prints, accounts, 1000, 33, 1000, 33))[0]["now"]
         ids, nothing = [row["challenge_id"] for row in rows], [None] * len(rows)
         countries = [row["country"] for row in rows]
         sends, steps = [1] * len(rows), ["send"] * len(rows)
-        await db.execute(MARK, ids, sends, steps, nothing, nothing, prints, countries, now, 30)
+        await db.execute(MARK, ids, sends, steps, nothing, nothing, prints, countries, now, [False] * len(rows))
         return rows
 
     async def _send(self, row: Any) -> None:

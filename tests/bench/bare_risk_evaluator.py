@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.bench.bare import Bare, Out
 
-_FORGET_AFTER = timedelta(days=90)
+_FORGET_AFTER, _FOR_EVER = timedelta(days=90), timedelta(0)
 
 
 class Evaluate:
@@ -37,7 +37,7 @@ class Evaluate:
         accounts, users = [UUID(v["account_id"]) for v in values], [UUID(v["user_id"]) for v in values]
         places = [f"{value['client']['ip']}/32" for value in values]
         numbers = [None] * len(values)
-        rows = await db.fetch(LOAD, ids, accounts, users, places, numbers, _FORGET_AFTER, True)
+        rows = await db.fetch(LOAD, ids, accounts, users, places, numbers, _FORGET_AFTER, True, _FOR_EVER)
         now, known = rows[0]["now"], {row["request_id"]: row["place_known"] for row in rows}
         new = [i for i, row in enumerate(rows) if row["digest"] is None]
         if not new:
@@ -57,6 +57,7 @@ class Evaluate:
             reasons,
             ["bench"] * len(new),
             [now] * len(new),
+            [None] * len(new),
         )
         first = {row["request_id"] for row in stored}
         return [

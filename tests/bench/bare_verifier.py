@@ -94,7 +94,7 @@ class Verify:
         rows = await db.fetch(LOAD, ids, accounts, users, [None] * len(ids), places, known)
         now, by_id = rows[0]["now"], {row["request_id"]: row for row in rows}
         actions, digests = [v["action"] for v in values], [v["digest"] for v in values]
-        stored = await db.fetch(TAKE_IN, ids, accounts, users, actions, digests, places, now)
+        stored = await db.fetch(TAKE_IN, ids, accounts, users, actions, digests, places, [None] * len(ids), now)
         new = {row["request_id"] for row in stored}
         taken = [v for v, asked in zip(values, ids, strict=True) if asked in new]
         for value in taken:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 STAGES = ("risk_evaluator", "verifier", "notifier")
 READY_SECONDS = 60.0
+_LAST_WORDS = 2_000
 
 
 class OwnFleet(Fleet):
@@ -73,6 +74,12 @@ class Running:
             raise RuntimeError(f"a load ended with {self.process.returncode}")
         said: dict[str, Any] = json.loads(out.splitlines()[-1])
         return said
+
+    async def require_running(self, name: str) -> None:
+        """Raise RuntimeError with its last words if it has ended by itself."""
+        if self.process.returncode is not None and self.process.stderr is not None:
+            said = (await self.process.stderr.read()).decode()
+            raise RuntimeError(f"the bare {name} ended with {self.process.returncode}: {said[-_LAST_WORDS:]}")
 
     async def end(self) -> None:
         """End it."""
@@ -155,6 +162,10 @@ class Ground:
                     await self.to_end(f"bench.{stage}", PREFIX)
                 running[stage] = await self._bare(stage)
             yield running
+        except Exception:
+            for stage, one in running.items():
+                await one.require_running(stage)
+            raise
         finally:
             for one in running.values():
                 await one.end()

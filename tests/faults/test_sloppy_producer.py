@@ -69,8 +69,7 @@ async def _seconds_for(servers: Servers, records: int, *, sloppy: bool) -> float
     await publish(servers.kafka, *rows)
     wanted = records - len(rows[::EVERY]) if sloppy else records
     async with _logged_as_shipped() as log, running(toy.service(), toy.settings(), ready=False, log=log) as machine:
-        assert machine.worker is not None
-        await eventually(lambda: _has_begun(machine.worker), within=60)
+        await eventually(lambda: _has_begun(machine.lanes[0].worker), within=60)
         began = process_time()
         await eventually(lambda: _is(toy, "addition", wanted), within=120)
         await eventually(lambda: _is(toy, "dead_letter", records - wanted), within=120)

@@ -15,7 +15,7 @@ from countersign.runtime.database.postgres import STATEMENT_SECONDS_MAX
 from countersign.runtime.errors import OffContract
 from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import never
+from countersign.runtime.folding.fold import AT_ONCE, never
 from countersign.runtime.messages.record import Incoming, Record
 from countersign.runtime.publishing.outbox import NOTHING
 
@@ -138,6 +138,7 @@ class ScriptedFold:
 
     topic = TOPIC
     dedupes_by_key = True
+    delay_ms_max = AT_ONCE
     stale_after = None
 
     def __init__(self) -> None:

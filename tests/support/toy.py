@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,10 +14,11 @@ from uuid import UUID, uuid4
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from countersign.runtime.database.budget import Budget
 from countersign.runtime.database.postgres import Connection, migrations_of
 from countersign.runtime.errors import KeyUnknown, OffContract
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import never
+from countersign.runtime.folding.fold import AT_ONCE, never
 from countersign.runtime.messages.cloudevents import Event, read, write
 from countersign.runtime.program.frame import Frame, Parts, Service
 from countersign.runtime.publishing.outbox import Kept, append
@@ -72,6 +74,7 @@ class Adding:
     keys_held: set[str] = field(default_factory=set)
     poison: set[str] = field(default_factory=set)
     dedupes_by_key: bool = True
+    delay_ms_max: int = AT_ONCE
     saves_at_once = staticmethod(never)
 
     def parse(self, record: Record) -> Incoming[Added] | None:
@@ -147,12 +150,15 @@ class Toy:
             instance=instance,
         )
 
-    def service(self, fold: Adding | None = None, dues: Sequence[Any] = ()) -> Service[ServiceSettings]:
+    def service(self, *folds: Adding, dues: Sequence[Any] = ()) -> Service[ServiceSettings]:
+        own = folds or (self.fold,)
+
         @asynccontextmanager
         async def wire(_frame: Frame[ServiceSettings]) -> AsyncIterator[Parts]:
-            yield Parts(folds=[fold or self.fold], dues=dues)
+            yield Parts(folds=own, dues=dues)
 
-        return Service(self.name, ServiceSettings, wire, lambda _settings: ())
+        budget = Budget(lanes=len({fold.delay_ms_max for fold in own}))
+        return Service(self.name, ServiceSettings, wire, lambda _settings: (), budget=budget)
 
     def added(self, account: str | None = None, traceparent: str | None = None, **over: Any) -> Outgoing:
         event = Added(id=over.pop("id", None) or uuid4(), account=account or str(uuid4()), **over)
@@ -165,6 +171,19 @@ class Toy:
             return [dict(row) for row in await connection.fetch(sql, *arguments)]
         finally:
             await connection.close()
+
+    async def committed(self) -> dict[str, int]:
+        """Return how many records of each topic the group has committed."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers.kafka)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(f"countersign.{self.name}")
+        finally:
+            await admin.close()
+        found: Counter[str] = Counter()
+        for partition, one in offsets.items():
+            found[partition.topic] += max(0, one.offset)
+        return dict(found)
 
     async def count(self, table: str = "addition") -> int:
         return int((await self.fetch(f"SELECT count(*) AS n FROM {table}"))[0]["n"])

@@ -12,9 +12,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from countersign.runtime.backoff import Backoff
+from countersign.runtime.broker.closing import close_consumer, stop_clients
 from countersign.runtime.consuming.fetching import records_of
 from countersign.runtime.consuming.membership import Listening
-from countersign.runtime.consuming.stopping import close_consumer, stop_clients
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.folding.batch import Batch
 from countersign.runtime.folding.transactions import Stopping

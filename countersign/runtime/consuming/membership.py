@@ -33,6 +33,8 @@ REBALANCE_MS_MIN = 2_000
 ANSWER_MS_MAX = 10_000
 # What one fetch brings of one partition: in a backlog each has its turn within seconds. A longer record still comes.
 PARTITION_BYTES_MAX = 256 * 1024
+# What a patient fetch waits for, within its time. In a backlog there is as much at once.
+TOGETHER_BYTES_MIN = 64 * 1024
 
 PROCESS_ID_BYTES = 8
 
@@ -54,17 +56,20 @@ class Member:
     rejoins: int = 0
 
     @classmethod
-    def of(cls, service: str, instance: str) -> Self:
-        """Return the names of this process."""
+    def of(cls, service: str, instance: str, lane: str = "") -> Self:
+        """Return the names of this process, or of one of its lanes."""
         return cls(
             group_id=f"countersign.{service}",
-            instance_id=f"{service}-{instance}",
-            client_id=f"countersign.{service}.{instance}",
+            instance_id=f"{service}{lane}-{instance}",
+            client_id=f"countersign.{service}.{instance}{lane}",
             process_id=secrets.token_bytes(PROCESS_ID_BYTES),
         )
 
-    def open_consumer(self, settings: KafkaSettings) -> GroupConsumer:
-        """Return a new consumer of the group, not started yet."""
+    def open_consumer(self, settings: KafkaSettings, delay_ms_max: int = 0) -> GroupConsumer:
+        """Return a new consumer of the group, not started yet.
+
+        With `delay_ms_max` the broker keeps records for so long, or until there are 64 KiB of them.
+        """
         rebalance_ms = max(REBALANCE_MS_MIN, settings.session_timeout_ms // 3)
         consumer: GroupConsumer = AIOKafkaConsumer(
             **settings.arguments(),
@@ -79,7 +84,8 @@ class Member:
             request_timeout_ms=rebalance_ms + ANSWER_MS_MAX,
             metadata_max_age_ms=METADATA_AGE_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
-            fetch_max_wait_ms=FETCH_MS,
+            fetch_max_wait_ms=delay_ms_max or FETCH_MS,
+            fetch_min_bytes=TOGETHER_BYTES_MIN if delay_ms_max else 1,
             max_partition_fetch_bytes=PARTITION_BYTES_MAX,
             partition_assignment_strategy=(_naming(self),),
         )

@@ -26,15 +26,16 @@ SELECT current_setting('max_connections')::integer
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one process of a service may hold. `loops` is its due work with connections of its own."""
+    """What one process of a service may hold. `lanes` read its folds; `loops` is due work with its own connections."""
 
     pool: int = POOL_MAX
     loops: int = 0
+    lanes: int = 1
 
     @property
     def links(self) -> int:
         """Connections beside the pool: folds, brakes, published rows, the small loops together, and each own loop."""
-        return _FOLDING + _BRAKES + _PUBLISHING + _SMALL + _OF_A_LOOP * self.loops
+        return _FOLDING * self.lanes + _BRAKES + _PUBLISHING + _SMALL + _OF_A_LOOP * self.loops
 
     @property
     def connections(self) -> int:
@@ -44,7 +45,7 @@ class Budget:
     def parts(self) -> Iterator[str]:
         """Yield in words what they are for."""
         yield f"{self.pool} routes"
-        yield f"{_FOLDING} folds"
+        yield f"{_FOLDING * self.lanes} folds"
         yield f"{_BRAKES} brakes"
         yield f"{_PUBLISHING} published rows"
         yield f"{_SMALL} small due work"

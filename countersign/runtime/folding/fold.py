@@ -29,6 +29,9 @@ E = TypeVar("E")
 S = TypeVar("S")
 O = TypeVar("O")  # noqa: E741 - event, state, outcome
 
+AT_ONCE = 0
+PATIENTLY = 150  # of a fold that nobody waits for, in milliseconds
+
 
 class Fold(Protocol[E, S, O]):
     """What a service is, apart from its plumbing: one topic, and what its events do to the service's state.
@@ -37,10 +40,14 @@ class Fold(Protocol[E, S, O]):
     that goes by versions reads everything.
 
     `stale_after`: how old an event is that leads to nothing any more, or to a denial; None: its age does not matter.
+
+    `delay_ms_max`: how long an event may lie until it is read together with others; 0 where somebody waits for it.
+    Folds with the same figure share a consumer: a lane.
     """
 
     topic: str
     dedupes_by_key: bool
+    delay_ms_max: int
 
     @property
     def stale_after(self) -> timedelta | None:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime.broker.kafka_refusal import refusal_of
-from countersign.runtime.consuming.brakes import Brakes
-from countersign.runtime.consuming.consumer import Worker
-from countersign.runtime.consuming.coverage import Coverage
-from countersign.runtime.consuming.fetching import Fetching
-from countersign.runtime.consuming.membership import Member
-from countersign.runtime.consuming.watchdog import Watchdog
+from countersign.runtime.consuming.lane import Reading, lanes_of, reading
 from countersign.runtime.database import leases
 from countersign.runtime.database.postgres import Link, require_writable_pool
 from countersign.runtime.due_work.due import AnyDue, DueLoop
 from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.errors import Kind, kind_of, reason_of
-from countersign.runtime.folding.batch import Folder
 from countersign.runtime.folding.redrive import Redrives
 from countersign.runtime.program.ending import Ending
 
@@ -33,7 +25,7 @@ ANSWER_SECONDS_MAX = 3.0
 
 
 class Machine:
-    """A worker, its watchdog, the due loops and the publisher of one service."""
+    """The lanes, the due loops and the publisher of one service."""
 
     def __init__(self, service: str, frame: Frame[Any], parts: Parts) -> None:
         self._service = service
@@ -45,10 +37,7 @@ class Machine:
         self.publisher = frame.publisher
         self._links: list[Link] = []
         self._quiet_links: Sequence[Link] = ()
-        self.worker: Worker | None = None
-        self._watchdog: Watchdog | None = None
-        if parts.folds:
-            self._make_worker()
+        self.lanes = self._make_lanes()
         self._loops = self._make_loops()
 
     def _link(self, *, keeps_plans: bool = True) -> Link:
@@ -61,36 +50,31 @@ class Machine:
         self._links.append(link)
         return link
 
-    def _make_worker(self) -> None:
-        frame = self._frame
-        small, bulk, brakes = self._link(), self._link(keeps_plans=False), self._link()
-        self._quiet_links = (small, bulk, brakes)
-        folder = Folder(
-            link=small,
-            bulk=bulk,
-            publisher=frame.publisher,
-            health=frame.health,
-            metrics=frame.metrics,
-            checkpoint=frame.checkpoint,
-            log=frame.log,
-            tracer=frame.tracer,
-        )
-        member, kafka = Member.of(self._service, frame.settings.instance), frame.settings.kafka
-        folds = {fold.topic: fold for fold in self._parts.folds}
-        self.worker = Worker(
-            member,
-            folds,
-            open_consumer=partial(member.open_consumer, kafka),
-            why_refused=partial(refusal_of, kafka),
-            fetching=Fetching(kafka.batch_records_max),
-            folder=folder,
-            brakes=Brakes(list(folds), folder, brakes, health=frame.health, metrics=frame.metrics, log=frame.log),
-            health=frame.health,
-            checkpoint=frame.checkpoint,
-            log=frame.log,
-        )
-        coverage = Coverage(kafka, member, self.worker.topics)
-        self._watchdog = Watchdog(self.worker, coverage, health=frame.health, metrics=frame.metrics, log=frame.log)
+    def _make_lanes(self) -> list[Reading]:
+        """Give each lane a consumer and connections of its own; for their brakes they share one."""
+        frame, lanes = self._frame, lanes_of(self._parts.folds)
+        if not lanes:
+            return []
+        brakes = self._link()
+        own = [(lane, self._link(), self._link(keeps_plans=False)) for lane in lanes]
+        self._quiet_links = (brakes, *(link for _, small, bulk in own for link in (small, bulk)))
+        return [
+            reading(
+                self._service,
+                lane,
+                frame.settings,
+                small=small,
+                bulk=bulk,
+                brakes=brakes,
+                publisher=frame.publisher,
+                health=frame.health,
+                metrics=frame.metrics,
+                checkpoint=frame.checkpoint,
+                log=frame.log,
+                tracer=frame.tracer,
+            )
+            for lane, small, bulk in own
+        ]
 
     def _make_loops(self) -> list[DueLoop]:
         """Give each due work that somebody waits for two connections of its own, and all the rest one together."""
@@ -141,16 +125,15 @@ class Machine:
             loops = [group.create_task(loop.run()) for loop in self._loops]
             others = [group.create_task(self._look_at_postgres())]
             others += [group.create_task(_run(run)) for run in self._parts.background]
-            working = [group.create_task(self.worker.run())] if self.worker else []
-            if self._watchdog is not None:
-                others.append(group.create_task(self._watchdog.run()))
+            working = [group.create_task(lane.worker.run()) for lane in self.lanes]
+            others += [group.create_task(lane.watchdog.run()) for lane in self.lanes]
             yield
             ending = Ending(self._frame.log, self._cut)
             for task in others:
                 task.cancel()
-            if self.worker is not None:
-                self.worker.stop()
-            await ending.wait_for("worker", working)
+            for lane in self.lanes:
+                lane.worker.stop()
+            await ending.wait_for("workers", working)
             for loop in self._loops:
                 loop.stop()
             await ending.wait_for("due work", loops)

@@ -13,10 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import OffsetOutOfRangeError
 
 from countersign.metadata_age import METADATA_AGE_MS
+from countersign.runtime.broker.closing import stop_clients
 from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, Untakeable, records_of
 from countersign.runtime.consuming.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
 from countersign.runtime.consuming.seeking import offsets_at
-from countersign.runtime.consuming.stopping import stop_clients
 from countersign.runtime.replay.plan import CLOCKS_APART_MAX, PlanError, Range, told_records
 
 if TYPE_CHECKING:

@@ -16,9 +16,17 @@ class Health:
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {"start": "starting"}
+        self._ending = ""
+
+    def of(self, part: str) -> Health:
+        """Return what tells of one part of the process: under the same names, with `part` at the end."""
+        own = Health()
+        own._reasons, own._ending = self._reasons, part
+        return own
 
     def tell(self, name: str, reason: str | None) -> None:
         """Say why `name` keeps the process from being ready; None: it does not."""
+        name += self._ending
         if reason is None:
             self._reasons.pop(name, None)
         else:

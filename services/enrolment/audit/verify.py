@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError
 
 from countersign.contract import from_base64url, reader
 from countersign.metadata_age import METADATA_AGE_MS
+from countersign.runtime.broker.closing import stop_clients
 from countersign.runtime.consuming.fetching import record_of
-from countersign.runtime.consuming.stopping import stop_clients
 from countersign.runtime.errors import OffContract
 from services.enrolment import changes
 from services.enrolment.audit.decide import compare

@@ -14,7 +14,7 @@ from countersign.contract import (
     reader,
 )
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.folding.fold import always
+from countersign.runtime.folding.fold import PATIENTLY, always
 from countersign.runtime.publishing.outbox import NOTHING
 from services.notifier.notices import store
 from services.notifier.notices.decide import LIFE, of_decision, of_setting
@@ -35,6 +35,7 @@ class _Told:
     """What both folds share: nothing is loaded but the time, and what is kept wakes the lane."""
 
     dedupes_by_key = True
+    delay_ms_max = PATIENTLY
     stale_after = LIFE
     saves_at_once = staticmethod(always)
 

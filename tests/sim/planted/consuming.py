@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.broker.closing import stop_clients
 from countersign.runtime.consuming import consumer as consuming
 from countersign.runtime.consuming.brakes import Brakes, _Hold
 from countersign.runtime.consuming.fetching import FETCH_CAREFULLY_MS, Fetching, letter_of
-from countersign.runtime.consuming.stopping import stop_clients
 from countersign.runtime.consuming.unpacking import Odd
 from countersign.runtime.folding import brake, dead_letter, fold
 from countersign.runtime.folding.batch import Batch, Folder

@@ -75,7 +75,7 @@ class Keeping:
     topic = IN
     dedupes_by_key = True
     stale_after = None
-    waited_for = True
+    delay_ms_max = 0
 
     def __init__(self, mended: set[str], waker: Waker) -> None:
         self._mended = mended

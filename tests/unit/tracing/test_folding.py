@@ -55,6 +55,7 @@ class _Fold:
 
     outcomes: list[Any]
     dedupes_by_key: bool = True
+    delay_ms_max: int = 0
 
     def saves_at_once(self, _events: object) -> bool:
         return False
