@@ -187,7 +187,7 @@ def test_an_offence_is_found(path: str, source: str, finding: str) -> None:
         ),
         (
             "services/verifier/decide.py",
-            "from countersign.runtime.errors import OffContract\nimport services.verifier.model\n",
+            "from countersign.runtime.errors import OffContractError\nimport services.verifier.model\n",
         ),
         ("countersign/cli/check.py", "from services.verifier.decide import decide\n"),
         ("countersign/clock.py", "import time\ndef f():\n    return time.time()\n"),

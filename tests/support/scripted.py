@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from countersign.runtime.database.postgres import STATEMENT_SECONDS_MAX
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import never
@@ -154,7 +154,7 @@ class ScriptedFold:
         """Return the record as its own event."""
         self._trouble("parse", record)
         if record.value == b"off":
-            raise OffContract("value: off")
+            raise OffContractError("value: off")
         return None if record.value == b"skip" else Incoming(record, record, "1", NOON)
 
     def keys(self, incoming: Incoming[Any]) -> tuple[Hashable, ...]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asyncpg import Record as Row
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.errors import OffContract
+    from countersign.runtime.errors import OffContractError
     from countersign.runtime.messages.record import Headers
     from countersign.runtime.watching.metrics import Metrics
 
@@ -78,7 +78,7 @@ class DeadLetter:
     has_content: bool = True
 
     @classmethod
-    def of(cls, record: Record, finding: OffContract) -> DeadLetter:
+    def of(cls, record: Record, finding: OffContractError) -> DeadLetter:
         """Return the letter of a record that `finding` is about."""
         return cls(record, finding.kind, finding.cause, finding.alarm)
 
