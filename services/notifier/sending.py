@@ -11,10 +11,10 @@ from countersign.contract import ChallengeIssued
 from countersign.contract.number import SealBrokenError as NumberBroken
 from countersign.contract.number import open_number
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import KeyUnknownError
 from countersign.runtime.publishing.outbox import append
 from countersign.runtime.tracing.spans import SpanKind, ours
+from countersign.runtime.waker import Waker
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose

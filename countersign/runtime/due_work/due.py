@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Connection, Link
     from countersign.runtime.due_work.settled import Settled
-    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.waker import Waker
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import Kind, OffContractError, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
 from countersign.runtime.folding.fold import absorb
 from countersign.runtime.tracing.tracer import NO_TRACER
+from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

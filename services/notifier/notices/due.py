@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from countersign.policy import TextLimits
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.keys import Key, KeyRing
+    from countersign.runtime.waker import Waker
     from services.notifier.counters import Counters
     from services.notifier.model import SmsText
     from services.notifier.notices.model import Candidate, Settlement

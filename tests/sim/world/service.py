@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.errors import KeyUnknownError, OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.messages.record import Incoming, Outgoing
 from countersign.runtime.publishing.outbox import Kept, append
+from countersign.runtime.waker import Waker
 from tests.sim.tables.statements import Answer, performs
 
 if TYPE_CHECKING:
