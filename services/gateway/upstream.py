@@ -97,7 +97,11 @@ class Upstream:
 
     def __init__(self, base_url: str, token: str) -> None:
         self._base = base_url.rstrip("/")
-        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT)
+        # A browser that takes a file slowly holds its connection, so a limit here turns other pages into errors. The
+        # service that is asked has a limit, and so has the server of the pages.
+        connector = aiohttp.TCPConnector(limit=0)
+        headers = {"Authorization": f"Bearer {token}"}
+        self._session = aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT, connector=connector)
 
     async def close(self) -> None:
         """Close the connections."""
