@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiokafka.errors import KafkaError
 
+from countersign.clock import loop_seconds
 from countersign.runtime.consuming.behind import Behind
 
 if TYPE_CHECKING:
@@ -56,10 +57,6 @@ class Group(Protocol):
         ...
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 class Watchdog:
     """Measures lag, and raises StalledError when a partition does not move for 60 s without a known reason."""
 
@@ -89,7 +86,7 @@ class Watchdog:
         """Look every 5 s. Raises StalledError."""
         try:
             while True:
-                await asyncio.sleep(self._pause(_now()))
+                await asyncio.sleep(self._pause(loop_seconds()))
                 consumer = self._worker.consumer
                 if consumer is None:
                     self._moved.clear()
@@ -97,11 +94,11 @@ class Watchdog:
                     continue
                 covered = await self._look_at_group()
                 if covered is not None:
-                    self._judge_group(covered, _now())
-                    await self._mend_group(covered, _now())
+                    self._judge_group(covered, loop_seconds())
+                    await self._mend_group(covered, loop_seconds())
                 lag = await self._lag(consumer)
                 if lag is not None:
-                    self._judge(lag, _now())
+                    self._judge(lag, loop_seconds())
         finally:
             await self._group.close()
 

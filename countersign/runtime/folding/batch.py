@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from countersign.clock import loop_seconds
 from countersign.runtime.errors import Kind, OffContractError, kind_of
 from countersign.runtime.folding.brake import Tally
 from countersign.runtime.folding.dead_letter import DeadLetter, LetterReports
@@ -251,7 +251,7 @@ class Folder:
                 well[place[0]] += place not in lost
         batch.settled |= lost
         self._metrics.records.labels(topic, "folded").inc(sum(well.values()))
-        now = asyncio.get_running_loop().time()
+        now = loop_seconds()
         self._settled_at.update(dict.fromkeys(((topic, record.partition) for record in batch.records), now))
         for partition, count in well.items():
             self._tallies[topic, partition].folded(count)
