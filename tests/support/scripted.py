@@ -84,8 +84,8 @@ class ScriptedDatabase:
                 for partition, offset, kind in zip(arguments[1], arguments[2], arguments[9], strict=True):
                     self.tables.letters.setdefault((partition, offset), kind)
             case dead_letter.SETTLE:
-                for partition, offset, state in zip(arguments[1], arguments[2], arguments[3], strict=True):
-                    self.tables.letters[partition, offset] = state
+                _, partition, offset, _, state, *_ = arguments
+                self.tables.letters[partition, offset] = state
             case "SELECT 1":
                 pass
             case _:
