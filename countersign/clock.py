@@ -1,7 +1,11 @@
-"""Time and ids of a program that has no database to ask. Countersign's own services take both from PostgreSQL."""
+"""Time and ids of a program that has no database to ask. Countersign's own services take both from PostgreSQL.
+
+How long something takes in this process is measured by the event loop's clock.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from datetime import UTC, datetime
@@ -20,6 +24,11 @@ def system_clock() -> datetime:
 def system_nanoseconds() -> int:
     """Return this machine's time in nanoseconds since 1970, for spans."""
     return time.time_ns()
+
+
+def loop_seconds() -> float:
+    """Return the running event loop's time in seconds: it never goes back, and says nothing of the time of day."""
+    return asyncio.get_running_loop().time()
 
 
 def id_of(value: UUID | str, name: str = "id") -> UUID:

@@ -23,7 +23,7 @@ Network = IPv4Network | IPv6Network
 Country = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|001)$")]
 
 
-class PolicyUnfit(ValueError):  # noqa: N818 - it is a finding about a file
+class PolicyUnfitError(ValueError):
     """The policy file cannot be used; the text says where and why. Nobody is let in on a guess."""
 
 
@@ -192,24 +192,24 @@ class Policy(_Part):
 
 
 def load(path: Path) -> Policy:
-    """Read the policy file. Raises PolicyUnfit."""
+    """Read the policy file. Raises PolicyUnfitError."""
     try:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Policy.model_validate(written)
     except OSError as error:
-        raise PolicyUnfit(f"{path}: {error.strerror}") from error
+        raise PolicyUnfitError(f"{path}: {error.strerror}") from error
     except RecursionError:
-        raise PolicyUnfit(f"{path} is nested too deep") from None
+        raise PolicyUnfitError(f"{path} is nested too deep") from None
     except UnicodeDecodeError as error:
-        raise PolicyUnfit(f"{path} is not UTF-8") from error
+        raise PolicyUnfitError(f"{path} is not UTF-8") from error
     except yaml.YAMLError as error:
-        raise PolicyUnfit(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise PolicyUnfitError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         findings = "; ".join(
             f"{'.'.join(str(part) for part in finding['loc']) or 'file'}: {finding['msg']}"
             for finding in error.errors(include_url=False)
         )
-        raise PolicyUnfit(f"{path}: {findings}") from error
+        raise PolicyUnfitError(f"{path}: {findings}") from error
 
 
 def _usable(path: Path) -> Path:
@@ -217,7 +217,7 @@ def _usable(path: Path) -> Path:
     return path
 
 
-# A setting that names a policy file: one that cannot be used is told at the start, in the words of `PolicyUnfit`.
+# A setting that names a policy file: one that cannot be used is told at the start, in the words of `PolicyUnfitError`.
 PolicyFile = Annotated[Path, AfterValidator(_usable)]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.support import architecture
+from tests.support import architecture, rooms
 from tests.support.architecture import Module
 
 ROOT = Path(__file__).parents[1]
@@ -130,6 +131,26 @@ def test_what_decide_stands_on_is_plain_too() -> None:
             "from services.verifier.store import X\n",
             "1: of a service the command line imports model and decide, not services.verifier.store",
         ),
+        (
+            "countersign/runtime/database/leases.py",
+            "from countersign.runtime.program.frame import Service\n",
+            "1: database imports program, which tests/support/rooms.py does not permit",
+        ),
+        (
+            "countersign/runtime/messages/record.py",
+            "if TYPE_CHECKING:\n    from countersign.runtime import settings\n",
+            "2: messages imports settings, which tests/support/rooms.py does not permit",
+        ),
+        (
+            "countersign/runtime/errors.py",
+            "def f():\n    import countersign.runtime.backoff\n",
+            "2: errors imports backoff, which tests/support/rooms.py does not permit",
+        ),
+        (
+            "countersign/runtime/attic/boxes.py",
+            "",
+            " attic has no row in tests/support/rooms.py: say what it may import",
+        ),
         ("services/verifier/model.py", "import asyncpg\n", "1: model imports plain data only, not asyncpg"),
         (
             "services/verifier/decide.py",
@@ -187,9 +208,11 @@ def test_an_offence_is_found(path: str, source: str, finding: str) -> None:
         ),
         (
             "services/verifier/decide.py",
-            "from countersign.runtime.errors import OffContract\nimport services.verifier.model\n",
+            "from countersign.runtime.errors import OffContractError\nimport services.verifier.model\n",
         ),
         ("countersign/cli/check.py", "from services.verifier.decide import decide\n"),
+        ("countersign/runtime/program/service.py", "from countersign.runtime.consuming.consumer import Consumer\n"),
+        ("countersign/runtime/messages/record.py", "from countersign.runtime import errors\n"),
         ("countersign/clock.py", "import time\ndef f():\n    return time.time()\n"),
         ("services/verifier/store.py", "class AccountManager: ...\ndef managers(): ...\ndef a_dead_process(): ...\n"),
     ],
@@ -197,6 +220,32 @@ def test_an_offence_is_found(path: str, source: str, finding: str) -> None:
 def test_what_is_no_offence_is_let_pass(path: str, source: str) -> None:
     """Each limit from the other side."""
     assert found(path, source) == []
+
+
+def test_the_rooms_of_the_runtime_stand_on_each_other_without_a_cycle() -> None:
+    """A row of the table names rows above it only, so whatever the rules let pass has an order."""
+    above = set(rooms.PLAIN)
+    for room, permitted in rooms.MAY_IMPORT.items():
+        assert permitted <= above - rooms.PLAIN, f"{room} names what stands below it"
+        above.add(room)
+
+
+def test_the_table_of_rooms_permits_nothing_that_nobody_does() -> None:
+    """Else the next import of that kind would pass unseen."""
+    found = rooms.edges(EVERY)
+    permitted = {(room, other) for room, others in rooms.MAY_IMPORT.items() for other in others}
+    assert {pair for pair in found if pair[1] not in rooms.PLAIN} == permitted
+    folder = ROOT / "countersign" / "runtime"
+    there = {path.stem for path in folder.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
+    assert there - {"__init__"} == {*rooms.MAY_IMPORT, *rooms.PLAIN}
+
+
+def test_the_architecture_names_what_each_room_imports() -> None:
+    """The rows of its table, but for the counts: `python -m tests.support.rooms` prints those of today."""
+    written = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    for row in rooms.table(EVERY):
+        without_counts = re.sub(r"\d+", r"\\d+", re.escape(row))
+        assert re.search(f"^{without_counts}$", written, re.MULTILINE), row
 
 
 def test_impure_code_beneath_a_decision_is_found() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if show is not None:
             show()
         return int(getattr(error, "exit_code", 2))
-    except Failed as error:
+    except CommandFailedError as error:
         sys.stderr.write(f"countersign: {error}\n")
         return 2
     except (KeyboardInterrupt, typer.Abort):

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.contract import EVENTS, canonical, digest_of
 from countersign.operations.mends import near_header
 from countersign.operations.messages import Fault, Verdict, check_message, envelope_of
@@ -150,7 +150,7 @@ def _model(name: str | None, headers: Headers | None, value: bytes) -> type[Even
     for model in EVENTS:
         if _stem(model.ce_type.encode()) == stem:
             return model
-    raise Failed("which event? Give --type, or --headers with a ce_type of the contract")
+    raise CommandFailedError("which event? Give --type, or --headers with a ce_type of the contract")
 
 
 def _stem(ce_type: bytes) -> str:
@@ -175,9 +175,9 @@ def _object(file: str) -> dict[str, Any]:
     try:
         found = json.loads(_bytes(file))
     except (ValueError, RecursionError):
-        raise Failed(f"{file}: expected JSON") from None
+        raise CommandFailedError(f"{file}: expected JSON") from None
     if not isinstance(found, dict):
-        raise Failed(f"{file}: expected a JSON object")
+        raise CommandFailedError(f"{file}: expected a JSON object")
     return found
 
 
@@ -185,4 +185,4 @@ def _bytes(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise Failed(f"{file}: {error.strerror}") from None
+        raise CommandFailedError(f"{file}: {error.strerror}") from None

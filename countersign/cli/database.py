@@ -20,14 +20,14 @@ _SECONDS = 10
 
 
 def address_of(dsn: str | None) -> str:
-    """Return what --dsn gave, else OPERATOR_DSN, else POSTGRES_DSN. Raises Failed."""
+    """Return what --dsn gave, else OPERATOR_DSN, else POSTGRES_DSN. Raises CommandFailedError."""
     around = Surroundings.found()
     return around.need("POSTGRES_DSN", dsn or around.get("OPERATOR_DSN"), "--dsn")
 
 
 @asynccontextmanager
 async def database(address: str) -> AsyncIterator[asyncpg.Connection]:
-    """Connect for one command. Raises Failed, in words, if PostgreSQL does not let it."""
+    """Connect for one command. Raises CommandFailedError, in words, if PostgreSQL does not let it."""
     with naming_postgres(address):
         db = await asyncpg.connect(address, timeout=_SECONDS, command_timeout=_SECONDS * 6)
     try:
@@ -42,8 +42,8 @@ async def recorded(
 ) -> AsyncIterator[dict[str, Any]]:
     """Keep a row before something is done outside of the database, and its outcome after, also if it fails.
 
-    What is put into the dictionary is the outcome; if nothing is, it is the name of the error. Raises Failed if
-    PostgreSQL does not keep it.
+    What is put into the dictionary is the outcome; if nothing is, it is the name of the error. Raises
+    CommandFailedError if PostgreSQL does not keep it.
     """
     with naming_postgres():
         operation_id = await journal.begin(db, schema, command, by, reason, planned)
@@ -59,7 +59,7 @@ async def recorded(
 
 
 def ask(dsn: str | None, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """Run work on a connection of its own. Raises Failed, in words, if PostgreSQL does not let it."""
+    """Run work on a connection of its own. Raises CommandFailedError, in words, if PostgreSQL does not let it."""
     address = address_of(dsn)
 
     async def run() -> T:

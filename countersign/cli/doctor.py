@@ -33,7 +33,7 @@ from countersign.cli.dlq.services import require_service
 from countersign.cli.options import AsJson, Bootstrap, Dsn  # noqa: TC001 - typer reads the annotations
 from countersign.cli.printing import console
 from countersign.cli.service_program import answers_of, local_services, settings_of
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.operations.doctor.examination import examined
 from countersign.operations.doctor.secret_files import files_in
 from countersign.operations.doctor.services import Told, merged
@@ -122,7 +122,7 @@ def _told(service: str) -> Told:
     variables = frozenset(settings_of(service))
     try:
         rows = answers_of(service, "check", "finding", more=("--json",), seconds=PROGRAM_SECONDS_MAX)
-    except Failed as error:
+    except CommandFailedError as error:
         told = str(error).removeprefix(f"{service}: ")
         return Told(service, variables, [wrong("check", told, f"see `python -m services.{service} check`")])
     return Told(service, variables, [Finding(**row) for row in rows])
@@ -133,7 +133,7 @@ def _kafka(around: Surroundings, bootstrap: str | None) -> tuple[KafkaConnection
         return None, None
     try:
         return around.kafka(bootstrap), None
-    except Failed as error:
+    except CommandFailedError as error:
         return None, wrong("Kafka", str(error), "correct those variables")
 
 
@@ -156,7 +156,7 @@ def _services(given: Sequence[str] | None) -> tuple[Sequence[str], list[Finding]
 
 def _secret_files(around: Surroundings, given: Path | None) -> list[Path]:
     if given is not None and not given.is_dir():
-        raise Failed(f"--secrets {given}: there is no such folder")
+        raise CommandFailedError(f"--secrets {given}: there is no such folder")
     folder = given or (Path(around.get("SECRETS_DIR") or "") if around.get("SECRETS_DIR") else None)
     found = [] if folder is None else files_in(folder)
     named = secrets_file()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from aiokafka.errors import KafkaError
 
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.runtime.broker.kafka_refusal import words_of_kafka
 from countersign.runtime.checkup import without_logs_of_kafka
 from countersign.runtime.database.postgres_refusal import POSTGRES_ERRORS, words_of_postgres
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def naming_kafka(kafka: KafkaConnection) -> Iterator[None]:
-    """Raise Failed, in words, for what Kafka does inside. aiokafka's own lines about that are not printed."""
+    """Raise CommandFailedError, in words, for what Kafka does inside. aiokafka's own lines on it are not printed."""
     try:
         with without_logs_of_kafka():
             yield
@@ -30,12 +30,12 @@ def naming_kafka(kafka: KafkaConnection) -> Iterator[None]:
         raise
     except (KafkaError, OSError, TimeoutError) as error:
         with without_logs_of_kafka():
-            raise Failed(asyncio.run(words_of_kafka(kafka))) from error
+            raise CommandFailedError(asyncio.run(words_of_kafka(kafka))) from error
 
 
 @contextmanager
 def naming_postgres(dsn: str | None = None) -> Iterator[None]:
-    """Raise Failed, in words, for what PostgreSQL does inside; `dsn` tells which server that is."""
+    """Raise CommandFailedError, in words, for what PostgreSQL does inside; `dsn` tells which server that is."""
     try:
         yield
     except BrokenPipeError:
@@ -43,7 +43,7 @@ def naming_postgres(dsn: str | None = None) -> Iterator[None]:
     except POSTGRES_ERRORS as error:
         sentence, todo = words_of_postgres(error)
         where = "" if dsn is None else _address(dsn)
-        raise Failed(f"{sentence}{where}; {todo}") from error
+        raise CommandFailedError(f"{sentence}{where}; {todo}") from error
 
 
 def _address(dsn: str) -> str:

@@ -32,7 +32,7 @@ from rich.table import Table
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
 from countersign.cli.printing import console
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.clock import system_clock
 from countersign.operations.connecting import connected
 from countersign.operations.lag import GROUP_PREFIX, Groups, readings
@@ -63,7 +63,7 @@ def command(
     kafka = Surroundings.found().kafka(bootstrap)
     wanted = [one for one in readings() if topic in {None, one.topic} and group in {None, one.group}]
     if not wanted:
-        raise Failed("nobody reads that: see `countersign lag` for every group and topic")
+        raise CommandFailedError("nobody reads that: see `countersign lag` for every group and topic")
     with naming_kafka(kafka):
         return asyncio.run(_run(kafka, wanted, seconds_max, watch=watch, as_json=as_json))
 

@@ -21,7 +21,7 @@ from countersign.cli.failures import naming_kafka
 from countersign.cli.moments import moment_of
 from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.printing import console
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.clock import system_clock
 from countersign.operations import journal
 from countersign.operations.connecting import connected
@@ -109,27 +109,29 @@ def reset(  # noqa: PLR0913 - one argument for each option
 
 
 def _wanted(group: str | None, topic: str | None, to: str | None, undo: Path | None) -> tuple[str, str, Target]:
-    """Return the group, the topic and where to. Raises Failed."""
+    """Return the group, the topic and where to. Raises CommandFailedError."""
     if undo is not None:
         if group or topic or to:
-            raise Failed("--undo: the file says which group, topic and offsets; leave --group, --topic and --to out")
+            raise CommandFailedError(
+                "--undo: the file says which group, topic and offsets; leave --group, --topic and --to out"
+            )
         back = _read(undo)
         return _known(back.group, back.topic), back.topic, back
     if group is None or topic is None or to is None:
-        raise Failed("what? Give --group, --topic and --to, or --undo FILE")
+        raise CommandFailedError("what? Give --group, --topic and --to, or --undo FILE")
     target = _ENDS.get(to) or moment_of(to, "--to")
     assert target is not None
     return _known(group, topic), topic, target
 
 
 def _known(group: str, topic: str) -> str:
-    """Return a group that reads the topic, by its whole name. Raises Failed."""
+    """Return a group that reads the topic, by its whole name. Raises CommandFailedError."""
     whole = group if group.startswith(GROUP_PREFIX) else f"{GROUP_PREFIX}{group}"
     topics = sorted(one.topic for one in readings() if one.group == whole)
     if not topics:
-        raise Failed(f"there is no group {whole}: see `countersign lag`")
+        raise CommandFailedError(f"there is no group {whole}: see `countersign lag`")
     if topic not in topics:
-        raise Failed(f"{whole} does not read {topic}; it reads {', '.join(topics)}")
+        raise CommandFailedError(f"{whole} does not read {topic}; it reads {', '.join(topics)}")
     return whole
 
 
@@ -142,16 +144,16 @@ def _read(file: Path) -> Undo:
     try:
         return Undo.parsed(file.read_bytes())
     except OSError as error:
-        raise Failed(f"{file} cannot be read: {error.strerror}") from error
+        raise CommandFailedError(f"{file} cannot be read: {error.strerror}") from error
     except OffsetsError as error:
-        raise Failed(f"{file}: {error}") from None
+        raise CommandFailedError(f"{file}: {error}") from None
 
 
 def _keep(undo: Undo, file: Path) -> None:
     try:
         undo.write(file)
     except OSError as error:
-        raise Failed(f"{file} cannot be written: {error.strerror}; nothing was moved") from error
+        raise CommandFailedError(f"{file} cannot be written: {error.strerror}; nothing was moved") from error
 
 
 def _planned(kafka: KafkaConnection, group: str, topic: str, target: Target, partitions: list[int] | None) -> Reset:
@@ -163,7 +165,7 @@ def _planned(kafka: KafkaConnection, group: str, topic: str, target: Target, par
         try:
             return asyncio.run(look())
         except OffsetsError as error:
-            raise Failed(str(error)) from None
+            raise CommandFailedError(str(error)) from None
 
 
 async def _move(kafka: KafkaConnection, address: str, found: Reset, file: Path, by: tuple[str, str]) -> None:
@@ -177,17 +179,17 @@ async def _move(kafka: KafkaConnection, address: str, found: Reset, file: Path, 
                 await commit(kafka, found)
             except OffsetsError as error:
                 outcome["refused"] = str(error)
-                raise Failed(str(error)) from None
+                raise CommandFailedError(str(error)) from None
             outcome["moved"] = len(found.changes)
 
 
 def _require_typed(confirm: str | None, asked: str) -> None:
-    """Have what people will feel typed by whoever decides it. Raises Failed."""
+    """Have what people will feel typed by whoever decides it. Raises CommandFailedError."""
     typed = confirm
     if typed is None and sys.stdin.isatty():
         typed = typer.prompt(f"Type {asked} to go on", default="", show_default=False)
     if typed != asked:
-        raise Failed(f'not confirmed: type {asked}, or give --confirm "{asked}"; nothing was moved')
+        raise CommandFailedError(f'not confirmed: type {asked}, or give --confirm "{asked}"; nothing was moved')
 
 
 def _print(found: Reset, asked: str, rate: float, *, as_json: bool) -> None:

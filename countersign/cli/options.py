@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON objects, one a line")]
 Bootstrap = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")]
@@ -17,7 +17,7 @@ Who = Annotated[str | None, typer.Option(help="who does it (else this machine's 
 
 
 def reason_of(text: str | None) -> str:
-    """Return a reason that says something. Raises Failed."""
+    """Return a reason that says something. Raises CommandFailedError."""
     if text is None or not text.strip():
-        raise Failed("why? Give a --reason: it is kept with what is done")
+        raise CommandFailedError("why? Give a --reason: it is kept with what is done")
     return text.strip()

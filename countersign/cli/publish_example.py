@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from countersign import client
 from countersign.cli.options import AsJson  # noqa: TC001 - typer reads the annotations
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.clock import new_id, system_clock
 from countersign.contract import AccessRequested, MemberRemoved, MemberSet, digest_of, examples
 from countersign.metadata_age import METADATA_AGE_MS
@@ -149,7 +149,7 @@ async def what_became_of(request_id: str, seconds: float, around: Surroundings) 
     try:
         async with client.Decisions(url, token) as decisions:
             state = await decisions.wait(UUID(request_id), seconds)
-    except (client.VerifierAway, client.CallRefused, ValueError) as error:
+    except (client.VerifierAwayError, client.CallRefusedError, ValueError) as error:
         return f"The verifier does not say what became of it: {error}"
     if state.challenge is not None:
         return f"challenged: a code to {state.challenge.number_hint}, text {state.challenge.text}"
@@ -177,13 +177,13 @@ def _with_set(fields: dict[str, Any], assignments: Sequence[str]) -> dict[str, A
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not (path and equals):
-            raise Failed("--set: expected FIELD=VALUE")
+            raise CommandFailedError("--set: expected FIELD=VALUE")
         *parents, last = path.split(".")
         place = fields
         for parent in parents:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
-                raise Failed(f"--set {path}: {parent} has no fields")
+                raise CommandFailedError(f"--set {path}: {parent} has no fields")
         place[last] = _value(text)
     return fields
 
@@ -210,7 +210,7 @@ def _digested(fields: dict[str, Any]) -> dict[str, Any] | None:
     try:
         fields["digest"] = digest_of(authorises)
     except ValueError as error:
-        raise Failed(f"no digest of this: {error}") from None
+        raise CommandFailedError(f"no digest of this: {error}") from None
     return authorises
 
 
@@ -221,7 +221,7 @@ def _outgoing(model: type[Event], fields: dict[str, Any], source: str, now: date
     except ValidationError as error:
         if not anyway:
             told = "; ".join(findings(error))
-            raise Failed(
+            raise CommandFailedError(
                 f"{told}\n(--anyway publishes it all the same: its readers make a dead letter of it)"
             ) from None
     good = next(each.event for each in examples.all_examples() if type(each.event) is model)
@@ -241,7 +241,7 @@ async def _publish(kafka: KafkaConnection, outgoing: Outgoing) -> tuple[int, int
     try:
         arguments = kafka.arguments()
     except OSError as error:
-        raise Failed(await words_of_kafka(kafka)) from error
+        raise CommandFailedError(await words_of_kafka(kafka)) from error
     producer = AIOKafkaProducer(
         **arguments,
         enable_idempotence=True,
@@ -256,7 +256,7 @@ async def _publish(kafka: KafkaConnection, outgoing: Outgoing) -> tuple[int, int
             )
     except (KafkaError, OSError, TimeoutError) as error:
         kind, bootstrap = type(error).__name__, kafka.bootstrap_servers
-        raise Failed(
+        raise CommandFailedError(
             await refusal_of(kafka)
             or f"Kafka at {bootstrap} did not take it within {_SECONDS} s ({kind}): is it running?"
         ) from error

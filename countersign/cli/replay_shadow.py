@@ -27,9 +27,9 @@ from rich.table import Table
 
 from countersign import policy as policies
 from countersign.cli.service_program import answer_of
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.operations.durations import parse_duration
-from countersign.policy import PolicyUnfit
+from countersign.policy import PolicyUnfitError
 from countersign.runtime.messages.times import rfc3339
 
 NAME = "shadow"
@@ -59,7 +59,7 @@ def command(  # noqa: PLR0913 - one argument for each option
 ) -> int:
     """Order it, and print what came of it."""
     if last is not None and since is not None:
-        raise Failed("--last and --since: give one of them")
+        raise CommandFailedError("--last and --since: give one of them")
     try:
         new = policies.load(policy)
         order = {
@@ -69,8 +69,8 @@ def command(  # noqa: PLR0913 - one argument for each option
             "until": None if until is None else rfc3339(until).isoformat(),
             "examples": examples,
         }
-    except (PolicyUnfit, ValueError) as error:
-        raise Failed(str(error)) from None
+    except (PolicyUnfitError, ValueError) as error:
+        raise CommandFailedError(str(error)) from None
     found = answer_of("risk_evaluator", "shadow", "shadow", order)
     found |= _rates(found, _price(price), texts_per_challenge)
     if as_json:
@@ -87,7 +87,7 @@ def _price(given: float | None) -> float | None:
     try:
         return float(named)
     except ValueError:
-        raise Failed(f"{PRICE}: expected a number, such as 0.05") from None
+        raise CommandFailedError(f"{PRICE}: expected a number, such as 0.05") from None
 
 
 def _rates(found: dict[str, Any], price: float | None, texts_per_challenge: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from countersign.cli.options import AsJson  # noqa: TC001 - typer reads the annotations
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.clock import system_clock
 from countersign.operations.installation import (
     KAFKA_FILE,
@@ -53,11 +53,11 @@ def new(
     try:
         lay_files(directory, files)
     except FileExistsError:
-        raise Failed(
+        raise CommandFailedError(
             f"{directory} is there already, and nothing in it is overwritten: name a folder that is not"
         ) from None
     except OSError as error:
-        raise Failed(f"{directory} cannot be written: {error.strerror or type(error).__name__}") from None
+        raise CommandFailedError(f"{directory} cannot be written: {error.strerror or type(error).__name__}") from None
     if as_json:
         sys.stdout.write(json.dumps({"directory": str(directory), "files": sorted(files)}) + "\n")
         return 0
@@ -70,7 +70,9 @@ def _database(written: str) -> Database:
     found = _ADDRESS.fullmatch(written)
     port = int(found["port"] or 5432) if found else 0
     if found is None or not 1 <= port <= _PORT_MAX:
-        raise Failed("--postgres: expected HOST, HOST:PORT or HOST:PORT/DATABASE, such as db.example.com/countersign")
+        raise CommandFailedError(
+            "--postgres: expected HOST, HOST:PORT or HOST:PORT/DATABASE, such as db.example.com/countersign"
+        )
     return Database(found["host"].strip("[]"), port, found["name"] or "countersign")
 
 

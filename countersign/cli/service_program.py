@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.operations.letters import SERVICES
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def answers_of(
 ) -> list[dict[str, Any]]:
     """Let a service's program do a command; return what it answered under a name, a JSON object a line.
 
-    The order goes to its standard input, `more` are arguments behind the command. Raises Failed with the last thing
-    that the service said, or if it has not ended in time.
+    The order goes to its standard input, `more` are arguments behind the command. Raises CommandFailedError with the
+    last thing that the service said, or if it has not ended in time.
     """
     argv = program_of(service, command, *more)
     code, out, err = _ran(argv, settings_of(service), None if order is None else json.dumps(order), seconds)
     # An exception that nobody caught ends Python with 1 too, and is no finding.
     if code not in _FOUND or (code and "Traceback (most recent call last)" in err):
-        raise Failed(last_line(err or out) or f"{' '.join(argv[1:])} ended with {code}")
+        raise CommandFailedError(last_line(err or out) or f"{' '.join(argv[1:])} ended with {code}")
     prefix = f'{{"{answer}":'
     return [json.loads(line)[answer] for line in out.splitlines() if line.startswith(prefix)]
 
@@ -57,7 +57,7 @@ def _ran(argv: list[str], env: Mapping[str, str], order: str | None, seconds: fl
             out, err = program.communicate(order, timeout=seconds)
         except subprocess.TimeoutExpired:
             program.kill()
-            raise Failed(f"{' '.join(argv[1:])} did not end within {seconds:.0f} s") from None
+            raise CommandFailedError(f"{' '.join(argv[1:])} did not end within {seconds:.0f} s") from None
         except KeyboardInterrupt:
             program.kill()
             program.wait()
@@ -66,10 +66,12 @@ def _ran(argv: list[str], env: Mapping[str, str], order: str | None, seconds: fl
 
 
 def answer_of(service: str, command: str, answer: str, order: Mapping[str, Any]) -> dict[str, Any]:
-    """Let a service's program do a command that has one answer. Raises Failed, also if there is none."""
+    """Let a service's program do a command that has one answer. Raises CommandFailedError, also if there is none."""
     found = answers_of(service, command, answer, order)
     if len(found) != 1:
-        raise Failed(f"{' '.join(program_of(service, command)[1:])} gave {len(found)} answers, and one was expected")
+        raise CommandFailedError(
+            f"{' '.join(program_of(service, command)[1:])} gave {len(found)} answers, and one was expected"
+        )
     return found[0]
 
 
@@ -87,7 +89,7 @@ def settings_of(service: str) -> Mapping[str, str]:
     try:
         lines = file.read_text("utf-8").splitlines()
     except OSError:
-        raise Failed(
+        raise CommandFailedError(
             f"no settings of {service}: set COUNTERSIGN_SECRETS_FILE and the others as for the service, "
             "or start the local stack with `make run`"
         ) from None

@@ -20,7 +20,7 @@ LOCAL = "local"
 OPERATOR_KAFKA = "OPERATOR_KAFKA_"
 
 
-class Failed(Exception):  # noqa: N818 - it is told to a person in its own words
+class CommandFailedError(Exception):
     """What kept a command from doing its work, in a sentence that says what helps."""
 
 
@@ -48,9 +48,10 @@ class Surroundings:
         return self.named.get(name) or None
 
     def kafka(self, bootstrap: str | None, *, as_producer: bool = False) -> KafkaConnection:
-        """Return how to reach Kafka: KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and so on. Raises Failed.
+        """Return how to reach Kafka: KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and so on.
 
         Where OPERATOR_KAFKA_SASL_USERNAME and its password are given, they are the log-in, unless it is `as_producer`.
+        Raises CommandFailedError.
         """
         servers = self.need("KAFKA_BOOTSTRAP_SERVERS", bootstrap, "--bootstrap")
         operators = {
@@ -61,7 +62,7 @@ class Surroundings:
         try:
             return KafkaConnection.named({**self.named, **operators}, bootstrap_servers=servers)
         except ValidationError as error:
-            raise Failed(f"KAFKA_… are not right: {'; '.join(findings(error))}") from None
+            raise CommandFailedError(f"KAFKA_… are not right: {'; '.join(findings(error))}") from None
 
     @property
     def is_local(self) -> bool:
@@ -69,8 +70,8 @@ class Surroundings:
         return self.get("OPERATOR_CONTEXT") == LOCAL
 
     def need(self, name: str, given: str | None, option: str) -> str:
-        """Return what an option gave, or else the named value. Raises Failed."""
+        """Return what an option gave, or else the named value. Raises CommandFailedError."""
         value = given or self.get(name)
         if value is None:
-            raise Failed(f"no address: give {option}, set {name}, or start the local stack with `make run`")
+            raise CommandFailedError(f"no address: give {option}, set {name}, or start the local stack with `make run`")
         return value

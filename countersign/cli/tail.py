@@ -29,7 +29,7 @@ from rich.text import Text
 from countersign.cli.event_types import type_named
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap  # noqa: TC001 - typer reads the annotations
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.clock import system_clock
 from countersign.contract.topics import TYPES_OF
 from countersign.operations.durations import parse_duration
@@ -68,7 +68,7 @@ def command(  # noqa: PLR0913 - one argument for each option
 ) -> int:
     """Seek, read and print."""
     if topic not in TYPES_OF:
-        raise Failed(f"no such topic: there are {', '.join(sorted(TYPES_OF))}")
+        raise CommandFailedError(f"no such topic: there are {', '.join(sorted(TYPES_OF))}")
     wanted = _filter(topic, type_ or (), key, where or ())
     back = None if since is None else _back(since)
     kafka = Surroundings.found().kafka(bootstrap)
@@ -91,7 +91,7 @@ def command(  # noqa: PLR0913 - one argument for each option
         with naming_kafka(kafka):
             shown = asyncio.run(show())
     except TopicAbsentError as error:
-        raise Failed(f"{error}: see `countersign topics plan`") from None
+        raise CommandFailedError(f"{error}: see `countersign topics plan`") from None
     if not shown:
         nothing = "No record fits" if back is not None else f"None of the newest {last} records fits"
         sys.stderr.write(f"{nothing}: give --since SPAN to look further back.\n")
@@ -119,7 +119,7 @@ def _back(since: str) -> timedelta:
     try:
         return parse_duration(since)
     except ValueError as error:
-        raise Failed(f"--since {error}") from None
+        raise CommandFailedError(f"--since {error}") from None
 
 
 def _filter(topic: str, types: Sequence[str], key: str | None, where: Sequence[str]) -> Filter:
@@ -127,7 +127,7 @@ def _filter(topic: str, types: Sequence[str], key: str | None, where: Sequence[s
     try:
         conditions = tuple(Condition.parsed(each) for each in where)
     except ValueError as error:
-        raise Failed(f"--where {error}") from None
+        raise CommandFailedError(f"--where {error}") from None
     return Filter(types=full, key=key, conditions=conditions)
 
 

@@ -18,7 +18,7 @@ import typer
 
 from countersign.cli.database import ask
 from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who, reason_of
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.operations import journal
 from countersign.operations.texts import Scope, Texts
 
@@ -132,7 +132,7 @@ def _scope(country: str | None, account: UUID | None) -> Scope:
     try:
         return Scope(country, account)
     except ValueError as error:
-        raise Failed(str(error)) from None
+        raise CommandFailedError(str(error)) from None
 
 
 def _told(found: dict[str, Any], words: str, *, as_json: bool, execute: bool, nothing: bool) -> int:

@@ -21,7 +21,7 @@ from countersign.cli.database import address_of, database, recorded
 from countersign.cli.failures import naming_kafka
 from countersign.cli.options import AsJson, Bootstrap, Dsn, Execute, Reason, Who, reason_of
 from countersign.cli.printing import console
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.contract.topic_files import topic_files
 from countersign.operations import journal
 from countersign.operations.connecting import connected
@@ -145,7 +145,7 @@ async def _settled(
 def _files(names: Sequence[str] | None) -> list[TopicFile]:
     files = [each for each in topic_files() if names is None or each.topic in names]
     if unknown := set(names or ()) - {each.topic for each in files}:
-        raise Failed(f"no file of {', '.join(sorted(unknown))}: see schemas/topics")
+        raise CommandFailedError(f"no file of {', '.join(sorted(unknown))}: see schemas/topics")
     return files
 
 

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.text import Text
 
 from countersign.cli.database import ask
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.clock import system_clock
 from countersign.operations.trace import outcome_of
 from countersign.timeline.reading import Timelines
@@ -64,12 +64,12 @@ def command(  # noqa: PLR0913 - one argument for each option
     given = {"request": request, "challenge": challenge, "user": user, "account": account}
     wanted = [Wanted(kind, id_) for kind, id_ in given.items() if id_ is not None]  # type: ignore[arg-type] # the keys above
     if len(wanted) != 1:
-        raise Failed("whose story? Give one of --request, --challenge, --user and --account")
+        raise CommandFailedError("whose story? Give one of --request, --challenge, --user and --account")
 
     async def stories(db: asyncpg.Connection) -> list[tuple[UUID, Story]]:
         timelines = await Timelines.readable(db)
         if not timelines.schemas:
-            raise Failed("this role may read no timeline: give --dsn of the role operator")
+            raise CommandFailedError("this role may read no timeline: give --dsn of the role operator")
         return await wanted[0].stories(timelines, timedelta(minutes=since), most)
 
     found = [(id_, story) for id_, story in ask(dsn, stories) if story.steps]

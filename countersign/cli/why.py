@@ -25,7 +25,7 @@ import typer
 from countersign.cli.database import ask
 from countersign.cli.options import AsJson, Dsn  # noqa: TC001 - typer reads the annotations
 from countersign.cli.publish_example import what_became_of
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.contract.topic_files import Service
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Wanted:
 def run(chosen: Wanted, given_dsn: str | None, around: Surroundings, out: TextIO, *, as_json: bool = False) -> int:
     """Print them and return the exit code."""
     if chosen.topic is None and (chosen.partition is not None or chosen.offset is not None):
-        raise Failed("which topic? A partition and an offset are of a --topic")
+        raise CommandFailedError("which topic? A partition and an offset are of a --topic")
     schemas, letters = ask(given_dsn, lambda db: _letters(db, chosen))
     for schema, letter in letters:
         if as_json:
@@ -103,7 +103,7 @@ async def _letters(db: asyncpg.Connection, chosen: Wanted) -> tuple[Sequence[str
     wanted = str(chosen.request_id) if chosen.request_id is not None else None
     schemas = [row["nspname"] for row in await db.fetch(READABLE, list(get_args(Service)))]
     if not schemas:
-        raise Failed("this role may read no dead letters: give --dsn of the role operator")
+        raise CommandFailedError("this role may read no dead letters: give --dsn of the role operator")
     found = []
     for schema in schemas:  # names from our own list above, so that they can stand in the statement
         text = LETTERS.format(schema=schema)

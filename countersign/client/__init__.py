@@ -28,13 +28,13 @@ async def log_in(account_id: str, user_id: str, ip: str | None, session_secret: 
             grant = (await challenges.answer(state.challenge.challenge_id, code, answer_id=new_id())).grant
         if grant is None:
             return False
-        await grants.check(grant, built.expected, datetime.now(UTC))  # raises GrantRefused
+        await grants.check(grant, built.expected, datetime.now(UTC))  # raises GrantRefusedError
         return True  # after the request id was spent in a table of your own
 
 print(asyncio.run(log_in(os.environ["DEMO_ACCOUNT_ID"], os.environ["DEMO_OWNER_ID"], "203.0.113.7", "secret")))
 """
 
-from countersign.client.calls import CallRefused, VerifierAway
+from countersign.client.calls import CallRefusedError, VerifierAwayError
 from countersign.client.challenges import Challenges, Resent, Verdict
 from countersign.client.decisions import GIVE_UP_SECONDS, ChallengeState, Decisions, RequestState
 from countersign.client.denial import Denial
@@ -50,9 +50,9 @@ from countersign.client.digests import (
     manager_act_digest,
     session_digest,
 )
-from countersign.client.grant import Expected, Grant, GrantRefused
-from countersign.client.grants import Grants, KeysAway
-from countersign.client.requests import AccessRequests, BuiltRequest, KafkaAway, ProducerSettings
+from countersign.client.grant import Expected, Grant, GrantRefusedError
+from countersign.client.grants import Grants, KeysAwayError
+from countersign.client.requests import AccessRequests, BuiltRequest, KafkaAwayError, ProducerSettings
 from countersign.clock import new_id
 from countersign.contract import Client, Summary, digest_of
 
@@ -60,7 +60,7 @@ __all__ = [
     "GIVE_UP_SECONDS",
     "AccessRequests",
     "BuiltRequest",
-    "CallRefused",
+    "CallRefusedError",
     "ChallengeState",
     "Challenges",
     "Client",
@@ -69,10 +69,10 @@ __all__ = [
     "Expected",
     "ExportTerms",
     "Grant",
-    "GrantRefused",
+    "GrantRefusedError",
     "Grants",
-    "KafkaAway",
-    "KeysAway",
+    "KafkaAwayError",
+    "KeysAwayError",
     "ManagerAct",
     "ManagerActKind",
     "ProducerSettings",
@@ -80,7 +80,7 @@ __all__ = [
     "Resent",
     "Summary",
     "Verdict",
-    "VerifierAway",
+    "VerifierAwayError",
     "authorised_digest",
     "contacts_digest",
     "digest_of",

@@ -18,11 +18,11 @@ _TIMEOUT = aiohttp.ClientTimeout(total=_ANSWERED_IN_SECONDS, sock_connect=2)
 _BODY_BYTES_MAX = 256 * 1024
 
 
-class VerifierAway(ConnectionError):  # noqa: N818 - says what is the case
+class VerifierAwayError(ConnectionError):
     """The verifier cannot be reached, is not ready, or answered what no verifier answers. Nobody is let in."""
 
 
-class CallRefused(Exception):  # noqa: N818 - a finding about the caller
+class CallRefusedError(Exception):
     """The verifier does not take this call: wrong bearer (401), not this caller's route (403), a bug (other 4xx)."""
 
     def __init__(self, status: int, detail: str) -> None:
@@ -100,11 +100,11 @@ class Caller:
             ) as answer:
                 reply = Reply(answer.status, answer.headers, await whole_body(answer, _BODY_BYTES_MAX))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise VerifierAway(f"{self._base_url}: cannot be reached ({type(error).__name__})") from error
+            raise VerifierAwayError(f"{self._base_url}: cannot be reached ({type(error).__name__})") from error
         if reply.status >= 500:  # noqa: PLR2004 - RFC 9110, section 15.6
-            raise VerifierAway(f"{self._base_url}: answered {reply.status}")
+            raise VerifierAwayError(f"{self._base_url}: answered {reply.status}")
         if reply.status in {400, 401, 403, 405, 413, 415}:
-            raise CallRefused(reply.status, _detail(reply.body))
+            raise CallRefusedError(reply.status, _detail(reply.body))
         return reply
 
 
@@ -118,9 +118,9 @@ async def whole_body(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     return bytes(body)
 
 
-def unforeseen(reply: Reply, path: str) -> VerifierAway:
+def unforeseen(reply: Reply, path: str) -> VerifierAwayError:
     """Return the failure of an answer that the contract does not know."""
-    return VerifierAway(f"{path}: the verifier answered {reply.status} with something unforeseen")
+    return VerifierAwayError(f"{path}: the verifier answered {reply.status} with something unforeseen")
 
 
 def _detail(body: bytes) -> str:

@@ -70,14 +70,14 @@ class _Sent(BaseModel):
 class Challenges(Caller):
     """Calls the verifier at `base_url` with the caller's bearer. Use it as an async context manager, or `close` it.
 
-    Every method raises VerifierAway and CallRefused.
+    Every method raises VerifierAwayError and CallRefusedError.
     """
 
     async def answer(self, challenge_id: UUID | str, code: str, answer_id: UUID | str | None = None) -> Verdict:
         """Give the code as it was typed: the verifier forgives spaces, hyphens and full-width digits.
 
         The same `answer_id` gets the same reply and uses no second try: draw one per submitted form and repeat with it
-        after VerifierAway.
+        after VerifierAwayError.
         """
         path = f"/v1/challenges/{id_of(challenge_id, 'challenge_id')}/answers"
         body = {"code": code, "answer_id": str(id_of(answer_id or new_id(), "answer_id"))}

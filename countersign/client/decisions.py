@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from countersign.client.calls import Caller, VerifierAway, unforeseen
+from countersign.client.calls import Caller, VerifierAwayError, unforeseen
 from countersign.clock import id_of
 from countersign.contract import DenialReason
 
@@ -89,7 +89,7 @@ class Decisions(Caller):
         """Return the state as soon as the request is challenged, granted or denied, or after `seconds` as it then is.
 
         `seconds` is cut at 150. With `past_challenged` a challenge is waited through to its end. A verifier that is
-        away is asked again within the time; raises VerifierAway if it still is at the end, CallRefused at once.
+        away is asked again within the time; raises VerifierAwayError if it still is then, CallRefusedError at once.
         """
         request_id = id_of(request_id, "request_id")
         end = self._monotonic() + min(max(seconds, 0.0), GIVE_UP_SECONDS)
@@ -97,10 +97,10 @@ class Decisions(Caller):
         found = RequestState(request_id=request_id, state="undecided")
         while True:
             left = end - self._monotonic()
-            away: VerifierAway | None = None
+            away: VerifierAwayError | None = None
             try:
                 found = await self._ask(path, request_id, max(left, 0.0), past_challenged=past_challenged)
-            except VerifierAway as error:
+            except VerifierAwayError as error:
                 away = error
             waits_on = {"undecided", "challenged"} if past_challenged else {"undecided"}
             ended = found.state not in waits_on
@@ -122,7 +122,7 @@ class Decisions(Caller):
         if reply.status == 404:  # noqa: PLR2004 - RFC 9110
             return RequestState(request_id=request_id, state="undecided")
         if reply.status == 429:  # noqa: PLR2004 - RFC 6585
-            raise VerifierAway(f"{path}: the verifier is at its limit of waiters")
+            raise VerifierAwayError(f"{path}: the verifier is at its limit of waiters")
         if reply.status != 200:  # noqa: PLR2004
             raise unforeseen(reply, path)
         try:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from countersign.client.grant import GrantRefused, check_in_office, check_realm, signed_payload
+from countersign.client.grant import GrantRefusedError, check_in_office, check_realm, signed_payload
 from countersign.contract import AccessDenied, AccessGranted, Action, DenialReason
 
 if TYPE_CHECKING:
@@ -51,17 +51,17 @@ def jws_of(event: AccessGranted | AccessDenied) -> str:
 def judge_denial(proof: str, expected: Expected, keys: Mapping[str, PublishedKey], realm: Realm) -> Denial:
     """Return the denial if the verifier signed it for exactly `expected`, however long ago.
 
-    Raises GrantRefused, whose `what` names the part that does not match, and KeyUnknown.
+    Raises GrantRefusedError, whose `what` names the part that does not match, and KeyUnknownError.
     """
     key, payload = signed_payload(proof, keys, DENIAL_TYP)
     try:
         claims = _Claims.model_validate_json(payload)
         issued_at = datetime.fromtimestamp(claims.iat, UTC)
     except (ValidationError, OverflowError, OSError, ValueError):
-        raise GrantRefused("form", "expected the claims of a denial") from None
+        raise GrantRefusedError("form", "expected the claims of a denial") from None
     check_realm(claims.iss, claims.aud, realm)
     check_in_office(key, issued_at)
     said = (claims.act, claims.jti, claims.sub, claims.acct, claims.dig)
     if said != (expected.action, expected.request_id, expected.user_id, expected.account_id, expected.digest):
-        raise GrantRefused("jti", "it denies another request")
+        raise GrantRefusedError("jti", "it denies another request")
     return Denial(reason=claims.reason, retry_at=claims.retry_at)

@@ -14,7 +14,7 @@ from joserfc.jws import JWSRegistry, deserialize_compact
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from countersign.contract import GRANT_LIFE_MAX, Action, base64url, from_base64url
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ LEEWAY = timedelta(seconds=30)  # chosen: the clocks of two databases differ by 
 GRANT_CHARACTERS_MAX = 4096  # the contract's limit of the field
 
 
-class GrantRefused(Exception):  # noqa: N818 - a finding about a grant, not a failure of ours
+class GrantRefusedError(Exception):
     """The grant does not authorise this. `what` names the part that does not match; nothing of the grant is quoted."""
 
     def __init__(self, what: str, why: str) -> None:
@@ -91,15 +91,15 @@ class Realm:
 def judge_grant(grant: str, expected: Expected, now: datetime, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
     """Return the grant if it authorises exactly `expected` at `now`; leeway 30 s either way.
 
-    Raises GrantRefused, and KeyUnknown for a key id that is not among `keys`.
+    Raises GrantRefusedError, and KeyUnknownError for a key id that is not among `keys`.
     """
     found = read_grant(grant, keys, realm)
     _match(found, expected)
     # Last, so that `exp` is only ever said of a grant that did authorise this.
     if now < found.issued_at - LEEWAY:
-        raise GrantRefused("iat", "not yet in force")
+        raise GrantRefusedError("iat", "not yet in force")
     if now >= found.expires_at + LEEWAY:
-        raise GrantRefused("exp", "its time is over")
+        raise GrantRefusedError("exp", "its time is over")
     return found
 
 
@@ -113,30 +113,30 @@ def judge_taught(
     found = read_grant(grant, keys, realm)
     # `iat` and `exp` are whole seconds, ce_time is not.
     if not found.issued_at <= ce_time.replace(microsecond=0) <= found.expires_at:
-        raise GrantRefused("iat", "the event was not made within the grant's time")
+        raise GrantRefusedError("iat", "the event was not made within the grant's time")
     if expected is not None:
         _match(found, expected)
     return found
 
 
 def key_id_of(grant: str, typ: str = TYP) -> str:
-    """Return the key id that a grant, or a JWS of another `typ`, names. Raises GrantRefused for any other form."""
+    """Return the key id that a grant, or a JWS of another `typ`, names. Raises GrantRefusedError for any other form."""
     parts = grant.split(".") if len(grant) <= GRANT_CHARACTERS_MAX else []
     try:
         decoded = [from_base64url(part) for part in parts]
         header = json.loads(decoded[0]) if len(parts) == 3 else None  # noqa: PLR2004 - RFC 7515, section 7.1
     except (binascii.Error, ValueError, RecursionError):
-        raise GrantRefused("form", "expected a compact JWS") from None
+        raise GrantRefusedError("form", "expected a compact JWS") from None
     # One grant has one spelling: decoders ignore the last bits of a segment, and a second spelling helps nobody.
     if not isinstance(header, dict) or parts != [base64url(part) for part in decoded]:
-        raise GrantRefused("form", "expected a compact JWS")
+        raise GrantRefusedError("form", "expected a compact JWS")
     if header.get("alg") != ALGORITHM:
-        raise GrantRefused("alg", f"expected {ALGORITHM}")
+        raise GrantRefusedError("alg", f"expected {ALGORITHM}")
     if header.get("typ") != typ:
-        raise GrantRefused("typ", f"expected {typ}")
+        raise GrantRefusedError("typ", f"expected {typ}")
     key_id = header.get("kid")
     if not isinstance(key_id, str) or header.keys() != {"alg", "typ", "kid"}:
-        raise GrantRefused("form", "expected a header of alg, typ and kid")
+        raise GrantRefusedError("form", "expected a header of alg, typ and kid")
     return key_id
 
 
@@ -175,7 +175,7 @@ class _OnlyEdDsa(JWSRegistry):
 
     def get_alg(self, name: str) -> JWSAlgModel:
         if name != ALGORITHM:
-            raise GrantRefused("alg", f"expected {ALGORITHM}")
+            raise GrantRefusedError("alg", f"expected {ALGORITHM}")
         return self.algorithms[ALGORITHM]
 
 
@@ -183,35 +183,37 @@ _REGISTRY = _OnlyEdDsa()
 
 
 def signed_payload(jws: str, keys: Mapping[str, PublishedKey], typ: str) -> tuple[PublishedKey, bytes]:
-    """Return what a JWS of that `typ` signs, and its key. Raises GrantRefused and KeyUnknown."""
+    """Return what a JWS of that `typ` signs, and its key. Raises GrantRefusedError and KeyUnknownError."""
     key_id = key_id_of(jws, typ)
     key = keys.get(key_id)
     if key is None:
-        raise KeyUnknown("jwks", key_id)
+        raise KeyUnknownError("jwks", key_id)
     try:
         return key, deserialize_compact(jws, key.public, registry=_REGISTRY).payload or b""
     except (JoseError, ValueError, TypeError):
-        raise GrantRefused("signature", "it is not of the key that it names") from None
+        raise GrantRefusedError("signature", "it is not of the key that it names") from None
 
 
 def read_grant(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Grant:
     """Return what a grant says whose signature, issuer and audience are right. It authorises nothing by that alone.
 
-    Raises GrantRefused and KeyUnknown.
+    Raises GrantRefusedError and KeyUnknownError.
     """
     key, payload = signed_payload(grant, keys, TYP)
     try:
         claims = _Claims.model_validate_json(payload)
         issued_at, expires_at = datetime.fromtimestamp(claims.iat, UTC), datetime.fromtimestamp(claims.exp, UTC)
     except ValidationError as error:
-        raise GrantRefused(str(error.errors()[0]["loc"][0] if error.errors()[0]["loc"] else "form"), "unfit") from None
+        raise GrantRefusedError(
+            str(error.errors()[0]["loc"][0] if error.errors()[0]["loc"] else "form"), "unfit"
+        ) from None
     except (OverflowError, OSError, ValueError):
-        raise GrantRefused("exp", "no time that exists") from None
+        raise GrantRefusedError("exp", "no time that exists") from None
     check_realm(claims.iss, claims.aud, realm)
     check_in_office(key, issued_at)
     if expires_at - issued_at > GRANT_LIFE_MAX:
         # Not `exp`, which says that a grant came too late: this one is none of the verifier's.
-        raise GrantRefused("life", "longer than the verifier signs any grant for")
+        raise GrantRefusedError("life", "longer than the verifier signs any grant for")
     return Grant(
         request_id=claims.jti,
         user_id=claims.sub,
@@ -227,31 +229,31 @@ def read_grant(grant: str, keys: Mapping[str, PublishedKey], realm: Realm) -> Gr
 
 
 def check_realm(issuer: str, audience: str, realm: Realm) -> None:
-    """Raise GrantRefused if this was signed by another issuer or for another audience."""
+    """Raise GrantRefusedError if this was signed by another issuer or for another audience."""
     if issuer != realm.issuer:
-        raise GrantRefused("iss", "of another issuer")
+        raise GrantRefusedError("iss", "of another issuer")
     if audience != realm.audience:
-        raise GrantRefused("aud", "for another audience")
+        raise GrantRefusedError("aud", "for another audience")
 
 
 def check_in_office(key: PublishedKey, issued_at: datetime) -> None:
     """Refuse what a key signed out of its time: a retired key counts for what it signed before, and no more."""
     if key.active_from is not None and issued_at < key.active_from - LEEWAY:
-        raise GrantRefused("kid", "the key was not active yet when the grant was issued")
+        raise GrantRefusedError("kid", "the key was not active yet when the grant was issued")
     if key.retired_at is not None and issued_at > key.retired_at + LEEWAY:
-        raise GrantRefused("kid", "the key was retired before the grant was issued")
+        raise GrantRefusedError("kid", "the key was retired before the grant was issued")
 
 
 def _match(found: Grant, expected: Expected) -> None:
     if found.action != expected.action:
-        raise GrantRefused("act", "for another action")
+        raise GrantRefusedError("act", "for another action")
     if found.request_id != expected.request_id:
-        raise GrantRefused("jti", "of another request")
+        raise GrantRefusedError("jti", "of another request")
     if found.user_id != expected.user_id:
-        raise GrantRefused("sub", "of another user")
+        raise GrantRefusedError("sub", "of another user")
     if found.account_id != expected.account_id:
-        raise GrantRefused("acct", "of another account")
+        raise GrantRefusedError("acct", "of another account")
     if found.digest != expected.digest:
-        raise GrantRefused("dig", "what was approved is not what is asked for")
+        raise GrantRefusedError("dig", "what was approved is not what is asked for")
     if expected.req is not None and found.req != expected.req:
-        raise GrantRefused("req", "another copy of the request was judged, not the one that was published")
+        raise GrantRefusedError("req", "another copy of the request was judged, not the one that was published")

@@ -18,7 +18,7 @@ from countersign.client.grant import (
     TYP,
     Expected,
     Grant,
-    GrantRefused,
+    GrantRefusedError,
     PublishedKey,
     Realm,
     judge_grant,
@@ -26,7 +26,7 @@ from countersign.client.grant import (
     key_id_of,
     read_grant,
 )
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -44,7 +44,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5, connect=2)
 _JWKS_BYTES_MAX = 256 * 1024
 
 
-class KeysAway(ConnectionError):  # noqa: N818 - says what is the case
+class KeysAwayError(ConnectionError):
     """The verifier's keys cannot be fetched, and those at hand do not include the one needed."""
 
 
@@ -78,20 +78,20 @@ class Grants:
     async def check(self, grant: str, expected: Expected, now: datetime) -> Grant:
         """Return the grant if it authorises exactly `expected` at `now`.
 
-        Raises GrantRefused, whose `what` names the part that does not match, and KeysAway.
+        Raises GrantRefusedError, whose `what` names the part that does not match, and KeysAwayError.
         """
         await self.prepare([grant])
         try:
             return self.judge(grant, expected, now)
-        except KeyUnknown:
-            raise GrantRefused("kid", "the verifier publishes no such key") from None
+        except KeyUnknownError:
+            raise GrantRefusedError("kid", "the verifier publishes no such key") from None
 
     async def prepare(self, grants: Iterable[str]) -> None:
         """Have the keys at hand that these grants, or proofs of denials, name, as far as they are published.
 
         Waits for the verifier only if a key is missing, or if the keys are older than KEYS_OLD; from KEYS_AGE_MAX on
         they are fetched anew in the background. What is no grant by its form is passed over: judging it says so.
-        Raises KeysAway.
+        Raises KeysAwayError.
         """
         missing = _key_ids(grants) - self.keys.keys()
         if missing or self._due(self._fetched_at, KEYS_OLD):
@@ -101,7 +101,7 @@ class Grants:
             self._refreshing = asyncio.create_task(self._refresh_if_due())  # noqa: TID251
             self._refreshing.add_done_callback(self._refreshed)
         if self._away is not None and missing - self.keys.keys():
-            raise KeysAway(self._away)
+            raise KeysAwayError(self._away)
 
     def want(self, grants: Iterable[str]) -> None:
         """Let `keeping_fresh` fetch keys soon if these grants name a key that is not at hand. Does not wait."""
@@ -127,30 +127,30 @@ class Grants:
                 await task
 
     def judge(self, grant: str, expected: Expected, now: datetime) -> Grant:
-        """Judge with the keys at hand. Raises GrantRefused and KeyUnknown."""
+        """Judge with the keys at hand. Raises GrantRefusedError and KeyUnknownError."""
         return judge_grant(grant, expected, now, self.keys, self.realm)
 
     def read(self, grant: str) -> Grant:
         """Return what a grant says whose signature, issuer and audience are right, with the keys at hand.
 
         For whoever is handed a grant as a bearer, to find the records to `judge` it against: nothing is authorised yet.
-        Raises GrantRefused and KeyUnknown.
+        Raises GrantRefusedError and KeyUnknownError.
         """
         return read_grant(grant, self.keys, self.realm)
 
     def check_taught(self, grant: str, ce_time: datetime, expected: Expected | None = None) -> Grant:
         """Return the grant if it was in force at `ce_time`, the time of its event: for learning, never for acting.
 
-        Retired keys count for what they signed in their time. Raises GrantRefused and KeyUnknown.
+        Retired keys count for what they signed in their time. Raises GrantRefusedError and KeyUnknownError.
         """
         return judge_taught(grant, expected, ce_time, self.keys, self.realm)
 
     def judge_denial(self, proof: str, expected: Expected) -> Denial:
-        """Return what the verifier signed of a denial, with the keys at hand. Raises GrantRefused and KeyUnknown."""
+        """Judge a denial's proof with the keys at hand. Raises GrantRefusedError and KeyUnknownError."""
         return judge_denial(proof, expected, self.keys, self.realm)
 
     async def fetch(self) -> Mapping[str, PublishedKey]:
-        """Return the keys that the verifier publishes now, by id, without keeping them. Raises KeysAway."""
+        """Return the keys that the verifier publishes now, by id, without keeping them. Raises KeysAwayError."""
         return await self._fetch()
 
     async def close(self) -> None:
@@ -198,7 +198,7 @@ class Grants:
         self._tried_at = self._monotonic()
         try:
             self.keys = await self._fetch()
-        except KeysAway as error:
+        except KeysAwayError as error:
             self._away = str(error)
         else:
             self._fetched_at, self._away = self._tried_at, None
@@ -210,11 +210,11 @@ class Grants:
             async with self._session.get(self._url, allow_redirects=False) as reply:
                 body = await whole_body(reply, _JWKS_BYTES_MAX)
                 if reply.status != 200:  # noqa: PLR2004 - RFC 9110
-                    raise KeysAway(f"{self._url}: answered {reply.status}")
+                    raise KeysAwayError(f"{self._url}: answered {reply.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if isinstance(error, KeysAway):
+            if isinstance(error, KeysAwayError):
                 raise
-            raise KeysAway(f"{self._url}: cannot be reached ({type(error).__name__})") from error
+            raise KeysAwayError(f"{self._url}: cannot be reached ({type(error).__name__})") from error
         return published_keys(body, self._url)
 
 
@@ -232,7 +232,7 @@ _KEY_SET: TypeAdapter[dict[str, list[dict[str, Any]]]] = TypeAdapter(dict[str, l
 
 
 def published_keys(jwks: bytes, source: str) -> dict[str, PublishedKey]:
-    """Read a JWK set; keys of other kinds than Ed25519 are passed over (RFC 7517, section 5). Raises KeysAway."""
+    """Read a JWK set; keys of other kinds than Ed25519 are passed over (RFC 7517, section 5). Raises KeysAwayError."""
     keys: dict[str, PublishedKey] = {}
     try:
         for entry in _KEY_SET.validate_json(jwks)["keys"]:
@@ -243,7 +243,7 @@ def published_keys(jwks: bytes, source: str) -> dict[str, PublishedKey]:
                     key_id=jwk.kid, public=public, active_from=jwk.active_from, retired_at=jwk.retired_at
                 )
     except (ValidationError, JoseError, KeyError, ValueError) as error:
-        raise KeysAway(f"{source}: answered something that is no JWK set ({type(error).__name__})") from None
+        raise KeysAwayError(f"{source}: answered something that is no JWK set ({type(error).__name__})") from None
     return keys
 
 
@@ -253,6 +253,6 @@ def _key_ids(grants: Iterable[str]) -> set[str]:
 
 def _named(jws: str) -> str | None:
     for typ in (TYP, DENIAL_TYP):
-        with contextlib.suppress(GrantRefused):
+        with contextlib.suppress(GrantRefusedError):
             return key_id_of(jws, typ)
     return None

@@ -34,7 +34,7 @@ AGAIN_AFTER_SECONDS = 0.05  # ours
 REFUSED_WITHIN_SECONDS = 1.0  # chosen: a page that waits for a submission still comes in time
 
 
-class KafkaAway(ConnectionError):  # noqa: N818 - says what is the case
+class KafkaAwayError(ConnectionError):
     """Kafka did not acknowledge the request in time. It may have arrived: submit the same `BuiltRequest` again."""
 
 
@@ -150,7 +150,7 @@ class AccessRequests:
     async def submit(self, built: BuiltRequest, now: datetime | None = None, traceparent: str | None = None) -> None:
         """Hand the request to Kafka and return when all in-sync replicas have it.
 
-        The same request twice is one request. Raises KafkaAway, in words; RuntimeError without producer settings.
+        The same request twice is one request. Raises KafkaAwayError, in words; RuntimeError without producer settings.
         """
         settings = self._settings
         if settings is None:
@@ -165,15 +165,15 @@ class AccessRequests:
             self._tracer.given_up(record, error, began)
             # Others use the producer at this moment, so nothing is closed here: `Producing` replaces it if it is dead.
             if (why := await _refusal(settings, error)) is not None:
-                raise KafkaAway(why) from error
+                raise KafkaAwayError(why) from error
             kind = type(error).__name__
-            raise KafkaAway(
+            raise KafkaAwayError(
                 f"Kafka at {settings.bootstrap_servers} did not take the access request within "
                 f"{settings.submit_seconds:g} s ({kind}): is it running, and does this program reach it?"
             ) from error
 
     async def reach(self) -> None:
-        """Return when a broker has answered. Raises KafkaAway, in words."""
+        """Return when a broker has answered. Raises KafkaAwayError, in words."""
         settings = self._settings
         if settings is None:
             raise RuntimeError("AccessRequests was made without producer settings")
@@ -182,7 +182,7 @@ class AccessRequests:
                 await self._shared(settings).reach()
         except (KafkaError, OSError, TimeoutError) as error:
             why = await _refusal(settings, error)
-            raise KafkaAway(
+            raise KafkaAwayError(
                 why or f"Kafka at {settings.bootstrap_servers} does not answer ({type(error).__name__})"
             ) from error
 

@@ -90,7 +90,7 @@ _INTERNATIONAL = re.compile(r"^[+(\s]*00[)\s-]*\+?")
 _FORMER_MOBILE_TOKENS = {52: "1"}
 
 
-class NumberRefused(ValueError):  # noqa: N818 - an answer to a person, not a failure
+class NumberRefusedError(ValueError):
     """Not a number that a code can be sent to. `words` are for the person who entered it and quote nothing."""
 
     def __init__(self, reason: Refusal) -> None:
@@ -99,7 +99,7 @@ class NumberRefused(ValueError):  # noqa: N818 - an answer to a person, not a fa
         self.words = _WORDS[reason]
 
 
-class SealBroken(ValueError):  # noqa: N818 - a finding about what was stored
+class SealBrokenError(ValueError):
     """The sealed number belongs to another user, another key, or was changed."""
 
 
@@ -123,17 +123,17 @@ class PhoneNumber:
 def parse_number(entered: str, region: str | None = None) -> PhoneNumber:
     """Read a number as people enter it. `region` (ISO 3166-1) is the country of one without its code.
 
-    Raises NumberRefused.
+    Raises NumberRefusedError.
     """
     if len(entered) > _PASTED_CHARACTERS_MAX:
-        raise NumberRefused("too_long")
+        raise NumberRefusedError("too_long")
     text = plain_digits(visible(entered))
     if not text:
-        raise NumberRefused("empty")
+        raise NumberRefusedError("empty")
     if len(text) > _ENTERED_CHARACTERS_MAX:
-        raise NumberRefused("too_long")
+        raise NumberRefusedError("too_long")
     if any(character.isalpha() for character in text):  # no vanity letters, no extensions: a text reaches neither
-        raise NumberRefused("unreadable")
+        raise NumberRefusedError("unreadable")
     number = _understood(text, region)
     return PhoneNumber(_e164(number), phonenumbers.region_code_for_number(number) or "001")
 
@@ -148,12 +148,12 @@ def _understood(text: str, region: str | None) -> phonenumbers.PhoneNumber:
             refused = _unparsed(error, reading)
             continue
         if number.extension:
-            raise NumberRefused("unreadable")
+            raise NumberRefusedError("unreadable")
         for candidate in (number, *_without_what_people_add(number)):
             if _refusal(candidate) is None:
                 return candidate
         refused = _refusal(number) or "unreadable"
-    raise NumberRefused(refused)
+    raise NumberRefusedError(refused)
 
 
 def _unparsed(error: NumberParseException, reading: str) -> Refusal:
@@ -204,10 +204,10 @@ def seal_number(secret: bytes, nonce: bytes, number: PhoneNumber, user_id: UUID)
 
 
 def open_number(secret: bytes, sealed: bytes, user_id: UUID, country: str) -> PhoneNumber:
-    """Undo `seal_number`; the country is kept beside what was sealed. Raises SealBroken."""
+    """Undo `seal_number`; the country is kept beside what was sealed. Raises SealBrokenError."""
     nonce, closed = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
     try:
         e164 = AESGCM(secret).decrypt(nonce, closed, user_id.bytes).decode()
     except (InvalidTag, ValueError):  # ValueError: shorter than a nonce and a tag
-        raise SealBroken("the sealed number does not open") from None
+        raise SealBrokenError("the sealed number does not open") from None
     return PhoneNumber(e164, country)

@@ -62,7 +62,15 @@ UPDATE {{schema}}.dead_letter d
  WHERE d.topic = c.topic AND d.partition = c.partition AND d."offset" = c."offset" AND d.appended_at = c.appended_at
 RETURNING 1
 """
-UNPARK = f"UPDATE {{schema}}.dead_letter SET tries = 0, changed_at = now() WHERE {_CHOSEN} AND tries >= $8 RETURNING 1"
+# In one order, so that two people who choose the same letters in two ways cannot deadlock.
+UNPARK = f"""
+UPDATE {{schema}}.dead_letter d SET tries = 0, changed_at = now()
+  FROM (SELECT topic, partition, "offset", appended_at FROM {{schema}}.dead_letter
+         WHERE {_CHOSEN} AND tries >= $8
+         ORDER BY topic, partition, "offset", appended_at FOR UPDATE) c
+ WHERE d.topic = c.topic AND d.partition = c.partition AND d."offset" = c."offset" AND d.appended_at = c.appended_at
+RETURNING 1
+"""
 HELD = "SELECT topic, partition, reason, since FROM {schema}.brake WHERE released_at IS NULL ORDER BY topic, partition"
 RELEASE = """
 UPDATE {schema}.brake SET released_at = now()

@@ -23,7 +23,7 @@ from countersign.operations.mends import (
     mend_of_value,
     unknown_fields,
 )
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.messages.cloudevents import parse_value
 from countersign.runtime.messages.findings import finding_words
 
@@ -72,7 +72,7 @@ def check_message(record: Record, model: type[Event], *, with_key: bool = False)
     while True:
         try:
             incoming = read(copy)
-        except OffContract as refusal:
+        except OffContractError as refusal:
             found, copy = _refused(refusal.cause, copy, model)
             faults += found
         else:

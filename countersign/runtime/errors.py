@@ -10,7 +10,7 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 
-class OffContract(Exception):  # noqa: N818 - it is a finding about a record, not a failure of ours
+class OffContractError(Exception):
     """A record that no retry will make readable: it becomes a dead letter.
 
     The cause names the field and what was expected, and describes what came without quoting it. `alarm` is a log event
@@ -26,13 +26,13 @@ class OffContract(Exception):  # noqa: N818 - it is a finding about a record, no
         self.outcome = outcome
 
 
-class ConflictError(OffContract):
+class ConflictError(OffContractError):
     """A record with the natural key of another record and other content: it becomes a dead letter, with an alarm."""
 
     kind = "conflict"
 
 
-class KeyUnknown(Exception):  # noqa: N818 - may mend itself when the key arrives
+class KeyUnknownError(Exception):
     """A key id that this process does not hold yet. Waited for at most 60 s, then a dead letter."""
 
     def __init__(self, ring: str, key_id: str) -> None:

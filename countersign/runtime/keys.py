@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, Field, SecretBytes, ValidationError
 
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from countersign.runtime.retention import KEYS_KEPT
 from countersign.runtime.settings import Part, secrets_file
 
@@ -62,20 +62,20 @@ class KeyRing:
         self._read: tuple[int, int] | None = None
 
     def current(self, now: datetime) -> Key:
-        """Return the youngest key that is active and not retired. Raises KeyUnknown if there is none."""
+        """Return the youngest key that is active and not retired. Raises KeyUnknownError if there is none."""
         active = [
             k for k in self._keys.values() if k.active_from <= now and (k.retired_at is None or now < k.retired_at)
         ]
         if not active:
-            raise KeyUnknown(self.name, "current")
+            raise KeyUnknownError(self.name, "current")
         return max(active, key=lambda key: (key.active_from, key.key_id))
 
     def get(self, key_id: str) -> Key:
-        """Return a key by its id, active or not. Raises KeyUnknown."""
+        """Return a key by its id, active or not. Raises KeyUnknownError."""
         try:
             return self._keys[key_id]
         except KeyError:
-            raise KeyUnknown(self.name, key_id) from None
+            raise KeyUnknownError(self.name, key_id) from None
 
     def all(self) -> tuple[Key, ...]:
         """Return every key, oldest first."""

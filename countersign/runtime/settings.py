@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import stat
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -35,6 +36,15 @@ def instance_of(host_name: str) -> str:
 
 class SecretsReadableError(Exception):
     """Others than the service can read its secrets; the text says which file, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of the running configuration, and where its value comes from."""
+
+    name: str
+    value: str
+    source: str
 
 
 class Part(BaseModel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from countersign.client.digests import authorised_digest
 from countersign.contract import CODE_LIFE_MAX, AccessDenied, AccessGranted, MemberRemoved, MemberSet
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.enrolment.model import Approval, Block, Confirmed, Decided, Member, MemberChanged, Profile
 from services.enrolment.setup.decide import member_authorised
 
@@ -38,12 +38,12 @@ def set_member(
     """Return the member from now on, or None for old news.
 
     `needs_code` is what `needs_code` returned: then somebody new, back again or raised waits for an accepted code, and
-    `approved` is the request whose grant came along and fits. Raises OffContract for a user of another account, and for
-    an account manager outside the staff account.
+    `approved` is the request whose grant came along and fits. Raises OffContractError for a user of another account,
+    and for an account manager outside the staff account.
     """
     _same_account(event, known)
     if staff_account_id is not None and (event.role == "account_manager") != (event.account_id == staff_account_id):
-        raise OffContract("role: account_manager is for members of the staff account, and for all of them")
+        raise OffContractError("role: account_manager is for members of the staff account, and for all of them")
     if known is not None and event.version <= known.version:
         return None
     wanted = Profile(event.role, event.name, event.locale)
@@ -72,7 +72,7 @@ def needs_code(event: MemberSet, staff_account_id: UUID | None, *, two_factor: b
 
 
 def remove_member(event: MemberRemoved, known: Member | None) -> MemberChanged | None:
-    """Return the member as removed, also one never seen: an older set may still come. Raises OffContract."""
+    """Return the member as removed, also one never seen: an older set may still come. Raises OffContractError."""
     _same_account(event, known)
     if known is not None and event.version <= known.version:
         return None
@@ -86,7 +86,7 @@ def rises(held: Profile | None, wanted: Role) -> bool:
 
 def _same_account(event: MemberSet | MemberRemoved, known: Member | None) -> None:
     if known is not None and known.account_id != event.account_id:
-        raise OffContract("account_id: never changes for a user; came another than before")
+        raise OffContractError("account_id: never changes for a user; came another than before")
 
 
 def member_digest(request: OwnRequest, event: MemberSet) -> str:
@@ -134,7 +134,7 @@ def close(event: AccessGranted | AccessDenied, request: OwnRequest | None) -> Li
 def _match(event: AccessGranted | AccessDenied, request: OwnRequest) -> None:
     for name in ("account_id", "user_id", "action", "digest"):
         if getattr(event, name) != getattr(request, name):
-            raise OffContract(f"{name}: not that of the request")
+            raise OffContractError(f"{name}: not that of the request")
 
 
 def confirmed_by_own(request: OwnRequest, numbers: Sequence[Number]) -> Confirmed | None:
@@ -184,7 +184,7 @@ def confirmed_by(approval: Approval, named: UUID | None, numbers: Sequence[Numbe
     entered then can have gone to, none other having been theirs at any time in the life of a code before. Where there
     was another (one replaced a moment ago), nothing is confirmed; the next code will. The answer is the same however
     late the decision is read. `named`, the event's unsigned number_id, never brings a confirmation about; that it
-    contradicts our records is a finding. Raises OffContract.
+    contradicts our records is a finding. Raises OffContractError.
     """
     if approval.method != "sms" or approval.action not in {"login", "export"}:
         return None
@@ -194,9 +194,9 @@ def confirmed_by(approval: Approval, named: UUID | None, numbers: Sequence[Numbe
     if len(reached) != 1 or reached[0].state != "provided":
         return None
     if approval.account_id != reached[0].account_id:
-        raise OffContract("account_id: not that of the user")
+        raise OffContractError("account_id: not that of the user")
     if named is not None and named != reached[0].number_id:
-        raise OffContract("number_id: not a number that a code of this user can have gone to")
+        raise OffContractError("number_id: not a number that a code of this user can have gone to")
     return reached[0]
 
 
@@ -224,7 +224,7 @@ def decided(
     request: OwnRequest | None,
     numbers: Sequence[Number],
 ) -> Decided | None:
-    """Return what a decision comes to here, or None. Raises OffContract."""
+    """Return what a decision comes to here, or None. Raises OffContractError."""
     closes = close(event, request)
     confirms = None
     if isinstance(event, AccessGranted) and approval is not None:

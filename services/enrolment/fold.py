@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from countersign.client.denial import jws_of
-from countersign.client.grant import Expected, GrantRefused
+from countersign.client.grant import Expected, GrantRefusedError
 from countersign.contract import AccessDenied, AccessGranted, MemberRemoved, MemberSet, reader
-from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.errors import KeyUnknownError, OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import PATIENTLY, never
 from services.enrolment import changes, decide, store
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     DecisionEvent = AccessGranted | AccessDenied
 
 # A grant that is no approval is told by None; one whose key is not here yet is waited for.
-Checked = Approval | KeyUnknown | None
+Checked = Approval | KeyUnknownError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class MembersFold:
         self._parse: Callable[[Record], Incoming[MemberEvent] | None] = reader(MemberSet, MemberRemoved)
 
     def parse(self, record: Record) -> Incoming[MemberEvent] | None:
-        """Return the member event. Raises OffContract."""
+        """Return the member event. Raises OffContractError."""
         return self._parse(record)
 
     def keys(self, incoming: Incoming[MemberEvent]) -> tuple[Hashable, ...]:
@@ -83,7 +83,7 @@ class MembersFold:
         return Members(two_factor, known, approvers, checked, requests), now
 
     def decide(self, incoming: Incoming[MemberEvent], state: Members, now: datetime) -> MemberChanged | None:
-        """Return the member from now on, or None for old news. Raises OffContract and KeyUnknown."""
+        """Return the member from now on, or None for old news. Raises OffContractError and KeyUnknownError."""
         del now
         event = incoming.event
         known = state.members.get(event.user_id)
@@ -126,9 +126,9 @@ class MembersFold:
     def _approval(self, grant: str, made_at: datetime) -> Checked:
         try:
             return _approval_of(self._grants, grant, made_at)
-        except GrantRefused:
+        except GrantRefusedError:
             return None  # as if there were none: the set is kept as pending, and shows
-        except KeyUnknown as missing:
+        except KeyUnknownError as missing:
             return missing
 
 
@@ -142,7 +142,7 @@ def _approved(event: MemberSet, known: Member | None, state: Members, approver: 
     if known is not None and event.version <= known.version:
         return None  # old news needs nobody's key
     checked = state.checked.get(event.user_id)
-    if isinstance(checked, KeyUnknown):
+    if isinstance(checked, KeyUnknownError):
         raise checked
     if checked is None:
         return None
@@ -182,7 +182,7 @@ class DecisionsFold:
         self._parse: Callable[[Record], Incoming[DecisionEvent] | None] = reader(AccessGranted, AccessDenied)
 
     def parse(self, record: Record) -> Incoming[DecisionEvent] | None:
-        """Return the decision. Raises OffContract."""
+        """Return the decision. Raises OffContractError."""
         return self._parse(record)
 
     def keys(self, incoming: Incoming[DecisionEvent]) -> tuple[Hashable, ...]:
@@ -201,7 +201,7 @@ class DecisionsFold:
         return Decisions(requests, numbers), now
 
     def decide(self, incoming: Incoming[DecisionEvent], state: Decisions, now: datetime) -> Decided | None:
-        """Return what the decision comes to here. Raises OffContract and KeyUnknown."""
+        """Return what the decision comes to here. Raises OffContractError and KeyUnknownError."""
         del now
         event = incoming.event
         request = state.requests.get(event.request_id)
@@ -238,16 +238,16 @@ class DecisionsFold:
         req = None if request is None else request.req or ""
         try:
             return _approval_of(self._grants, event.grant, ce_time, _expected(event, req))
-        except GrantRefused as refused:
-            raise OffContract(f"grant: {refused}") from None
+        except GrantRefusedError as refused:
+            raise OffContractError(f"grant: {refused}") from None
 
     def _check_denial(self, event: AccessDenied) -> None:
         if event.proof is None:
-            raise OffContract("proof: missing; a denial counts only with the verifier's signature")
+            raise OffContractError("proof: missing; a denial counts only with the verifier's signature")
         try:
             self._grants.judge_denial(event.proof, _expected(event, None))
-        except GrantRefused as refused:
-            raise OffContract(f"proof: {refused}") from None
+        except GrantRefusedError as refused:
+            raise OffContractError(f"proof: {refused}") from None
 
 
 def _expected(event: DecisionEvent, req: str | None) -> Expected:

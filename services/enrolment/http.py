@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 
 from countersign.contract import Actor
-from countersign.runtime.web.http import CALLER, Problem, Route, parse_id, to_id
+from countersign.runtime.web.http import CALLER, ProblemError, Route, parse_id, to_id
 from services.enrolment import changes, overview, store
 from services.enrolment.model import Change
 
@@ -55,7 +55,7 @@ class Routes:
     async def _forget(self, request: web.Request, place: str | None) -> web.Response:
         """Forget places of an account: all or one, of everybody or of `user_id`. `actor_id` is the member who asks."""
         if unknown := request.query.keys() - _QUERY:
-            raise Problem(400, "unknown_parameter", f"{', '.join(sorted(unknown))}: no such parameter.")
+            raise ProblemError(400, "unknown_parameter", f"{', '.join(sorted(unknown))}: no such parameter.")
         account_id = parse_id(request)
         user_id, actor_id = (_optional_id(request, name) for name in ("user_id", "actor_id"))
         async with self._pool.acquire() as db, db.transaction():
@@ -79,9 +79,9 @@ async def _of_account(db: Connection, account_id: UUID, *, user_id: UUID | None,
     known = await store.members(db, [one for one in (user_id, actor_id) if one is not None])
     actor = known.get(actor_id) if actor_id is not None else None
     if actor_id is not None and (actor is None or actor.account_id != account_id or actor.profile is None):
-        raise Problem(403, "actor_not_allowed", "actor_id: not a member of this account.")
+        raise ProblemError(403, "actor_not_allowed", "actor_id: not a member of this account.")
     if user_id is not None and (user_id not in known or known[user_id].account_id != account_id):
-        raise Problem(404, "user_unknown", "user_id: never a member of this account.")
+        raise ProblemError(404, "user_unknown", "user_id: never a member of this account.")
 
 
 def _actor(actor_id: UUID | None, caller: str) -> Actor:
@@ -94,16 +94,16 @@ def _place(text: str) -> str:
     except ValueError:
         place = ""
     if not place or place != text or "%" in place:  # a zone is of one machine's interfaces, and no place
-        raise Problem(400, "malformed_place", "place: expected a network such as 203.0.113.7/32, percent-encoded.")
+        raise ProblemError(400, "malformed_place", "place: expected a network such as 203.0.113.7/32, percent-encoded.")
     return place
 
 
 def _optional_id(request: web.Request, name: str) -> UUID | None:
     values = request.query.getall(name, [])
     if len(values) > 1:
-        raise Problem(400, "repeated_parameter", f"{name}: given more than once.")
+        raise ProblemError(400, "repeated_parameter", f"{name}: given more than once.")
     return to_id(values[0], name) if values else None
 
 
-def _no_account() -> Problem:
-    return Problem(404, "account_unknown", "No such account is known here.")
+def _no_account() -> ProblemError:
+    return ProblemError(404, "account_unknown", "No such account is known here.")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from countersign.contract.number import NONCE_BYTES, SealBroken, open_number, seal_number
-from countersign.runtime.errors import KeyUnknown
+from countersign.contract.number import NONCE_BYTES, SealBrokenError, open_number, seal_number
+from countersign.runtime.errors import KeyUnknownError
 from countersign.runtime.keys import KeyRing
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _sealed_anew(row: asyncpg.Record, ring: KeyRing, key: Key) -> bytes | None:
     """Return the number under the current key; None if it does not open."""
     try:
         number = open_number(ring.get(row["key_id"]).secret, row["sealed"], row["user_id"], row["country"])
-    except (KeyUnknown, SealBroken) as error:
+    except (KeyUnknownError, SealBrokenError) as error:
         print(f"{row['id']}\tunder {row['key_id']}: {type(error).__name__}")  # noqa: T201 - it quotes no number
         return None
     return seal_number(key.secret, secrets.token_bytes(NONCE_BYTES), number, row["user_id"])

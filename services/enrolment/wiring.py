@@ -13,8 +13,9 @@ from countersign.client import AccessRequests, Grants
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.keys import KeyRing
-from countersign.runtime.program.frame import Command, Limit, Parts, Service
+from countersign.runtime.program.frame import Command, Parts, Service
 from countersign.runtime.program.limits import retention_limits
+from countersign.runtime.settings import Limit
 from countersign.runtime.web.http import Site, application
 from services.enrolment import decide, retention
 from services.enrolment.audit.verify import verify

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from countersign.client.denial import judge_denial
-from countersign.client.grant import Expected, GrantRefused, judge_grant
+from countersign.client.grant import Expected, GrantRefusedError, judge_grant
 from countersign.contract import AccessDenied, AccessGranted
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.exports.model import Denied, Export, Granted, Held, Late, Outcome
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Shown = Literal["waiting", "ready", "denied", "expired"]
 def decide(event: AccessGranted | AccessDenied, held: Held, now: datetime) -> Outcome | None:
     """Return what follows from the verifier's decision; None if it is not for here, or came before.
 
-    Raises OffContract for a decision or a grant that is not of this very export, KeyUnknown.
+    Raises OffContractError for a decision or a grant that is not of this very export, KeyUnknownError.
     """
     export = held.exports.get(event.request_id)
     if export is None or shown(export, now) != "waiting" or export.state != "waiting":
@@ -37,31 +37,31 @@ def decide(event: AccessGranted | AccessDenied, held: Held, now: datetime) -> Ou
         return _denied(event, export, expected, held)
     try:
         judge_grant(event.grant, expected, now, held.keys, held.realm)
-    except GrantRefused as refused:
+    except GrantRefusedError as refused:
         if refused.what == "exp":
             return Late(export)
-        raise OffContract(f"grant.{refused}") from None
+        raise OffContractError(f"grant.{refused}") from None
     return Granted(export)
 
 
 def _denied(event: AccessDenied, export: Export, expected: Expected, held: Held) -> Denied:
     """Return the end that the verifier signed. Without its signature anybody on the topic could end an export."""
     if event.proof is None:
-        raise OffContract("proof: missing; a denial counts only with the verifier's signature")
+        raise OffContractError("proof: missing; a denial counts only with the verifier's signature")
     try:
         denial = judge_denial(event.proof, expected, held.keys, held.realm)
-    except GrantRefused as refused:
-        raise OffContract(f"proof.{refused}") from None
+    except GrantRefusedError as refused:
+        raise OffContractError(f"proof.{refused}") from None
     return Denied(export, denial.reason, denial.retry_at)
 
 
 def _same(event: AccessGranted | AccessDenied, export: Export) -> None:
     if event.account_id != export.account_id:
-        raise OffContract("account_id: expected that of the export with this request_id; came another")
+        raise OffContractError("account_id: expected that of the export with this request_id; came another")
     if event.user_id != export.user_id:
-        raise OffContract("user_id: expected that of the export with this request_id; came another")
+        raise OffContractError("user_id: expected that of the export with this request_id; came another")
     if event.digest != export.digest():
-        raise OffContract("digest: expected that of the export with this request_id; came another")
+        raise OffContractError("digest: expected that of the export with this request_id; came another")
 
 
 def shown(export: Export, now: datetime) -> Shown:

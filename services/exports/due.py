@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from countersign.client.digests import contacts_digest
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
+from countersign.runtime.waker import Waker
 from services.exports import store
 from services.exports.decide import reason_of_end
 from services.exports.files import write_file

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from countersign.client import Grants
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.waker import Waker
 
 _read: Callable[[Record], Incoming[AccessGranted | AccessDenied] | None] = reader(AccessGranted, AccessDenied)
 

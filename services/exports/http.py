@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from countersign.clock import new_id
 from countersign.contract import Client, Digest, canonical, from_base64url
 from countersign.runtime.publishing import outbox
-from countersign.runtime.web.http import Problem, Route, body, parse_id, query_id, to_id
+from countersign.runtime.web.http import ProblemError, Route, body, parse_id, query_id, to_id
 from countersign.runtime.web.streaming import send_in_pieces
 from services.exports import contacts, store
 from services.exports.decide import reason_of_end, shown
@@ -121,7 +121,7 @@ class Routes:
             wait = await contacts.count_page(db, user_id, self._pages.hourly_max)
             found = await contacts.page(db, list_id, after, limit + 1) if wait is None else []
         if wait is not None:
-            raise Problem(
+            raise ProblemError(
                 429,
                 "pages_exhausted",
                 f"At most {self._pages.hourly_max} pages an hour; an export brings them all.",
@@ -163,7 +163,7 @@ class Routes:
         if list_name is None:
             raise _not_here("list")
         if await store.waiting_of(db, asked.user_id) >= self._files.waiting_max:
-            raise Problem(
+            raise ProblemError(
                 429,
                 "exports_waiting",
                 f"At most {self._files.waiting_max} exports of a user wait for their decision.",
@@ -172,7 +172,9 @@ class Routes:
         rows_max = self._files.rows_max
         export = await store.ask(db, asking, list_name[:60], rows_max, self._files.decided_within)
         if export.rows > rows_max:
-            raise Problem(422, "too_many_rows", f"list_id: a file has at most {rows_max} rows; this list has more.")
+            raise ProblemError(
+                422, "too_many_rows", f"list_id: a file has at most {rows_max} rows; this list has more."
+            )
         built = self._requests.build(
             "export",
             export.account_id,
@@ -230,14 +232,14 @@ def _shown(export: Export, now: datetime) -> dict[str, Any]:
     }
 
 
-def _no_file(export: Export, now: datetime) -> Problem:
+def _no_file(export: Export, now: datetime) -> ProblemError:
     match shown(export, now):
         case "waiting":
-            return Problem(409, "not_ready", "The file is not there yet.", retry_after=1)
+            return ProblemError(409, "not_ready", "The file is not there yet.", retry_after=1)
         case "denied":
-            return Problem(409, "denied", "The export was denied.", reason=export.reason)
+            return ProblemError(409, "denied", "The export was denied.", reason=export.reason)
         case _:
-            return Problem(410, "expired", "The file is not offered any more: export again.")
+            return ProblemError(410, "expired", "The file is not offered any more: export again.")
 
 
 def _contact(contact: Contact) -> dict[str, str]:
@@ -248,20 +250,20 @@ def _limit(text: str | None, most: int) -> int:
     if text is None:
         return most
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= most:
-        raise Problem(400, "limit", f"limit: expected a number from 1 to {most}.")
+        raise ProblemError(400, "limit", f"limit: expected a number from 1 to {most}.")
     return int(text)
 
 
 def _session(request: web.Request) -> bytes:
-    """Return the SHA-256 in the required query parameter `session`. Raises Problem 400."""
+    """Return the SHA-256 in the required query parameter `session`. Raises ProblemError 400."""
     given = request.query.get("session")
     if given is None:
-        raise Problem(400, "missing", "session: missing in the query string.")
+        raise ProblemError(400, "missing", "session: missing in the query string.")
     with suppress(ValueError):
         digest = from_base64url(given)
         if len(digest) == hashlib.sha256().digest_size:
             return digest
-    raise Problem(400, "session", "session: expected base64url of a SHA-256, 43 characters without padding.")
+    raise ProblemError(400, "session", "session: expected base64url of a SHA-256, 43 characters without padding.")
 
 
 def _story(export: Export) -> dict[str, str]:
@@ -283,9 +285,9 @@ def _json(document: dict[str, Any], status: int = 200) -> web.Response:
     return web.json_response(document, status=status, headers={"Cache-Control": "no-store"})
 
 
-def _not_here(what: str) -> Problem:
-    return Problem(404, "not_found", f"This account has no such {what}.")
+def _not_here(what: str) -> ProblemError:
+    return ProblemError(404, "not_found", f"This account has no such {what}.")
 
 
-def _taken() -> Problem:
-    return Problem(409, "export_id_taken", "export_id: in use by an export that was asked for with another body.")
+def _taken() -> ProblemError:
+    return ProblemError(409, "export_id_taken", "export_id: in use by an export that was asked for with another body.")

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from countersign.runtime.program.frame import Limit
 from countersign.runtime.program.limits import retention_limits
-from countersign.runtime.settings import HttpSettings, Part, ServiceSettings
+from countersign.runtime.settings import HttpSettings, Limit, Part, ServiceSettings
 from countersign.runtime.web import streaming
 from services.exports import retention
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.gateway.settings_pages.model import Account, Block
-from services.gateway.upstream import Upstream, UpstreamAway, UpstreamRefused
+from services.gateway.upstream import Upstream, UpstreamAwayError, UpstreamRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ class Enrolment(Upstream):
     async def _change(self, method: str, path: str, body: Mapping[str, Any]) -> Reply:
         reply = await self._ask(method, path, body=body, answers=frozenset({403}))
         if reply.status == 403 and _refusal(reply).kind in _OUR_SETTINGS:  # noqa: PLR2004 - RFC 9110
-            raise UpstreamRefused(f"{path.split('/')[2]}: answered {reply.status}")
+            raise UpstreamRefusedError(f"{path.split('/')[2]}: answered {reply.status}")
         return reply
 
 
@@ -116,7 +116,7 @@ def _refusal(reply: Reply) -> Refusal:
     try:
         problem = _Problem.model_validate_json(reply.body)
     except ValidationError:
-        raise UpstreamAway(f"enrolment: answered {reply.status} with something unforeseen") from None
+        raise UpstreamAwayError(f"enrolment: answered {reply.status} with something unforeseen") from None
     return Refusal(
         kind=problem.type.removeprefix(_PROBLEM), reason=problem.reason, blocked_by=tuple(problem.blocked_by)
     )

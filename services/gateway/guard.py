@@ -52,7 +52,7 @@ SECURITY_HEADERS = {
 TWO_YEARS = "max-age=63072000"
 
 
-class Unfit(Exception):  # noqa: N818 - a finding about a form
+class UnfitFormError(Exception):
     """A form that cannot be read, or that is not ours. `kind` is the page that says so."""
 
     def __init__(self, status: int, kind: str) -> None:
@@ -61,7 +61,7 @@ class Unfit(Exception):  # noqa: N818 - a finding about a form
         self.kind = kind
 
 
-class Stale(Unfit):
+class StaleFormError(UnfitFormError):
     """A form whose token does not fit the browser's cookie: open for too long, or a browser without cookies.
 
     Nothing may be done for it. `form_id` is its hidden id, so that a form sent twice is led where its first sending is;
@@ -110,7 +110,7 @@ def _problems(gate: Gate) -> Any:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Unfit as unfit:
+        except UnfitFormError as unfit:
             return problem_page(gate, request, unfit.status, unfit.kind)
         except web.HTTPException as error:
             if error.status < 400:  # noqa: PLR2004 - a redirect is an answer
@@ -185,7 +185,7 @@ def _visitors(gate: Gate) -> Any:
             # Under another name cookies and Origin would not fit; and nobody else's name may show our pages.
             if request.method in {"GET", "HEAD"}:
                 return see_other(origin + _target(request))
-            raise Unfit(421, "forbidden")
+            raise UnfitFormError(421, "forbidden")
         held = cookie.read(request)
         device = device_cookie.read(request)
         visitor = Visitor(held or new_secret(), None, address_of(request, gate.settings), _words(gate, request), device)
@@ -218,7 +218,7 @@ def _remarks(gate: Gate) -> Any:
             visitor.remark = remarks.read(request, visitor.secret)
         try:
             response = await answer_again_if_outdated(request, handler, gate.log)
-        except Stale:
+        except StaleFormError:
             if not visitor.known:  # the next page could tell nothing to a browser that keeps no cookies
                 raise
             visitor.leave(visitor.words("problem.stale"), problem=True)
@@ -243,7 +243,7 @@ def _page_of(gate: Gate, request: web.Request) -> str:
 
 
 async def form_of(request: web.Request, origin: str) -> dict[str, str]:
-    """Return the fields of a form of ours, each but the password a clean line. Raises Unfit.
+    """Return the fields of a form of ours, each but the password a clean line. Raises UnfitFormError.
 
     Origin and Sec-Fetch-Site are checked where they come, the token always (OWASP Cross-Site Request Forgery Prevention
     Cheat Sheet). `Origin: null` is no evidence either way: older browsers write it for forms of our own, depending on
@@ -252,22 +252,22 @@ async def form_of(request: web.Request, origin: str) -> dict[str, str]:
     site = request.headers.get("Sec-Fetch-Site")
     given = request.headers.get("Origin")
     if site not in {None, "same-origin"} or not (given in {None, "null"} or is_same_origin(given, origin)):
-        raise Unfit(403, "forbidden")
+        raise UnfitFormError(403, "forbidden")
     # Other codecs than that of our pages bring texts that no column and no hash takes.
     if request.content_type != "application/x-www-form-urlencoded" or (request.charset or "utf-8").lower() != "utf-8":
-        raise Unfit(415, "bad")
+        raise UnfitFormError(415, "bad")
     try:
         async with awake_timeout(FORM_SECONDS_MAX):
             fields = await request.post()
     except TimeoutError:
-        raise Unfit(408, "bad") from None
+        raise UnfitFormError(408, "bad") from None
     except ValueError:
-        raise Unfit(400, "bad") from None
+        raise UnfitFormError(400, "bad") from None
     form = {name: value for name, value in fields.items() if isinstance(value, str)}
     token = form.get("csrf", "")
     if not is_secret(token):
-        raise Unfit(403, "forbidden")
+        raise UnfitFormError(403, "forbidden")
     if not request[VISITOR].csrf_fits(token):
-        raise Stale(form)
+        raise StaleFormError(form)
     # A password may hold anything; nothing else does, and PostgreSQL takes no U+0000.
     return {name: value if name == "password" else visible(value) for name, value in form.items()}

@@ -20,7 +20,7 @@ _EVERY_ADDRESS = PlaceRules(unusable=())
 
 
 async def person_of(gate: Gate, visitor: Visitor, email: str, password: str) -> Person | None:
-    """Return whose e-mail and password these are. Raises store.Refused and Busy.
+    """Return whose e-mail and password these are. Raises store.TryRefusedError and PasswordsBusyError.
 
     The work is the same whether somebody has the address or not: one look, one try, one hash. A try that was not
     judged, as there was no room or a server failed, is not counted.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from services.gateway.settings import PasswordSettings
 
 
-class Busy(Exception):  # noqa: N818 - a state, not a failure
+class PasswordsBusyError(Exception):
     """As many checks wait as may wait; the caller answers 503."""
 
 
@@ -45,10 +45,10 @@ class Passwords:
 
     @contextmanager
     def room(self, *, known: bool) -> Iterator[None]:
-        """Hold the room for one check; `known` is a place or a browser that has logged in before. Raises Busy."""
+        """Hold the room for one check; `known`: a place or browser that has been here. Raises PasswordsBusyError."""
         strangers = 0 if known else 1
         if self._room == 0 or self._room_for_strangers < strangers:
-            raise Busy
+            raise PasswordsBusyError
         self._room -= 1
         self._room_for_strangers -= strangers
         try:

@@ -86,7 +86,7 @@ VALUES ($1, $2, $3, $4, $5, $6, true) ON CONFLICT DO NOTHING
 KEPT_EXPORTS = timedelta(hours=1)  # longer than an export can wait and its file can be had
 
 
-class Refused(Exception):  # noqa: N818 - a finding, not a failure of ours
+class TryRefusedError(Exception):
     """The tries of a key are used up; `wait` is how long until the next."""
 
     def __init__(self, wait: timedelta) -> None:
@@ -111,7 +111,7 @@ async def keep_rehashed(pool: Pool, user_id: UUID, old: str, new: str) -> None:
 
 
 async def take_try(pool: Pool, tries: Sequence[Try]) -> None:
-    """Count a try against all its keys or none. Raises Refused."""
+    """Count a try against all its keys or none. Raises TryRefusedError."""
     keys, every, burst = _columns(tries)
     async with pool.acquire() as db, db.transaction():
         taken = await db.fetch(TAKE_TRY, keys, every, burst)
@@ -119,7 +119,7 @@ async def take_try(pool: Pool, tries: Sequence[Try]) -> None:
             return
         wait = await db.fetchval(WAIT_OF, keys, every, burst)
         # The part that was taken is undone with the transaction.
-        raise Refused(max(wait or timedelta(0), timedelta(seconds=1)))
+        raise TryRefusedError(max(wait or timedelta(0), timedelta(seconds=1)))
 
 
 async def give_back(pool: Pool, tries: Sequence[Try]) -> None:

@@ -30,11 +30,11 @@ _BODY_BYTES_MAX = 1024 * 1024
 PAGE_ROWS = 25  # chosen: at 20 pages an hour a user can look through 500 contacts
 
 
-class UpstreamAway(ConnectionError):  # noqa: N818 - says what is the case
+class UpstreamAwayError(ConnectionError):
     """The service cannot be reached, is not ready, or answered what it never answers."""
 
 
-class UpstreamRefused(Exception):  # noqa: N818 - a finding about us
+class UpstreamRefusedError(Exception):
     """The service does not take our bearer, or not on this route: the settings do not fit."""
 
 
@@ -97,7 +97,11 @@ class Upstream:
 
     def __init__(self, base_url: str, token: str) -> None:
         self._base = base_url.rstrip("/")
-        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT)
+        # A browser that takes a file slowly holds its connection, so a limit here turns other pages into errors. The
+        # service that is asked has a limit, and so has the server of the pages.
+        connector = aiohttp.TCPConnector(limit=0)
+        headers = {"Authorization": f"Bearer {token}"}
+        self._session = aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT, connector=connector)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -113,7 +117,7 @@ class Upstream:
         answers: frozenset[int] = frozenset(),
         bearer: str | None = None,
     ) -> Reply:
-        """Return the answer. Raises UpstreamAway; and UpstreamRefused for 401 and 403, unless `answers` has it.
+        """Return the answer. Raises UpstreamAwayError; UpstreamRefusedError for 401 and 403, unless `answers` has it.
 
         `bearer`: a grant that is sent in the place of the service's own bearer.
         """
@@ -130,18 +134,18 @@ class Upstream:
                 raw = await whole_body(answer, _BODY_BYTES_MAX)
                 status, retry_after = answer.status, answer.headers.get("Retry-After", "1")
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error
+            raise UpstreamAwayError(f"{self._base}: {type(error).__name__}") from error
         if status >= 500:  # noqa: PLR2004 - RFC 9110, section 15.6
-            raise UpstreamAway(f"{self._base}: answered {status}")
+            raise UpstreamAwayError(f"{self._base}: answered {status}")
         if status in {401, 403} - answers:
-            raise UpstreamRefused(f"{path.split('/')[2]}: answered {status}")
+            raise UpstreamRefusedError(f"{path.split('/')[2]}: answered {status}")
         return Reply(status, float(retry_after) if retry_after.isdigit() else 1.0, raw)
 
     def _read(self, model: type[M], reply: Reply) -> M:
         try:
             return model.model_validate_json(reply.body)
         except ValidationError:
-            raise UpstreamAway(f"{self._base}: answered something unforeseen") from None
+            raise UpstreamAwayError(f"{self._base}: answered something unforeseen") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,7 @@ class Exports(Upstream):
             case 422:
                 return Asked("too_large")
             case _:
-                raise UpstreamAway(f"exports answered {reply.status}")
+                raise UpstreamAwayError(f"exports answered {reply.status}")
 
     async def export(self, export_id: UUID, owner: ExportOwner) -> Export | None:
         """Return an export that this session asked for, or None."""
@@ -236,7 +240,7 @@ class Exports(Upstream):
     async def file(self, export_id: UUID, owner: ExportOwner) -> AsyncIterator[File | None]:
         """Open the file while it is offered to this session, else None. It is read as far as its pieces are taken.
 
-        Raises UpstreamAway.
+        Raises UpstreamAwayError.
         """
         url = f"{self._base}/v1/exports/{export_id}/file"
         async with AsyncExitStack() as stack:
@@ -244,9 +248,9 @@ class Exports(Upstream):
                 asked = self._session.get(url, params=owner.query(), allow_redirects=False, timeout=_FILE_TIMEOUT)
                 answer = await stack.enter_async_context(asked)
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error
+                raise UpstreamAwayError(f"{self._base}: {type(error).__name__}") from error
             if answer.status >= 500 or (answer.status == 200 and answer.content_length is None):  # noqa: PLR2004
-                raise UpstreamAway(f"{self._base}: answered {answer.status}")
+                raise UpstreamAwayError(f"{self._base}: answered {answer.status}")
             if answer.status != 200 or answer.content_length is None:  # noqa: PLR2004 - RFC 9110
                 yield None
                 return
@@ -258,4 +262,4 @@ class Exports(Upstream):
             async for piece in answer.content.iter_chunked(_PIECE_BYTES):
                 yield piece
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise UpstreamAway(f"{self._base}: {type(error).__name__}") from error
+            raise UpstreamAwayError(f"{self._base}: {type(error).__name__}") from error

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from countersign.client import AccessRequests, Challenges, Decisions, Grants, ProducerSettings
 from countersign.operations.doctor.of_service import jwks_check, kafka_check
 from countersign.runtime.due_work.sweep import Sweep
-from countersign.runtime.program.frame import Limit, Parts, Service
+from countersign.runtime.program.frame import Parts, Service
 from countersign.runtime.program.limits import retention_limits
+from countersign.runtime.settings import Limit
 from countersign.runtime.web import http, streaming
 from services.gateway import decide, fold, retention, words
 from services.gateway.browser_key import DEVICE_LIFE, BrowserKey

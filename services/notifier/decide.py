@@ -8,8 +8,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from countersign.contract.canonical import canonical
-from countersign.runtime.errors import KeyUnknown, OffContract
-from services.notifier.codes import SealBroken, open_code
+from countersign.runtime.errors import KeyUnknownError, OffContractError
+from services.notifier.codes import SealBrokenError, open_code
 from services.notifier.model import (
     NO_PAUSES,
     Answer,
@@ -51,25 +51,25 @@ def receive(incoming: Incoming[ChallengeIssued], known: Known, now: datetime) ->
     """Return the text that a challenge asks for, or None if it is known or nobody can vouch for it any more.
 
     The code is opened once, to see that number, send, summary and expiry are those it was sealed with, and forgotten.
-    Raises OffContract if they are not, KeyUnknown for a key that may still come.
+    Raises OffContractError if they are not, KeyUnknownError for a key that may still come.
     """
     event, raw = incoming.event, incoming.raw()
     key = (event.challenge_id, event.send)
     fingerprint = _fingerprint(raw)
     if key in known.fingerprints:
         if known.fingerprints[key] != fingerprint:
-            raise OffContract("challenge_id, send: known with other contents")
+            raise OffContractError("challenge_id, send: known with other contents")
         return None
     late = event.expires_at - now < LIFE_LEFT_MIN
     secret = known.code_secrets.get(event.key_id)
     if secret is None:
         if late:  # unopened it may be anybody's: it neither becomes a text nor takes the place of one
             return None
-        raise KeyUnknown("code_keys", event.key_id)
+        raise KeyUnknownError("code_keys", event.key_id)
     try:
         open_code(secret, raw)
-    except SealBroken:
-        raise OffContract("sealed_code: does not open with the other fields as they are") from None
+    except SealBrokenError:
+        raise OffContractError("sealed_code: does not open with the other fields as they are") from None
     return Dispatch(
         key,
         fingerprint,
@@ -89,7 +89,7 @@ def _fingerprint(raw: Mapping[str, Any]) -> bytes:
     try:
         return sha256(canonical(raw)).digest()
     except ValueError:
-        raise OffContract(
+        raise OffContractError(
             "value: expected strings, integers and booleans only; came a number of another kind"
         ) from None
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.keys import KeyRing
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.waker import Waker
     from services.notifier.model import Dispatch, Known
 
 _parse = reader(ChallengeIssued)

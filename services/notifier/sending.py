@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from countersign.contract import ChallengeIssued
-from countersign.contract.number import SealBroken as NumberBroken
+from countersign.contract.number import SealBrokenError as NumberBroken
 from countersign.contract.number import open_number
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from countersign.runtime.publishing.outbox import append
 from countersign.runtime.tracing.spans import SpanKind, ours
+from countersign.runtime.waker import Waker
 from services.notifier import store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose
@@ -80,7 +80,7 @@ class Wording:
     languages: Mapping[str, Words] = field(repr=False)
 
     def text_of(self, event: bytes, rings: Rings, life: timedelta) -> SmsText:
-        """Open the code, still good for `life`, and return the text. Raises KeyUnknown."""
+        """Open the code, still good for `life`, and return the text. Raises KeyUnknownError."""
         challenge = ChallengeIssued.model_validate_json(event)
         code = open_code(rings.codes.get(challenge.key_id).secret, json.loads(event))
         words = choose(self.languages, challenge.client.locale, self.settings.default_locale)
@@ -174,7 +174,7 @@ class Texts:
             text = self._wording.text_of(candidate.event, self._rings, claim.life)
             number_key = self._rings.numbers.get(sealed.key_id).secret
             number = open_number(number_key, sealed.sealed, sealed.user_id, sealed.country)
-        except KeyUnknown as missing:
+        except KeyUnknownError as missing:
             self._rings.codes.refresh()
             self._rings.numbers.refresh()
             self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id, **_story(candidate))

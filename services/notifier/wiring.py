@@ -9,10 +9,11 @@ from countersign import policy
 from countersign.operations.doctor.of_service import kafka_check
 from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
-from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.keys import KeyRing
-from countersign.runtime.program.frame import Frame, Limit, Parts, Service
+from countersign.runtime.program.frame import Frame, Parts, Service
 from countersign.runtime.program.limits import retention_limits
+from countersign.runtime.settings import Limit
+from countersign.runtime.waker import Waker
 from services.notifier import retention, sns, words
 from services.notifier.counters import Counters
 from services.notifier.decide import LIFE_LEFT_MIN, PAUSE_SECONDS_MAX

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from countersign.client import Expected, GrantRefused
+from countersign.client import Expected, GrantRefusedError
 from countersign.contract import AccessGranted, PlacesForgotten, reader
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import PATIENTLY, always, never
 from countersign.runtime.publishing.outbox import NOTHING
@@ -72,8 +72,8 @@ class LearnPlaces:
         )
         try:
             grant = self._grants.check_taught(incoming.event.grant, incoming.ce_time, expected)
-        except GrantRefused as finding:
-            raise OffContract(f"grant: {finding}") from None
+        except GrantRefusedError as finding:
+            raise OffContractError(f"grant: {finding}") from None
         return lesson(assessed, grant.issued_at, self._rules.forget_after, now)
 
     async def save(self, db: Connection, outcomes: Sequence[Lesson], now: datetime) -> Kept:

@@ -17,9 +17,9 @@ from countersign.runtime.database.budget import Budget
 from countersign.runtime.due_work.sweep import Sweep
 from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import KeyRing, KeySettings
-from countersign.runtime.program.frame import Command, Limit, Parts, Service
+from countersign.runtime.program.frame import Command, Parts, Service
 from countersign.runtime.program.limits import retention_limits
-from countersign.runtime.settings import ServiceSettings
+from countersign.runtime.settings import Limit, ServiceSettings
 from services.risk_evaluator import retention
 from services.risk_evaluator.decide import PLACE_WRITTEN_EVERY
 from services.risk_evaluator.fold import AssessRequests

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WAITING_MAX = 8  # decision 15: no flood on one challenge takes the pool
 
 
-class Crowded(Exception):  # noqa: N818 - a limit, not a failure
+class CrowdedError(Exception):
     """As many as may wait for this challenge wait already."""
 
 
@@ -35,13 +35,13 @@ class Crowd:
     async def through(
         self, challenge_id: UUID, waiting: AbstractContextManager[None] | None = None
     ) -> AsyncIterator[None]:
-        """Go through the challenge's door when it is free. Raises Crowded, at once.
+        """Go through the challenge's door when it is free. Raises CrowdedError, at once.
 
         `waiting` is held until then, and not inside: it may cancel who waits, and never who has begun.
         """
         door = self._doors.setdefault(challenge_id, _Door())
         if door.inside >= self._waiting_max:
-            raise Crowded
+            raise CrowdedError
         door.inside += 1
         try:
             with waiting or nullcontext():

@@ -8,7 +8,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from countersign.contract import DenialReason, base64url, canonical
-from countersign.runtime.errors import ConflictError, OffContract
+from countersign.runtime.errors import ConflictError, OffContractError
 from services.verifier.counters import wait_of
 from services.verifier.model import Allow, Deny, Fingerprint, Number, Open, Protection, Taken
 
@@ -30,7 +30,7 @@ _DENIALS = frozenset(get_args(DenialReason))
 
 
 def is_seen(event: AccessAssessed, seen: Fingerprint | None) -> bool:
-    """Tell whether the request was taken in before. Raises OffContract if that was another request of the same id."""
+    """Tell whether the request was taken in before. Raises OffContractError for another request of the same id."""
     if seen is None:
         return False
     if seen.req is None:  # stored before `req` was carried
@@ -42,9 +42,9 @@ def is_seen(event: AccessAssessed, seen: Fingerprint | None) -> bool:
 
 
 def check_req(event: AccessAssessed) -> None:
-    """Raise OffContract for an assessment that does not say which request was judged: nobody may act on its grant."""
+    """Raise OffContractError for an assessment that does not say which request was judged: its grant is no good."""
     if event.req is None:
-        raise OffContract("req: missing; the risk-evaluator must be as new as the verifier")
+        raise OffContractError("req: missing; the risk-evaluator must be as new as the verifier")
 
 
 def is_stale(requested_at: datetime, made_at: datetime, now: datetime, age_max: timedelta) -> bool:
@@ -53,14 +53,14 @@ def is_stale(requested_at: datetime, made_at: datetime, now: datetime, age_max: 
 
 
 def check_mac(raw: Mapping[str, Any], secret: bytes) -> None:
-    """Raise OffContract unless the holder of `secret` made the MAC over all other fields, also those unknown here."""
+    """Raise OffContractError unless the holder of `secret` made the MAC over all other fields, known here or not."""
     covered = {name: value for name, value in raw.items() if name != "mac"}
     try:
         expected = base64url(hmac.digest(secret, canonical(covered), "sha256"))
     except (ValueError, RecursionError):
-        raise OffContract("value: expected strings and integers only; came something that has no MAC") from None
+        raise OffContractError("value: expected strings and integers only; came something that has no MAC") from None
     if not compare_digest(expected, str(raw["mac"])):
-        raise OffContract("mac: does not fit the other fields")
+        raise OffContractError("mac: does not fit the other fields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _denial(reasons: tuple[Reason, ...]) -> DenialReason:
         if reason in _DENIALS:
             denial: DenialReason = reason  # type: ignore[assignment] # narrowed by the set of all denial reasons
             return denial
-    raise OffContract("reasons: expected a reason for which a request is denied; came none")
+    raise OffContractError("reasons: expected a reason for which a request is denied; came none")
 
 
 def _challenged(event: AccessAssessed, beliefs: Beliefs, now: datetime) -> Deny | Open:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from countersign.contract import SmsAccepted, SmsRefused, SmsSuppressed, SmsUnknown
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.verifier.model import Delivered, Denied, Send
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def may_end(event: Delivery) -> bool:
 def deliver(event: Delivery, texts: Texts | None) -> Delivered | None:
     """Return what follows; None for a text whose outcome is known: the first one stands."""
     if texts is None:
-        raise OffContract("challenge_id: expected a challenge of this verifier; came another")
+        raise OffContractError("challenge_id: expected a challenge of this verifier; came another")
     asked = texts.challenge.asked
     if (event.account_id, event.user_id, event.number_id) != (asked.account_id, asked.user_id, asked.number_id):
-        raise OffContract("challenge_id: belongs to another account, user or number")
+        raise OffContractError("challenge_id: belongs to another account, user or number")
     before = texts.sends.get(event.send)
     if before is None:
-        raise OffContract("send: expected a text of this challenge; came another number")
+        raise OffContractError("send: expected a text of this challenge; came another number")
     if before.state != "sending":
         return None
     after = Send(event.send, before.issued_at, STATES[type(event)], event.reason, event.retry_at)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
+from countersign.runtime.waker import Waker
 from services.verifier import store_decisions
 from services.verifier.model import Denied
 

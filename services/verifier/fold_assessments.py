@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from countersign.contract import AccessAssessed, challenge_id_of, reader
-from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.errors import KeyUnknownError, OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import AT_ONCE, never
 from countersign.runtime.publishing import outbox
@@ -65,7 +65,7 @@ class AssessmentFold:
         return self._requests.age_max
 
     def parse(self, record: Record) -> Incoming[AccessAssessed] | None:
-        """Return the assessment. Raises OffContract."""
+        """Return the assessment. Raises OffContractError."""
         return _read(record)
 
     def keys(self, incoming: Incoming[AccessAssessed]) -> tuple[Hashable, ...]:
@@ -138,9 +138,9 @@ class AssessmentFold:
     def _secret(self, key_id: str, *, stale: bool) -> bytes:
         try:
             return self._assessment_keys.get(key_id).secret
-        except KeyUnknown:
+        except KeyUnknownError:
             if stale:
-                raise OffContract("key_id: of no key here, and the request is too old to wait for it") from None
+                raise OffContractError("key_id: of no key here, and the request is too old to wait for it") from None
             raise
 
     def _opening(self, one: Taken, opened: Open, now: datetime, expires_at: datetime) -> store_assessments.Opening:

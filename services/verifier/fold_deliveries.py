@@ -35,7 +35,7 @@ class DeliveryFold:
         self._desk = desk
 
     def parse(self, record: Record) -> Incoming[Delivery] | None:
-        """Return what became of a text. Raises OffContract."""
+        """Return what became of a text. Raises OffContractError."""
         return _read(record)
 
     def keys(self, incoming: Incoming[Delivery]) -> tuple[Hashable, ...]:

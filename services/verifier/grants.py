@@ -63,7 +63,7 @@ class Signer:
         self._ring.refresh()
 
     def check(self, now: datetime) -> None:
-        """Raise KeyUnknown if no key signs now."""
+        """Raise KeyUnknownError if no key signs now."""
         self._ring.current(now)
 
     def sign(self, asked: Asked, method: Literal["none", "sms"], now: datetime) -> Signed:

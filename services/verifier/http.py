@@ -9,11 +9,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from countersign.runtime.web.connections import while_connected
-from countersign.runtime.web.http import CALLER, Problem, Route, body, parse_id
+from countersign.runtime.web.http import CALLER, ProblemError, Route, body, parse_id
 from services.verifier.challenges import Refused, Waiting
 from services.verifier.codes import TYPED_CHARACTERS_MAX, normalise
-from services.verifier.crowd import Crowded
-from services.verifier.waiters import TooManyWaiters
+from services.verifier.crowd import CrowdedError
+from services.verifier.waiters import TooManyWaitersError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -80,18 +80,18 @@ class Routes:
         seconds = _seconds(request.query.get("wait", "0"))
         past = request.query.get("past")
         if past not in {None, "challenged"}:
-            raise Problem(400, "malformed_query", "past: expected challenged.")
+            raise ProblemError(400, "malformed_query", "past: expected challenged.")
         try:
             with while_connected(request):
                 state = await self._waiters.wait(
                     request_id, seconds, past_challenged=past == "challenged", caller=request[CALLER]
                 )
-        except TooManyWaiters:
-            raise Problem(
+        except TooManyWaitersError:
+            raise ProblemError(
                 429, "too_many_waiters", "As many requests as may wait here wait already.", retry_after=1
             ) from None
         if state is None:
-            raise Problem(404, "request_unknown", "No assessment of this request came within the wait.")
+            raise ProblemError(404, "request_unknown", "No assessment of this request came within the wait.")
         return _json(_request_state(state))
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -101,12 +101,12 @@ class Routes:
         code = normalise(given.code, self._digits)
         if code is None:
             told = f"code: expected {self._digits} digits; spaces and hyphens may be between them"
-            raise Problem(422, "code_off_form", f"{told}. No try was used.", errors=[told])
+            raise ProblemError(422, "code_off_form", f"{told}. No try was used.", errors=[told])
         try:
             # Whoever leaves before their turn leaves the door; once inside, an answer is judged, committed and replied.
             async with self._answers.through(challenge_id, while_connected(request)):
                 reply = await self._challenges.answer(challenge_id, code, given.answer_id)
-        except Crowded:
+        except CrowdedError:
             raise _crowded() from None
         if reply is None:
             raise _unknown()
@@ -131,14 +131,14 @@ class Routes:
         try:
             async with self._others.through(challenge_id, while_connected(request)):
                 reply = await self._challenges.resend(challenge_id)
-        except Crowded:
+        except CrowdedError:
             raise _crowded() from None
         if reply is None:
             raise _unknown()
         if isinstance(reply, Waiting):
             raise _not_now(reply)
         if isinstance(reply, Refused):
-            raise Problem(409, "no_further_text", reply.why)
+            raise ProblemError(409, "no_further_text", reply.why)
         return _json({"send": reply.send, "resend_after": _time(reply.resend_after)}, status=202)
 
     async def cancel(self, request: web.Request) -> web.Response:
@@ -147,12 +147,12 @@ class Routes:
         try:
             async with self._others.through(challenge_id, while_connected(request)):
                 cancelled = await self._challenges.cancel(challenge_id)
-        except Crowded:
+        except CrowdedError:
             raise _crowded() from None
         if cancelled is None:
             raise _unknown()
         if not cancelled:
-            raise Problem(409, "challenge_over", "The challenge came to another end before.")
+            raise ProblemError(409, "challenge_over", "The challenge came to another end before.")
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     async def jwks(self, _request: web.Request) -> web.Response:
@@ -168,28 +168,30 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= WAIT_SECONDS_MAX:
-        raise Problem(400, "malformed_query", f"wait: expected seconds from 0 to {WAIT_SECONDS_MAX:.0f}.")
+        raise ProblemError(400, "malformed_query", f"wait: expected seconds from 0 to {WAIT_SECONDS_MAX:.0f}.")
     return seconds
 
 
-def _not_now(waiting: Waiting) -> Problem:
+def _not_now(waiting: Waiting) -> ProblemError:
     if waiting.seconds is None:
-        return Problem(
+        return ProblemError(
             429,
             "locked",
             "Not judged: the user has to be unlocked by an account manager. No try was used.",
             retry_after=LOCKED_RETRY_SECONDS,
             retry_at=None,
         )
-    return Problem(429, "wait", "Not now. No try was used.", retry_after=waiting.seconds, retry_at=_time(waiting.until))
+    return ProblemError(
+        429, "wait", "Not now. No try was used.", retry_after=waiting.seconds, retry_at=_time(waiting.until)
+    )
 
 
-def _crowded() -> Problem:
-    return Problem(429, "crowded", "Too many calls wait for this challenge. No try was used.", retry_after=1)
+def _crowded() -> ProblemError:
+    return ProblemError(429, "crowded", "Too many calls wait for this challenge. No try was used.", retry_after=1)
 
 
-def _unknown() -> Problem:
-    return Problem(404, "challenge_unknown", "There is no such challenge.")
+def _unknown() -> ProblemError:
+    return ProblemError(404, "challenge_unknown", "There is no such challenge.")
 
 
 def _request_state(state: RequestState) -> dict[str, Any]:

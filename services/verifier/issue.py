@@ -54,7 +54,7 @@ class Issuer:
         self._ring.refresh()
 
     def check(self, now: datetime) -> None:
-        """Raise KeyUnknown if no key seals now."""
+        """Raise KeyUnknownError if no key seals now."""
         self._ring.current(now)
 
     def issue(self, text: Text, fresh: FreshCode, now: datetime) -> Issued:

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from countersign import policy
-from countersign.runtime.program.frame import Limit
 from countersign.runtime.program.limits import retention_limits
+from countersign.runtime.settings import Limit
 from services.verifier import counters, crowd, decide_assessment, judge, retention, waiters
 
 if TYPE_CHECKING:

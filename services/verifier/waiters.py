@@ -24,7 +24,7 @@ WAITING_MAX = 10_000  # ours: beyond, callers come back a little later
 CALLER_WAITING_MAX = 5_000  # ours: half of them, so that one caller that runs wild leaves room for every other
 
 
-class TooManyWaiters(Exception):  # noqa: N818 - a limit, not a failure
+class TooManyWaitersError(Exception):
     """As many as may wait in one process, or on behalf of one caller, wait already."""
 
 
@@ -64,11 +64,11 @@ class Waiters:
     ) -> RequestState | None:
         """Return the state when it is enough, or after `seconds` as it then is; None: nothing was taken in.
 
-        Raises TooManyWaiters, and what a failed look raises; TimeoutError if no look came to an end 3 s after that
+        Raises TooManyWaitersError, and what a failed look raises; TimeoutError if no look came to an end 3 s after that
         time. A cancelled wait frees its place at once.
         """
         if self._callers.total() >= WAITING_MAX or self._callers[caller] >= CALLER_WAITING_MAX:
-            raise TooManyWaiters
+            raise TooManyWaitersError
         loop = asyncio.get_running_loop()
         waiter = _Waiter(request_id, loop.time() + seconds, past_challenged, loop.create_future())
         self._waiting.setdefault(request_id, {})[waiter] = None

@@ -15,7 +15,7 @@ from aiokafka.producer import producer as producer_module
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from countersign.contract import AccessRequested, PlacesForgotten, reader
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from deploy.local.topics import topics
 from tests.support.events import a_places_forgotten, an_access_requested, incoming
 from tests.support.frame import running
@@ -90,7 +90,7 @@ def test_a_place_that_is_no_network_is_off_contract(place: str) -> None:
     record = incoming(a_places_forgotten()).record
     value = (record.value or b"").replace(b'"place":null', f'"place":"{place}"'.encode())
     assert place.encode() in value
-    with pytest.raises(OffContract, match="place"):
+    with pytest.raises(OffContractError, match="place"):
         reader(PlacesForgotten)(dataclasses.replace(record, value=value))
 
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
+from tests.support.rooms import in_rooms
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
@@ -204,6 +206,7 @@ RULES: tuple[Rule, ...] = (
     finished,
     apart_from_siblings,
     in_layers,
+    in_rooms,
     plain,
     without_a_clock,
 )

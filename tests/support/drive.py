@@ -40,7 +40,7 @@ UPDATE verifier.challenge SET expires_at = clock_timestamp() WHERE challenge_id 
 LET_WAIT = "UPDATE verifier.send SET issued_at = issued_at - interval '30 seconds' WHERE challenge_id = $1"
 
 
-class Undecided(AssertionError):  # noqa: N818 - what is the matter
+class UndecidedError(AssertionError):
     """Somebody waits in vain."""
 
 
@@ -112,7 +112,7 @@ class Driver:
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
             if _seconds() > until:
-                raise Undecided(f"{method} {url}: no answer within {within:.0f} s")
+                raise UndecidedError(f"{method} {url}: no answer within {within:.0f} s")
             await asyncio.sleep(0.1)
 
     async def state(self, request_id: UUID, *, past: bool = False) -> Mapping[str, Any]:
@@ -125,7 +125,7 @@ class Driver:
                 state: Mapping[str, Any] = content
                 return state
             if _seconds() > until:
-                raise Undecided(f"request {request_id}: {content}")
+                raise UndecidedError(f"request {request_id}: {content}")
 
     async def answer(self, challenge_id: UUID, code: str) -> str:
         """Answer until the answer is judged; return the verdict, or `wait`."""
@@ -197,7 +197,7 @@ class Driver:
         until = _seconds() + DECIDED_WITHIN
         while (shown := (await self.call("GET", url, params=who))[1])["state"] != "ready":
             if shown["state"] != "waiting" or _seconds() > until:
-                raise Undecided(f"export {export_id}: {shown}")
+                raise UndecidedError(f"export {export_id}: {shown}")
             await asyncio.sleep(0.1)
         status, content, _ = await self.call("GET", f"{url}/file", params=who)
         assert status == HTTPStatus.OK, content

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from tests.support.drive import Undecided
+from tests.support.drive import UndecidedError
 from tests.support.events import a_member_removed
 from tests.support.people import a_person, address
 
@@ -44,7 +44,7 @@ class Journeys:
             nth = next(self._numbers)
             try:
                 await self.journey(nth)
-            except Undecided as failure:
+            except UndecidedError as failure:
                 self.failures.append(str(failure))
             self.made += 1
 

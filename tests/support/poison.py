@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PARTITIONS = 12
 
 
-class Poison(ArithmeticError):  # noqa: N818 - what is the matter
+class PoisonError(ArithmeticError):
     """What the bug raises."""
 
 
@@ -42,7 +42,7 @@ class Poisoned:
 
     def decide(self, incoming: Any, state: Any, now: Any) -> Any:
         if incoming.event.account_id in self._accounts:
-            raise Poison(str(incoming.event.user_id))
+            raise PoisonError(str(incoming.event.user_id))
         return self._fold.decide(incoming, state, now)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from countersign.runtime.database.postgres import STATEMENT_SECONDS_MAX
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import AT_ONCE, never
@@ -84,8 +84,8 @@ class ScriptedDatabase:
                 for partition, offset, kind in zip(arguments[1], arguments[2], arguments[9], strict=True):
                     self.tables.letters.setdefault((partition, offset), kind)
             case dead_letter.SETTLE:
-                for partition, offset, state in zip(arguments[1], arguments[2], arguments[3], strict=True):
-                    self.tables.letters[partition, offset] = state
+                _, partition, offset, _, state, *_ = arguments
+                self.tables.letters[partition, offset] = state
             case "SELECT 1":
                 pass
             case _:
@@ -155,7 +155,7 @@ class ScriptedFold:
         """Return the record as its own event."""
         self._trouble("parse", record)
         if record.value == b"off":
-            raise OffContract("value: off")
+            raise OffContractError("value: off")
         return None if record.value == b"skip" else Incoming(record, record, "1", NOON)
 
     def keys(self, incoming: Incoming[Any]) -> tuple[Hashable, ...]:

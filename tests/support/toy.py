@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from countersign.runtime.database.budget import Budget
 from countersign.runtime.database.postgres import Connection, migrations_of
-from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.errors import KeyUnknownError, OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import AT_ONCE, never
 from countersign.runtime.messages.cloudevents import Event, read, write
@@ -98,10 +98,10 @@ class Adding:
             return None
         match event.trouble:
             case "conflict":
-                raise OffContract("id: another addition has it")
+                raise OffContractError("id: another addition has it")
             case "key":
                 if "k1" not in self.keys_held:
-                    raise KeyUnknown("toy_keys", "k1")
+                    raise KeyUnknownError("toy_keys", "k1")
             case "bug" if event.account in self.poison:
                 raise ZeroDivisionError("poison")
         return event

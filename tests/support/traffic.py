@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from tests.support.drive import Undecided
+from tests.support.drive import UndecidedError
 from tests.support.people import a_person
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Traffic:
         while not self._stopping.is_set():
             try:
                 await self.visit(next(queue))
-            except Undecided as failure:
+            except UndecidedError as failure:
                 self.failures.append(str(failure))
             await asyncio.sleep(PAUSE_SECONDS)
 

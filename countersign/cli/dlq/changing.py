@@ -155,7 +155,7 @@ def release(  # noqa: PLR0913 - one argument for each option
 
 
 class _By:
-    """Who asks for a change, and why. Raises Failed where it is to be done and no reason is given."""
+    """Who asks for a change, and why. Raises CommandFailedError where it is to be done and no reason is given."""
 
     def __init__(self, reason: str | None, who: str | None, *, execute: bool) -> None:
         self.why = reason_of(reason) if execute else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.operations.letters import SERVICES, Letters
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def require_service(service: str) -> None:
-    """Raise Failed for a name that is no service of ours."""
+    """Raise CommandFailedError for a name that is no service of ours."""
     if service not in SERVICES:
-        raise Failed(f"no such service: {service}; there are {', '.join(SERVICES)}")
+        raise CommandFailedError(f"no such service: {service}; there are {', '.join(SERVICES)}")
 
 
 def letters_of(db: asyncpg.Connection, service: str | None) -> Letters:

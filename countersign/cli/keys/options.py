@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.operations.durations import parse_duration
 from countersign.operations.keys.files import KeyFiles, KeyFilesError
 from countersign.operations.keys.instances import Instance
@@ -45,13 +45,13 @@ Instances = Annotated[
 
 
 def files_of(folder: Path | None, ring: Ring) -> KeyFiles:
-    """Return the files of a ring. Raises Failed."""
+    """Return the files of a ring. Raises CommandFailedError."""
     named = Surroundings.found().need("SECRETS_DIR", None if folder is None else str(folder), "--secrets")
     return KeyFiles(Path(named), ring)
 
 
 def instances_of(written: Sequence[str] | None, ring: Ring) -> list[Instance]:
-    """Return the instances to ask about a ring: those given, else those of the environment. Raises Failed."""
+    """Return the instances to ask about a ring: those given, else the environment's. Raises CommandFailedError."""
     found = [_instance(text) for text in written or ()]
     if not written:
         around = Surroundings.found()
@@ -61,26 +61,26 @@ def instances_of(written: Sequence[str] | None, ring: Ring) -> list[Instance]:
 
 
 def duration(text: str, option: str) -> timedelta:
-    """Return how long. Raises Failed."""
+    """Return how long. Raises CommandFailedError."""
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise Failed(f"{option} {error}") from None
+        raise CommandFailedError(f"{option} {error}") from None
 
 
 @contextmanager
 def naming_files() -> Iterator[None]:
-    """Raise Failed, in words, for files that cannot be worked on."""
+    """Raise CommandFailedError, in words, for files that cannot be worked on."""
     try:
         yield
     except (KeyFilesError, KeysDifferError) as error:
-        raise Failed(str(error)) from None
+        raise CommandFailedError(str(error)) from None
 
 
 def _instance(written: str) -> Instance:
     service, _, url = written.partition("=")
     if service not in HOLDERS or not url.startswith(("http://", "https://")):
-        raise Failed(f"--instance {written}: expected SERVICE=URL, such as verifier=http://10.0.0.7:9090")
+        raise CommandFailedError(f"--instance {written}: expected SERVICE=URL, such as verifier=http://10.0.0.7:9090")
     return Instance(service, url)
 
 

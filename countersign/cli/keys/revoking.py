@@ -12,7 +12,7 @@ import typer
 from countersign.cli.database import ask, recorded
 from countersign.cli.keys.options import Folder, OneRing, files_of, naming_files, ring_of
 from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who, reason_of
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.operations import journal
 from countersign.operations.keys import changes
 from countersign.operations.keys.plan import KeyCurrentError, revocation
@@ -68,7 +68,9 @@ def revoke(  # noqa: PLR0913 - one argument for each option
     Exit codes: 0 done or shown, 1 something needs it, or no file has it, 2 files or PostgreSQL cannot be used.
     """
     if force is not None and force != key_id:
-        raise Failed(f"--force {force}: type the id of the key, {key_id}, to say that what needs it may fail")
+        raise CommandFailedError(
+            f"--force {force}: type the id of the key, {key_id}, to say that what needs it may fail"
+        )
     why = reason_of(reason) if execute else None
     order = _Order(files_of(secrets, ring_of(ring)), key_id, force is not None, why, who or journal.who())
     with naming_files():
@@ -76,7 +78,7 @@ def revoke(  # noqa: PLR0913 - one argument for each option
         try:
             plan = ask(dsn, lambda db: _carried_out(db, order))
         except KeyCurrentError as error:
-            raise Failed(str(error)) from None
+            raise CommandFailedError(str(error)) from None
     return _told(order, plan, as_json=as_json)
 
 

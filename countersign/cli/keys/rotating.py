@@ -22,7 +22,7 @@ from countersign.cli.keys.options import (
     ring_of,
 )
 from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who, reason_of
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.operations import journal
 from countersign.operations.keys import changes
 from countersign.operations.keys.plan import ACTIVE_IN_MIN, rotation
@@ -91,7 +91,7 @@ def rotate(  # noqa: PLR0913 - one argument for each option
     )
     least = ACTIVE_IN_MIN.get(found.name)
     if least is not None and order.active_in < least:
-        raise Failed(
+        raise CommandFailedError(
             f"--active-in: at least {least.total_seconds() / 60:.0f}m, as readers keep the key set for so long"
         )
     with naming_files():

@@ -17,7 +17,7 @@ from countersign.cli.event_types import type_named
 from countersign.cli.moments import moment_of
 from countersign.cli.options import AsJson, Who
 from countersign.cli.replay.program import relay
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.contract.topic_files import topic_files
 from countersign.operations import journal
 from countersign.operations.letters import SERVICES
@@ -54,12 +54,12 @@ def plan(  # noqa: PLR0913 - one argument for each option
     be made.
     """
     require_service(service)
-    if topic not in {one.topic for one in topic_files()}:
-        raise Failed(f"no such topic: {topic}; there are {', '.join(sorted(one.topic for one in topic_files()))}")
+    if topic not in (topics := sorted(one.topic for one in topic_files())):
+        raise CommandFailedError(f"no such topic: {topic}; there are {', '.join(topics)}")
     if output.exists():
-        raise Failed(f"{output} is there already: name another file")
+        raise CommandFailedError(f"{output} is there already: name another file")
     if not output.parent.is_dir():
-        raise Failed(f"{output} cannot be written: there is no folder {output.parent}")
+        raise CommandFailedError(f"{output} cannot be written: there is no folder {output.parent}")
     fields = {
         "service": service,
         "topic": topic,
@@ -72,12 +72,12 @@ def plan(  # noqa: PLR0913 - one argument for each option
     try:
         asked = Asked.model_validate(fields)
     except ValidationError as error:
-        raise Failed("; ".join(findings(error))) from None
+        raise CommandFailedError("; ".join(findings(error))) from None
     made = _made(asked, who or journal.who(), quiet=as_json)
     try:
         output.write_text(made.model_dump_json(indent=1) + "\n", "utf-8")
     except OSError as error:
-        raise Failed(f"{output} cannot be written: {error.strerror}") from error
+        raise CommandFailedError(f"{output} cannot be written: {error.strerror}") from error
     if as_json:
         sys.stdout.write(json.dumps({"file": str(output), **made.model_dump(mode="json")}) + "\n")
     else:
@@ -107,7 +107,7 @@ def _made(asked: Asked, by: str, *, quiet: bool) -> Plan:
         wanted = json.dumps({"asked": asked.model_dump(mode="json"), "by": by})
         relay(asked.service, ["replay-plan"], said, stdin=wanted)
     if not found:
-        raise Failed(f"services.{asked.service} printed no plan")
+        raise CommandFailedError(f"services.{asked.service} printed no plan")
     return found[0]
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from countersign.cli.service_program import last_line, program_of, settings_of
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.runtime.replay.program import DONE, NOT_DONE
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _OURS = ('{"replay":', '{"plan":')
 def relay(service: str, arguments: list[str], said: Callable[[dict[str, Any]], None], stdin: str = "") -> int:
     """Run the service's program with its settings, pass on what it says, and return its exit status, DONE or NOT_DONE.
 
-    Ctrl-C reaches the program as well: it pauses, and says so. Raises Failed with its words for any other status.
+    Ctrl-C reaches the program as well: it pauses, and says so. Else raises CommandFailedError with its words.
     """
     argv = program_of(service, *arguments)
     with tempfile.TemporaryFile("w+") as errors:
@@ -37,7 +37,7 @@ def relay(service: str, arguments: list[str], said: Callable[[dict[str, Any]], N
     if interrupted and status not in {DONE, NOT_DONE}:
         raise KeyboardInterrupt
     if status not in {DONE, NOT_DONE}:
-        raise Failed(words or f"{' '.join(argv[1:3])} ended with {status}")
+        raise CommandFailedError(words or f"{' '.join(argv[1:3])} ended with {status}")
     return status
 
 

@@ -17,7 +17,7 @@ from countersign.cli.options import AsJson, Dsn, Who, reason_of
 from countersign.cli.replay.options import Confirm, ReplayId, WhyNeeded, id_of, rate_of
 from countersign.cli.replay.planning import described
 from countersign.cli.replay.program import relay
-from countersign.cli.surroundings import Failed, Surroundings
+from countersign.cli.surroundings import CommandFailedError, Surroundings
 from countersign.operations import journal
 from countersign.operations.replays import Replays, listed
 from countersign.runtime.replay.plan import RATE_DEFAULT, Plan, PlanError
@@ -52,9 +52,9 @@ def run(
         plan = Plan.parsed(file.read_bytes())
         plan.require_harmless()
     except OSError as error:
-        raise Failed(f"{file} cannot be read: {error.strerror}") from error
+        raise CommandFailedError(f"{file} cannot be read: {error.strerror}") from error
     except PlanError as refusal:
-        raise Failed(f"{file}: {refusal}") from None
+        raise CommandFailedError(f"{file}: {refusal}") from None
     require_service(plan.asked.service)
     if not as_json:
         sys.stdout.writelines(f"{line}\n" for line in described(plan))
@@ -94,11 +94,11 @@ def _asked(dsn: str | None, work: Any) -> Any:
     try:
         return ask(dsn, work)
     except PlanError as refusal:
-        raise Failed(str(refusal)) from None
+        raise CommandFailedError(str(refusal)) from None
 
 
 def _confirmed(topic: str, confirm: str | None) -> None:
-    """Have the topic's name typed wherever this is not a stack of one's own. Raises Failed."""
+    """Have the topic's name typed wherever this is not a stack of one's own. Raises CommandFailedError."""
     if Surroundings.found().is_local:
         return
     typed = confirm
@@ -107,7 +107,7 @@ def _confirmed(topic: str, confirm: str | None) -> None:
             f"This is production. Type the topic's name ({topic}) to go on", default="", show_default=False
         )
     if typed != topic:
-        raise Failed(f"not confirmed: type the topic's name, or give --confirm {topic}; nothing was done")
+        raise CommandFailedError(f"not confirmed: type the topic's name, or give --confirm {topic}; nothing was done")
 
 
 def _watched(service: str, replay_id: UUID, *, as_json: bool) -> int:
@@ -126,8 +126,10 @@ def _watched(service: str, replay_id: UUID, *, as_json: bool) -> int:
 
         try:
             status = relay(service, ["replay-run", str(replay_id)], said)
-        except Failed as failure:
-            raise Failed(f"{failure} (replay {replay_id}: `countersign replay status {replay_id}`)") from None
+        except CommandFailedError as failure:
+            raise CommandFailedError(
+                f"{failure} (replay {replay_id}: `countersign replay status {replay_id}`)"
+            ) from None
     if not as_json:
         sys.stdout.write(_ending(replay_id, last) + "\n")
     return 0 if status == DONE else 1

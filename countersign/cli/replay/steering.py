@@ -15,7 +15,7 @@ from countersign.cli.dlq.services import require_service
 from countersign.cli.options import AsJson, Dsn, Who, reason_of
 from countersign.cli.replay.options import ReplayId, WhyNeeded, id_of
 from countersign.cli.replay.running import service_of
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.operations import journal
 from countersign.operations.letters import SERVICES
 from countersign.operations.replays import Replays, Status, listed
@@ -90,7 +90,7 @@ def _steered(replay_id: str, deed: str, why: str, who: str | None, dsn: str | No
     try:
         one = ask(dsn, act)
     except PlanError as refusal:
-        raise Failed(str(refusal)) from None
+        raise CommandFailedError(str(refusal)) from None
     sys.stdout.write(json.dumps(asdict(one), default=str) + "\n" if as_json else _line(one))
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.client import Grants, KeysAway
+from countersign.client import Grants, KeysAwayError
 from countersign.contract.topic_files import topic_files
 from countersign.operations.connecting import connected
 from countersign.operations.doctor.brokers import KAFKA_FAILURES, away, leaderless
@@ -46,7 +46,7 @@ def jwks_check(url: str) -> Check:
         async with Grants(url) as grants:
             try:
                 keys = await grants.fetch()
-            except KeysAway as error:
+            except KeysAwayError as error:
                 return [
                     wrong("JWKS", str(error), "see whether the verifier runs, and compare jwks_url with its address")
                 ]

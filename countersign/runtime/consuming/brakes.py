@@ -13,7 +13,7 @@ from aiokafka.errors import IllegalStateError
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.folding import brake
-from countersign.runtime.folding.transactions import Stopping
+from countersign.runtime.folding.transactions import StoppingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -72,7 +72,7 @@ class Brakes:
         return self._held.keys()
 
     async def hold(self, consumer: GroupConsumer, partition: TopicPartition, reason: str, offset: int) -> None:
-        """Hold a partition at this offset. Raises Stopping if the process stops before the database knows of it."""
+        """Hold a partition at this offset. Raises StoppingError if the process stops before it is stored."""
         self._held[partition] = hold = _Hold(reason)
         self.rewind(consumer, partition, offset)
         await self._patiently(lambda db: brake.hold(db, partition.topic, partition.partition, reason))
@@ -82,7 +82,7 @@ class Brakes:
     async def know(self, consumer: GroupConsumer) -> None:
         """Read the brakes and pause what they hold: a rebalance forgets pauses, and a restart knows of none.
 
-        Raises Stopping.
+        Raises StoppingError.
         """
         rows = await self._patiently(lambda db: brake.held(db, self._topics))
         found = {TopicPartition(topic, number): _Hold(reason, is_kept=True) for (topic, number), reason in rows.items()}
@@ -141,7 +141,7 @@ class Brakes:
             self._metrics.braked.labels(partition.topic, partition.partition).set(1)
 
     async def _patiently(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
-        """Ask PostgreSQL until it answers. Raises Stopping."""
+        """Ask PostgreSQL until it answers. Raises StoppingError."""
         backoff = Backoff()
         self.waiting_for_server = True
         try:
@@ -159,4 +159,4 @@ class Brakes:
                 return answer
         finally:
             self.waiting_for_server = False
-        raise Stopping
+        raise StoppingError

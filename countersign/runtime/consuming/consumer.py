@@ -17,7 +17,7 @@ from countersign.runtime.consuming.fetching import records_of
 from countersign.runtime.consuming.membership import Listening
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.folding.batch import Batch
-from countersign.runtime.folding.transactions import Stopping
+from countersign.runtime.folding.transactions import StoppingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -186,7 +186,7 @@ class Worker:
                         await self._fold(consumer, got, epoch)
                     for letter in letters:
                         await self._pass_over(consumer, letter, epoch)
-            except Stopping:
+            except StoppingError:
                 pass
             finally:
                 committing.cancel()

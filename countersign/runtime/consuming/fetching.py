@@ -34,7 +34,7 @@ _NO_TIME = "timestamp: expected milliseconds since 1970, up to the year 9999"
 _VERY_OLD = datetime.fromtimestamp(0, UTC)
 
 
-class Untakeable(KafkaError):  # type: ignore[misc] # noqa: N818 - aiokafka has no types; it says what is the case
+class UntakeableRecordError(KafkaError):  # type: ignore[misc] # aiokafka has no types
     """A fetch met a record that cannot be taken apart: begin again where records are folded, with a new consumer."""
 
 
@@ -46,7 +46,9 @@ class Fetching:
         self._careful_until: float | None = None
 
     async def fetch(self, consumer: GroupConsumer) -> tuple[Fetched, Sequence[DeadLetter]]:
-        """Return records, and letters of those to be passed over behind them. Raises Untakeable, then use another.
+        """Return records, and letters of those to be passed over behind them.
+
+        Raises UntakeableRecordError; then use another.
 
         A careful look or, of few partitions, some of them that find nothing are enough: what lies further on is met
         again. A new consumer takes a while until it has fetched anything.
@@ -63,7 +65,7 @@ class Fetching:
             return await consumer.getmany(timeout_ms=FETCH_MS, max_records=self._records_max), ()
         except UnicodeDecodeError:
             self._careful_until = clock() + CAREFUL_SECONDS
-            raise Untakeable from None
+            raise UntakeableRecordError from None
 
     async def _fetch_carefully(self, consumer: GroupConsumer) -> tuple[Fetched, list[DeadLetter]]:
         got: dict[TopicPartition, list[ConsumerRecord]] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiokafka.errors import KafkaError
 
+from countersign.clock import loop_seconds
 from countersign.runtime.consuming.behind import Behind
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ REJOIN_EVERY_SECONDS = 15.0
 NAMESAKE_SECONDS = 60.0
 
 
-class Stalled(RuntimeError):  # noqa: N818 - what is the matter, not what went wrong
+class StalledError(RuntimeError):
     """There is something to read, every server answers, and nothing moves."""
 
 
@@ -56,12 +57,8 @@ class Group(Protocol):
         ...
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 class Watchdog:
-    """Measures lag, and raises Stalled when a partition does not move for 60 s without a known reason."""
+    """Measures lag, and raises StalledError when a partition does not move for 60 s without a known reason."""
 
     def __init__(
         self,
@@ -86,10 +83,10 @@ class Watchdog:
         self._covered_once = False
 
     async def run(self) -> None:
-        """Look every 5 s. Raises Stalled."""
+        """Look every 5 s. Raises StalledError."""
         try:
             while True:
-                await asyncio.sleep(self._pause(_now()))
+                await asyncio.sleep(self._pause(loop_seconds()))
                 consumer = self._worker.consumer
                 if consumer is None:
                     self._moved.clear()
@@ -97,11 +94,11 @@ class Watchdog:
                     continue
                 covered = await self._look_at_group()
                 if covered is not None:
-                    self._judge_group(covered, _now())
-                    await self._mend_group(covered, _now())
+                    self._judge_group(covered, loop_seconds())
+                    await self._mend_group(covered, loop_seconds())
                 lag = await self._lag(consumer)
                 if lag is not None:
-                    self._judge(lag, _now())
+                    self._judge(lag, loop_seconds())
         finally:
             await self._group.close()
 
@@ -145,7 +142,7 @@ class Watchdog:
         self._log.warning("partitions_unread", partitions=len(covered.unread), rebalancing=covered.rebalancing)
         if longest > STALL_SECONDS_MAX and not covered.rebalancing:
             self._log.error("stalled", partitions_unread=len(covered.unread))
-            raise Stalled(f"{len(covered.unread)} partitions are assigned to nobody for {longest:.0f} s")
+            raise StalledError(f"{len(covered.unread)} partitions are assigned to nobody for {longest:.0f} s")
 
     async def _mend_group(self, covered: Covered, now: float) -> None:
         """Let the group assign its partitions anew if it misses some and does not do so by itself."""
@@ -219,4 +216,4 @@ class Watchdog:
                 self._moved[partition] = (at, now)
             elif now - max(known[1], self._worker.settled_at(partition)) > STALL_SECONDS_MAX:
                 self._log.error("stalled", topic=partition.topic, partition=partition.partition, lag=behind)
-                raise Stalled(f"{partition.topic}/{partition.partition} does not move with a lag of {behind}")
+                raise StalledError(f"{partition.topic}/{partition.partition} does not move with a lag of {behind}")

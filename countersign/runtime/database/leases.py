@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.runtime.program.frame import Limit
-from countersign.runtime.settings import LeaseSettings
+from countersign.runtime.settings import LeaseSettings, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

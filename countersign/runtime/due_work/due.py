@@ -6,6 +6,7 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from countersign.clock import loop_seconds
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.errors import Kind, ends_session, kind_of, reason_of
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Connection, Link
     from countersign.runtime.due_work.settled import Settled
-    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.publishing.publisher import Publisher
+    from countersign.runtime.waker import Waker
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
@@ -100,7 +101,7 @@ class DueLoop:
         It is left if the database is away 5 s later. What has no lease is found by whoever looks for it next.
         """
         self._stopping = True
-        self._leave_at = asyncio.get_running_loop().time() + LEAVE_AFTER_SECONDS
+        self._leave_at = loop_seconds() + LEAVE_AFTER_SECONDS
         self._due.waker.wake()
 
     async def run(self) -> None:
@@ -180,7 +181,7 @@ class DueLoop:
             except Exception as error:  # noqa: BLE001 - told by kind below
                 self._told(error, "due_settle_failed")
                 if kind_of(error) is Kind.INFRASTRUCTURE:
-                    if asyncio.get_running_loop().time() >= self._leave_at:
+                    if loop_seconds() >= self._leave_at:
                         self._log.error("due_left_behind", results=len(done), reason=reason_of(error))
                         return
                     await asyncio.sleep(backoff.next())

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.publishing import outbox
+from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from countersign.runtime import retention
 from countersign.runtime.due_work import own_tables
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
+from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime.errors import Kind, OffContract, kind_of
+from countersign.clock import loop_seconds
+from countersign.runtime.errors import Kind, OffContractError, kind_of
 from countersign.runtime.folding.brake import Tally
 from countersign.runtime.folding.dead_letter import DeadLetter, LetterReports
 from countersign.runtime.folding.fold import in_rounds
 from countersign.runtime.folding.sizes import TooLongError
-from countersign.runtime.folding.transactions import Stopping, Transactions
+from countersign.runtime.folding.transactions import StoppingError, Transactions
 from countersign.runtime.messages.repairs import RepairReports
 from countersign.runtime.tracing.tracer import NO_TRACER
 
@@ -101,7 +101,7 @@ class Folder:
     async def fold(self, batch: Batch) -> dict[int, tuple[str, int]]:
         """Fold a batch; return the partitions to hold, with the reason and the offset to go on from.
 
-        Raises Stopping.
+        Raises StoppingError.
         """
         began = monotonic()
         events, dead, suspects = self._parse(batch)
@@ -116,7 +116,7 @@ class Folder:
         return batch.held
 
     async def dead_letter_unparsed(self, fold: AnyFold, letter: DeadLetter) -> None:
-        """Keep a dead letter of a record that was never parsed. Raises Stopping."""
+        """Keep a dead letter of a record that was never parsed. Raises StoppingError."""
         await self._keep(Batch(fold, (letter.record,)), letter)
 
     def _parse(
@@ -143,7 +143,7 @@ class Folder:
         """Return the event, its letter if it is off the contract, or None for a type of no use here."""
         try:
             incoming = batch.fold.parse(record)
-        except OffContract as finding:
+        except OffContractError as finding:
             return DeadLetter.of(record, finding)
         if incoming is None:
             batch.settled.add((record.partition, record.offset))
@@ -165,7 +165,7 @@ class Folder:
         try:
             folded = await self._transactions.absorb(batch.fold, part, dead)
         except Exception as error:
-            if isinstance(error, Stopping) or (
+            if isinstance(error, StoppingError) or (
                 kind_of(error) is Kind.INFRASTRUCTURE and not isinstance(error, TooLongError)
             ):
                 raise
@@ -204,7 +204,7 @@ class Folder:
                     error, tries = slow, tries + 1
                 continue
             except Exception as bug:
-                if kind_of(bug) is Kind.INFRASTRUCTURE or isinstance(bug, Stopping):
+                if kind_of(bug) is Kind.INFRASTRUCTURE or isinstance(bug, StoppingError):
                     raise
                 error, tries = bug, tries + 1
                 continue
@@ -232,7 +232,7 @@ class Folder:
         try:
             folded = await self._transactions.absorb(batch.fold, [], [letter])
         except Exception as error:
-            if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, Stopping):
+            if kind_of(error) is Kind.INFRASTRUCTURE or isinstance(error, StoppingError):
                 raise
             self._log.exception("dead_letter_without_content", topic=letter.record.topic, offset=letter.record.offset)
             folded = await self._transactions.absorb(batch.fold, [], [letter.without_content()])
@@ -251,7 +251,7 @@ class Folder:
                 well[place[0]] += place not in lost
         batch.settled |= lost
         self._metrics.records.labels(topic, "folded").inc(sum(well.values()))
-        now = asyncio.get_running_loop().time()
+        now = loop_seconds()
         self._settled_at.update(dict.fromkeys(((topic, record.partition) for record in batch.records), now))
         for partition, count in well.items():
             self._tallies[topic, partition].folded(count)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asyncpg import Record as Row
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.errors import OffContract
+    from countersign.runtime.errors import OffContractError
     from countersign.runtime.messages.record import Headers
     from countersign.runtime.watching.metrics import Metrics
 
@@ -56,11 +56,10 @@ UPDATE dead_letter SET next_try_at = now() + $2::interval
 RETURNING topic, partition, "offset", record_key, value, headers, appended_at, kind, now() - kept_at AS waited
 """
 
+# One letter, last in the transaction of its fold: there is no order in which two of these could wait for each other.
 SETTLE = """
-UPDATE dead_letter d SET state = s.state, kind = s.kind, cause = coalesce(s.cause, d.cause), changed_at = now()
-  FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-    AS s (topic, partition, "offset", state, kind, cause, appended_at)
- WHERE d.topic = s.topic AND d.partition = s.partition AND d."offset" = s."offset" AND d.appended_at = s.appended_at
+UPDATE dead_letter SET state = $5, kind = $6, cause = coalesce($7, cause), changed_at = now()
+ WHERE topic = $1 AND partition = $2 AND "offset" = $3 AND appended_at = $4
 """
 
 
@@ -78,7 +77,7 @@ class DeadLetter:
     has_content: bool = True
 
     @classmethod
-    def of(cls, record: Record, finding: OffContract) -> DeadLetter:
+    def of(cls, record: Record, finding: OffContractError) -> DeadLetter:
         """Return the letter of a record that `finding` is about."""
         return cls(record, finding.kind, finding.cause, finding.alarm)
 
@@ -221,5 +220,5 @@ async def settle(db: Connection, redrive: Redrive, failed: Sequence[DeadLetter],
     for letter in failed:
         waits = letter.kind == "key_unknown" and redrive.waited < KEY_WAIT
         state, kind, cause = "redrive" if waits else "new", letter.kind, letter.cause
-    row = (record.topic, record.partition, record.offset, state, kind, cause, record.appended_at)
-    await db.execute(SETTLE, *([column] for column in row))
+    place = (record.topic, record.partition, record.offset, record.appended_at)
+    await db.execute(SETTLE, *place, state, kind, cause)

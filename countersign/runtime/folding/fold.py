@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from countersign.runtime.checkpoint import nothing
-from countersign.runtime.errors import KeyUnknown, Kind, OffContract, kind_of
+from countersign.runtime.errors import KeyUnknownError, Kind, OffContractError, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.publishing.outbox import NOTHING
@@ -55,7 +55,7 @@ class Fold(Protocol[E, S, O]):
         ...
 
     def parse(self, record: Record) -> Incoming[E] | None:
-        """Return the event, or None for a listed type that is of no use here. Raises OffContract."""
+        """Return the event, or None for a listed type that is of no use here. Raises OffContractError."""
         ...
 
     def keys(self, incoming: Incoming[E]) -> tuple[Hashable, ...]:
@@ -74,7 +74,7 @@ class Fold(Protocol[E, S, O]):
         ...
 
     def decide(self, incoming: Incoming[E], state: S, now: datetime) -> O | None:
-        """Return what follows; pure. Raises OffContract for what cannot be, KeyUnknown for a key not here yet."""
+        """Return what follows; pure. Raises OffContractError for what cannot be, KeyUnknownError for a key to come."""
         ...
 
     async def save(self, db: Connection, outcomes: Sequence[O], now: datetime) -> Kept:
@@ -162,11 +162,11 @@ def _decide(
             continue
         try:
             outcome = fold.decide(incoming, state, now)
-        except OffContract as finding:
+        except OffContractError as finding:
             folded.dead.append(DeadLetter.of(incoming.record, finding))
             outcome = finding.outcome
             work.failed(incoming)
-        except KeyUnknown as missing:
+        except KeyUnknownError as missing:
             work.failed(incoming)
             folded.dead.append(DeadLetter(incoming.record, "key_unknown", f"key_id: not in the ring {missing.ring}"))
             continue

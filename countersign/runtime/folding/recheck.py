@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from countersign.runtime.errors import Kind, OffContract, kind_of
+from countersign.runtime.errors import Kind, OffContractError, kind_of
 from countersign.runtime.folding.dead_letter import record_of
 from countersign.runtime.folding.fold import absorb
 from countersign.runtime.retention import KEYS_KEPT
@@ -60,7 +60,7 @@ async def recheck(db: Connection, folds: Mapping[str, AnyFold]) -> AsyncIterator
 async def _cause(db: Connection, fold: AnyFold, record: Record) -> str | None:
     try:
         incoming = fold.parse(record)
-    except OffContract as finding:
+    except OffContractError as finding:
         return finding.cause
     if incoming is None:
         return None

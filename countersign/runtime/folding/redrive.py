@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.errors import Kind, OffContract, kind_of
+from countersign.runtime.errors import Kind, OffContractError, kind_of
 from countersign.runtime.folding import dead_letter
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
 from countersign.runtime.folding.fold import absorb
 from countersign.runtime.tracing.tracer import NO_TRACER
+from countersign.runtime.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class Redrives:
         fold = self._folds[item.record.topic]
         try:
             incoming = fold.parse(item.record)
-        except OffContract as finding:
+        except OffContractError as finding:
             await self._end(item, [DeadLetter.of(item.record, finding)])
             return
         if incoming is None:

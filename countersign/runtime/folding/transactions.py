@@ -32,7 +32,7 @@ _SMALL_QUESTION = "SELECT 1"
 _SMALL_ANSWER_SECONDS = 5.0
 
 
-class Stopping(Exception):  # noqa: N818 - a signal, not a failure
+class StoppingError(Exception):
     """The process stops while a server is away: the batch is left to whoever reads it next."""
 
 
@@ -76,7 +76,7 @@ class Transactions:
         return True
 
     async def absorb(self, fold: AnyFold, part: Sequence[Incoming[Any]], dead: Sequence[DeadLetter]) -> Folded[Any]:
-        """Fold in one transaction, waiting in place for a server that is away. Raises Stopping and TooLongError."""
+        """Fold in one transaction, waiting for a server that is away. Raises StoppingError and TooLongError."""
         # One for all tries: if the answer to a commit is lost, the next try finds the events known.
         backoff, work = Backoff(), self._tracer.folding(fold)
         link = self._link if len(part) < BULK_EVENTS_MIN else self._bulk
@@ -91,7 +91,7 @@ class Transactions:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
                 if self._stopping:
-                    raise Stopping from error
+                    raise StoppingError from error
                 self.waiting_for_server = True
                 self._health.tell("postgres.folds", reason_of(error))
                 self._log.warning("fold_waits", topic=fold.topic, error=type(error).__name__)

@@ -15,7 +15,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.messages.findings import counted, findings, told
 from countersign.runtime.messages.record import Incoming, Outgoing, Record
 from countersign.runtime.messages.repairs import Repair
@@ -120,14 +120,14 @@ def read(record: Record, wanted: Mapping[str, type[E]], listed: frozenset[str]) 
 
     `listed` are the types of the topic's file; of them `wanted` are used by this reader, the others give None.
     What decides nothing is repaired, and `repairs` of what is returned say so.
-    Raises OffContract with a cause that names the field, the expectation and what came, without quoting it.
+    Raises OffContractError with a cause that names the field, the expectation and what came, without quoting it.
     """
     _check_lengths(record)
     headers = dict(reversed(record.headers))  # the first of a name counts
     repairs: list[Repair] = []
     _read_content_type(headers, repairs)
     if record.value is None and "ce_type" not in headers:
-        raise OffContract(_TOMBSTONE)
+        raise OffContractError(_TOMBSTONE)
     name = _type(headers, listed)
     _check_version(headers)
     ce_id = _hint(headers, "ce_id", "the event's own id is used", repairs)
@@ -137,11 +137,11 @@ def read(record: Record, wanted: Mapping[str, type[E]], listed: frozenset[str]) 
     if model is None:
         return None
     if record.value is None:
-        raise OffContract(_TOMBSTONE)
+        raise OffContractError(_TOMBSTONE)
     try:
         event = parse_value(model, record.value, repairs)
     except ValidationError as error:
-        raise OffContract("; ".join(findings(error))) from None
+        raise OffContractError("; ".join(findings(error))) from None
     trace = _trace(headers, repairs)
     return Incoming(event, record, ce_id or str(event.event_id()), ce_time, trace, tuple(repairs))
 
@@ -151,10 +151,10 @@ _TOMBSTONE = "value: expected a JSON object; came nothing (a tombstone)"
 
 def _check_lengths(record: Record) -> None:
     if record.value is not None and len(record.value) > VALUE_BYTES_MAX:
-        raise OffContract(f"value: at most {VALUE_BYTES_MAX} bytes are read; came {len(record.value)} bytes")
+        raise OffContractError(f"value: at most {VALUE_BYTES_MAX} bytes are read; came {len(record.value)} bytes")
     around = sum(len(name) + len(value) for name, value in record.headers) + len(record.key or b"")
     if around > VALUE_BYTES_MAX:
-        raise OffContract(f"headers and key: at most {VALUE_BYTES_MAX} bytes are read; came {around} bytes")
+        raise OffContractError(f"headers and key: at most {VALUE_BYTES_MAX} bytes are read; came {around} bytes")
 
 
 def _read_content_type(headers: Mapping[str, bytes], repairs: list[Repair]) -> None:
@@ -170,7 +170,7 @@ def _read_content_type(headers: Mapping[str, bytes], repairs: list[Repair]) -> N
         return
     media_type = value.partition(b";")[0].strip().lower()
     if media_type.startswith(b"application/cloudevents"):
-        raise OffContract(
+        raise OffContractError(
             "header content-type: expected binary mode (ce_ headers, and a value that is the data alone); "
             "came structured mode"
         )
@@ -220,7 +220,7 @@ def _hint(headers: Mapping[str, bytes], name: str, otherwise: str, repairs: list
     """Return a header that decides nothing, or None after a repair."""
     try:
         return _header(headers, name)
-    except OffContract:
+    except OffContractError:
         repairs.append(Repair(name, f"it was missing or no plain text, {otherwise}"))
         return None
 
@@ -229,14 +229,16 @@ def _header(headers: Mapping[str, bytes], name: str) -> str:
     value = headers.get(name)
     if value is None:
         near = next((each for each in headers if each.lower().replace("-", "_") == name), None)
-        raise OffContract(f"header {name}: missing" + (f"; came {near}, Kafka's binding writes {name}" if near else ""))
+        raise OffContractError(
+            f"header {name}: missing" + (f"; came {near}, Kafka's binding writes {name}" if near else "")
+        )
     try:
         text = _fit(value.decode())
     except (UnicodeDecodeError, ValueError):
         came = f"{counted(len(value), 'byte')} of something else"
-        raise OffContract(f"header {name}: expected plain UTF-8 text; came {came}") from None
+        raise OffContractError(f"header {name}: expected plain UTF-8 text; came {came}") from None
     if not text:
-        raise OffContract(f"header {name}: expected text; came an empty string")
+        raise OffContractError(f"header {name}: expected text; came an empty string")
     return text
 
 
@@ -247,14 +249,14 @@ def _type(headers: Mapping[str, bytes], listed: frozenset[str]) -> str:
     stem, _, version = name.rpartition(".v")
     known = next((each for each in listed if each.rpartition(".v")[0] == stem), None)
     if known is not None and version.isdecimal():
-        raise OffContract(f"header ce_type: expected {known}; came another major version of it")
-    raise OffContract(f"header ce_type: expected one of {', '.join(sorted(listed))}; came {told(name)}")
+        raise OffContractError(f"header ce_type: expected {known}; came another major version of it")
+    raise OffContractError(f"header ce_type: expected one of {', '.join(sorted(listed))}; came {told(name)}")
 
 
 def _check_version(headers: Mapping[str, bytes]) -> None:
     value = _header(headers, "ce_specversion")
     if value != "1.0":
-        raise OffContract(f"header ce_specversion: expected 1.0; came {told(value)}")
+        raise OffContractError(f"header ce_specversion: expected 1.0; came {told(value)}")
 
 
 def _time(headers: Mapping[str, bytes]) -> datetime:
@@ -262,4 +264,4 @@ def _time(headers: Mapping[str, bytes]) -> datetime:
     try:
         return rfc3339(value)
     except ValueError as error:
-        raise OffContract(f"header ce_time: {error}; came {told(value)}") from None
+        raise OffContractError(f"header ce_time: {error}; came {told(value)}") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from countersign.runtime.database.budget import Budget
-from countersign.runtime.settings import ServiceSettings
+from countersign.runtime.settings import Limit, ServiceSettings
 from countersign.runtime.tracing.tracer import NO_TRACER
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from countersign.runtime.web.http import Site
 
 S = TypeVar("S", bound=ServiceSettings)
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit of the running configuration, and where its value comes from."""
-
-    name: str
-    value: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from countersign.runtime.database import leases
 from countersign.runtime.database.budget import LIMIT, Budget
 from countersign.runtime.due_work import own_tables
 from countersign.runtime.folding import whole_letters
-from countersign.runtime.program.frame import Limit
 from countersign.runtime.publishing import lane, publisher
-from countersign.runtime.settings import ConnectionSettings, HttpSettings, ServiceSettings, TraceSettings
+from countersign.runtime.settings import ConnectionSettings, HttpSettings, Limit, ServiceSettings, TraceSettings
 from countersign.runtime.tracing import exporting
 from countersign.runtime.web import connections, http
 

@@ -21,7 +21,7 @@ from countersign.runtime.database.migration_lock import MigrationBusyError
 from countersign.runtime.database.postgres_refusal import words_of_postgres
 from countersign.runtime.errors import Kind, kind_of, reason_of
 from countersign.runtime.program.arguments import parser_of
-from countersign.runtime.program.at_rest import check_letters
+from countersign.runtime.program.at_rest import check_letters, folds_of
 from countersign.runtime.program.failures import (
     EXIT_ARGUMENTS,
     EXIT_SETTINGS,
@@ -32,7 +32,7 @@ from countersign.runtime.program.failures import (
     print_failure,
     settings_of,
 )
-from countersign.runtime.program.frame import Command, Frame, Limit, Parts, Service
+from countersign.runtime.program.frame import Command, Frame, Parts, Service
 from countersign.runtime.program.limits import connection_limit, runtime_limits
 from countersign.runtime.program.machine import Machine
 from countersign.runtime.program.service_check import checked
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Pool
 
-__all__ = ["EXIT_SETTINGS", "Frame", "Limit", "Parts", "Service", "Site", "main", "serving"]
+__all__ = ["EXIT_SETTINGS", "Frame", "Parts", "Service", "Site", "main", "serving"]
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -261,10 +261,16 @@ async def _at_rest(
     service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, asked: Namespace
 ) -> int:
     """Do what needs the service's folds and not the service."""
+    replayable = program.Replayable(
+        service.name,
+        settings.kafka,
+        (*service.limits(settings), *runtime_limits(settings)),
+        lambda: folds_of(service, settings, log),
+    )
     if asked.command == "replay-plan":
-        return await program.plan(service, settings, log, sys.stdin.read())
+        return await program.plan(replayable, sys.stdin.read())
     if asked.command == "replay-run":
-        return await program.run(service, settings, log, asked.replay_id)
+        return await program.run(replayable, asked.replay_id)
     return 1 if await check_letters(service, settings, log, sys.stdout) else 0
 
 

@@ -64,7 +64,11 @@ UPDATE outbox SET leased_until = now() + {leases.OUTBOX} WHERE event_id IN ({_MI
 
 GIVE_BACK = f"UPDATE outbox SET leased_until = now() WHERE event_id IN ({_MINE})"  # noqa: S608 - a constant of ours
 
-FORGET = "DELETE FROM outbox WHERE event_id = ANY($1::uuid[])"
+# A row of which somebody else writes something is waited for. In the same order, which a DELETE alone does not have.
+FORGET = """
+DELETE FROM outbox WHERE event_id = ANY (ARRAY (
+       SELECT event_id FROM outbox WHERE event_id = ANY ($1::uuid[]) ORDER BY event_id FOR UPDATE))
+"""
 
 # The broker refused it for good: somebody has to look. It is counted by PENDING and raises an alarm.
 PARK = "UPDATE outbox SET parked_reason = $2 WHERE event_id = $1"

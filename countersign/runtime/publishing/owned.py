@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
+
+from countersign.clock import loop_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -42,13 +43,13 @@ class Owned:
 
     def own(self, event_id: UUID) -> None:
         """Own a row whose lease has just begun."""
-        self._until[event_id] = _now() + self._lease_seconds
+        self._until[event_id] = loop_seconds() + self._lease_seconds
         self._lapsed.discard(event_id)
         self._given_back.pop(event_id, None)
 
     def may_send(self, event_id: UUID) -> bool:
         """Return True if the lease holds and always did; otherwise the row is not owned any longer."""
-        if self._until.get(event_id, 0.0) > _now() and event_id not in self._lapsed:
+        if self._until.get(event_id, 0.0) > loop_seconds() and event_id not in self._lapsed:
             return True
         self._drop(event_id)
         return False
@@ -63,7 +64,7 @@ class Owned:
 
     def give_back(self, event_id: UUID) -> None:
         """End the lease with the next `write`, so that a sweeper takes the row later, here or elsewhere."""
-        self._given_back[event_id] = self._until.pop(event_id, _now() + self._lease_seconds)
+        self._given_back[event_id] = self._until.pop(event_id, loop_seconds() + self._lease_seconds)
 
     def give_all_back(self) -> None:
         """Give back everything that is neither published nor refused: nobody here works on it any more."""
@@ -91,20 +92,20 @@ class Owned:
             self._refused.pop(event_id, None)
             self._drop(event_id)
             self.on_parked(row, reason)
-        for part in _parts([event_id for event_id, until in self._given_back.items() if until > _now()]):
+        for part in _parts([event_id for event_id, until in self._given_back.items() if until > loop_seconds()]):
             await self._rows.give_back(part)
             for event_id in part:
                 self._given_back.pop(event_id, None)
-        self._given_back = {event_id: until for event_id, until in self._given_back.items() if until > _now()}
+        self._given_back = {event_id: until for event_id, until in self._given_back.items() if until > loop_seconds()}
         return bool(done)
 
     async def renew(self) -> None:
         """Extend the leases of which half is over. A row that is gone or parked by now is not owned any longer."""
-        half = _now() + self._lease_seconds / 2
+        half = loop_seconds() + self._lease_seconds / 2
         for part in _parts([event_id for event_id, until in self._until.items() if until < half]):
-            asked_at = _now()
+            asked_at = loop_seconds()
             found = await self._rows.extend(part)
-            answered_at = _now()
+            answered_at = loop_seconds()
             for event_id in part:
                 if event_id not in found:
                     self._drop(event_id)
@@ -122,7 +123,3 @@ class Owned:
 def _parts(event_ids: Collection[UUID]) -> list[Sequence[UUID]]:
     every = list(event_ids)
     return [every[start : start + WRITTEN_AT_ONCE_MAX] for start in range(0, len(every), WRITTEN_AT_ONCE_MAX)]
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

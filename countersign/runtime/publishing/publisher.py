@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from countersign.clock import loop_seconds
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.publishing.lane import Lane
 from countersign.runtime.publishing.outbox import LinkedRows
@@ -165,8 +166,8 @@ class Publisher:
                 pumping.add(task := flights.create_task(self._empty(lane)))
                 task.add_done_callback(pumping.discard)
             if self._stopping:
-                ends_at = ends_at or _now() + STOP_SECONDS_MAX
-                if not pumping or _now() >= ends_at:
+                ends_at = ends_at or loop_seconds() + STOP_SECONDS_MAX
+                if not pumping or loop_seconds() >= ends_at:
                     return
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(ends_at):
@@ -224,7 +225,7 @@ class Publisher:
         """Keep the leases of what is in flight, and see which lanes are in trouble."""
         while True:
             await asyncio.sleep(min(TEND_EVERY_SECONDS_MAX, self._lease_seconds / 6))
-            now = _now()
+            now = loop_seconds()
             for lane in self._lanes.values():
                 if lane.since is not None and now - lane.since > STALLED_SECONDS and lane.trouble is None:
                     self._troubles.stalled(lane, STALLED_SECONDS)
@@ -235,7 +236,3 @@ class Publisher:
                 await self._owned.renew()
             except Exception as error:  # noqa: BLE001 - a row whose lease ends is not sent
                 self._log.warning("outbox_lease_failed", error=type(error).__name__)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

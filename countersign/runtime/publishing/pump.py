@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from countersign.clock import loop_seconds
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.publishing.acks import TROUBLE, Ack, answer_of
 from countersign.runtime.tracing.tracer import NO_TRACER
@@ -60,7 +61,7 @@ class Pump:
     async def empty(self, lane: Lane) -> None:
         """Try until nothing is left in the lane."""
         while not lane.empty:
-            lane.since = asyncio.get_running_loop().time()
+            lane.since = loop_seconds()
             failed = await self._try(lane)
             lane.since = None
             if failed is not None and self._stopping.is_set():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.errors import Kind, OffContract, kind_of
+from countersign.runtime.errors import Kind, OffContractError, kind_of
 from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.replay.plan import Found, Range
 from countersign.runtime.replay.reading import BATCH_RECORDS_MAX, Choice, age_at, ranges_of, read, type_of
@@ -93,7 +93,7 @@ def parsed(fold: AnyFold, records: Sequence[Record]) -> tuple[list[Incoming[Any]
     for record in records:
         try:
             incoming = fold.parse(record)
-        except OffContract as finding:
+        except OffContractError as finding:
             dead.append(DeadLetter.of(record, finding))
             continue
         if incoming is not None:

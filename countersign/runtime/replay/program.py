@@ -10,9 +10,10 @@ import hashlib
 import json
 import signal
 import sys
+from dataclasses import dataclass
 from importlib.resources import files
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -20,27 +21,33 @@ from pydantic import ValidationError
 from countersign.runtime.checkpoint import nothing
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.messages.findings import findings
-from countersign.runtime.program.at_rest import folds_of
-from countersign.runtime.program.limits import runtime_limits
 from countersign.runtime.replay import planning
 from countersign.runtime.replay.plan import Asked, Part, Plan, PlanError
 from countersign.runtime.replay.run import Replayer
-from countersign.runtime.settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from importlib.resources.abc import Traversable
 
-    import structlog
-
     from countersign.runtime.checkpoint import Checkpoint
-    from countersign.runtime.program.frame import Service
+    from countersign.runtime.database.postgres import Link
+    from countersign.runtime.folding.fold import AnyFold
     from countersign.runtime.replay.journal import Journal
-
-S = TypeVar("S", bound=ServiceSettings)
+    from countersign.runtime.settings import KafkaSettings, Limit
 
 TOLD_EVERY_SECONDS = 0.25
 DONE, FAILED, NOT_DONE = 0, 2, 3  # Python itself ends with 1 after an exception
+
+
+@dataclass(frozen=True, slots=True)
+class Replayable:
+    """What a replay needs of a service: its folds by topic with a connection of its role, and all limits it goes by."""
+
+    name: str
+    kafka: KafkaSettings
+    limits: Sequence[Limit]
+    folds: Callable[[], AbstractAsyncContextManager[tuple[Mapping[str, AnyFold], Link]]]
 
 
 class Wanted(Part):
@@ -50,20 +57,14 @@ class Wanted(Part):
     by: str
 
 
-async def plan(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, wanted: str) -> int:
+async def plan(service: Replayable, wanted: str) -> int:
     """Print the plan that was asked for; return the exit status."""
-    return await _told(service.name, _plan(service, settings, log, wanted))
+    return await _told(service.name, _plan(service, wanted))
 
 
-async def run(
-    service: Service[S],
-    settings: S,
-    log: structlog.typing.FilteringBoundLogger,
-    replay_id: str,
-    checkpoint: Checkpoint = nothing,
-) -> int:
+async def run(service: Replayable, replay_id: str, checkpoint: Checkpoint = nothing) -> int:
     """Run a replay to its end, a pause or a stop; return the exit status. SIGTERM and SIGINT pause it."""
-    return await _told(service.name, _run(service, settings, log, UUID(replay_id), checkpoint))
+    return await _told(service.name, _run(service, UUID(replay_id), checkpoint))
 
 
 async def _told(name: str, work: Awaitable[int]) -> int:
@@ -80,7 +81,7 @@ async def _told(name: str, work: Awaitable[int]) -> int:
     return FAILED
 
 
-async def _plan(service: Service[S], settings: S, log: structlog.typing.FilteringBoundLogger, text: str) -> int:
+async def _plan(service: Replayable, text: str) -> int:
     try:
         wanted = Wanted.model_validate_json(text)
     except ValidationError as error:
@@ -90,12 +91,12 @@ async def _plan(service: Service[S], settings: S, log: structlog.typing.Filterin
     def tell(read: int, of: int) -> None:
         told.line({"read": read, "of": of}, last=read == of)
 
-    async with folds_of(service, settings, log) as (folds, link):
+    async with service.folds() as (folds, link):
         fold = folds.get(asked.topic)
         if fold is None or asked.service != service.name:
             raise PlanError(f"{service.name} does not read {asked.topic}; it reads {', '.join(sorted(folds))}")
-        ranges, found, now = await planning.find(settings.kafka, link, fold, asked, tell)
-    code, limits = fingerprints(service, settings)
+        ranges, found, now = await planning.find(service.kafka, link, fold, asked, tell)
+    code, limits = fingerprints(service)
     made = Plan(
         asked=asked,
         made_at=now,
@@ -109,15 +110,9 @@ async def _plan(service: Service[S], settings: S, log: structlog.typing.Filterin
     return DONE
 
 
-async def _run(
-    service: Service[S],
-    settings: S,
-    log: structlog.typing.FilteringBoundLogger,
-    replay_id: UUID,
-    checkpoint: Checkpoint,
-) -> int:
+async def _run(service: Replayable, replay_id: UUID, checkpoint: Checkpoint) -> int:
     told = _Telling()
-    async with folds_of(service, settings, log) as (folds, link):
+    async with service.folds() as (folds, link):
 
         def tell(journal: Journal) -> None:
             try:
@@ -129,8 +124,8 @@ async def _run(
             replay_id,
             folds,
             link,
-            settings.kafka,
-            fingerprints=fingerprints(service, settings),
+            service.kafka,
+            fingerprints=fingerprints(service),
             tell=tell,
             checkpoint=checkpoint,
         )
@@ -153,13 +148,13 @@ def document(journal: Journal) -> dict[str, Any]:
     }
 
 
-def fingerprints(service: Service[S], settings: S) -> tuple[str, str]:
+def fingerprints(service: Replayable) -> tuple[str, str]:
     """Return hashes of the program (the package, and the service's own folder) and of every limit it goes by."""
     code = hashlib.sha256()
     for package in ("countersign", f"services.{service.name}"):
         for name, content in sorted(_sources(files(package), package)):
             code.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
-    lines = [f"{one.name}\t{one.value}\n" for one in (*service.limits(settings), *runtime_limits(settings))]
+    lines = [f"{one.name}\t{one.value}\n" for one in service.limits]
     return code.hexdigest(), hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 

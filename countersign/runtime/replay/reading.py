@@ -14,7 +14,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.broker.closing import stop_clients
-from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, Untakeable, records_of
+from countersign.runtime.consuming.fetching import FETCH_MS, Fetching, UntakeableRecordError, records_of
 from countersign.runtime.consuming.membership import ANSWER_MS_MAX, PARTITION_BYTES_MAX
 from countersign.runtime.consuming.seeking import offsets_at
 from countersign.runtime.replay.plan import CLOCKS_APART_MAX, PlanError, Range, told_records
@@ -148,7 +148,7 @@ async def read(settings: KafkaSettings, topic: str, ranges: Sequence[Range], mos
                         moved_at = monotonic()
                     elif monotonic() - moved_at > SILENCE_SECONDS_MAX:
                         raise TimeoutError(f"no record of {topic} came for {SILENCE_SECONDS_MAX:.0f} s")
-            except Untakeable:
+            except UntakeableRecordError:
                 continue  # again from where we are, one record at a time
             except OffsetOutOfRangeError as error:
                 raise _deleted(next(iter(error.args[0])), None) from None

@@ -39,7 +39,7 @@ class StoppedError(Exception):
     """A batch that would have done more than was planned: it was rolled back. The words say where and what."""
 
 
-class _Interrupted(Exception):  # noqa: N818 - somebody else has paused or aborted the replay
+class _InterruptedError(Exception):
     """The replay is not to go on."""
 
 
@@ -87,7 +87,7 @@ class Replayer:
         except PlanError as reason:
             await self._end(journal, "stopped", str(reason))
             raise
-        except _Interrupted:
+        except _InterruptedError:
             journal.state = (await patiently(self._link, lambda db: journals.find(db, self._replay_id))).state
         else:
             await self._end(journal, "paused" if _left(journal) else "done", None)
@@ -164,7 +164,7 @@ class Replayer:
         """Make sure, in a batch's transaction, that the replay is this process's and is to go on."""
         await self._lock(db)
         if not await journals.is_running(db, self._replay_id):
-            raise _Interrupted
+            raise _InterruptedError
 
     def judge(self, done: Counter[str], trial: Trial, unknown: Sequence[DeadLetter]) -> Counter[str]:
         """Return all that was done with this batch. Raises StoppedError if that is more than was planned."""

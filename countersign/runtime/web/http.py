@@ -39,7 +39,7 @@ REFUSAL: web.AppKey[Callable[[int], tuple[str, bytes]]] = web.AppKey("refusal")
 CONTENT_TYPE = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+class ProblemError(Exception):
     """An answer in application/problem+json. `kind` is a word for programs, `detail` a sentence for people."""
 
     def __init__(
@@ -141,7 +141,7 @@ async def _answer(
 ) -> web.StreamResponse:
     try:
         return await answer_again_if_outdated(request, handler, log)
-    except Problem as problem:
+    except ProblemError as problem:
         return problem.response()
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect is an answer
@@ -152,14 +152,16 @@ async def _answer(
             raise  # the client went away: there is nobody to answer
         if isinstance(error, TooManyWaitingError):
             log.warning("http_busy", error=str(error))
-            return Problem(503, "busy", "Too many requests wait here; try again in a moment.", retry_after=2).response()
+            return ProblemError(
+                503, "busy", "Too many requests wait here; try again in a moment.", retry_after=2
+            ).response()
         if kind_of(error) is Kind.INFRASTRUCTURE:
             log.warning("http_server_away", error=type(error).__name__)
-            return Problem(
+            return ProblemError(
                 503, "unavailable", "A server that this needs does not answer; try again.", retry_after=2
             ).response()
         log.exception("http_bug", error=type(error).__name__)
-        return Problem(500, "internal", "Something is wrong here; it was logged.").response()
+        return ProblemError(500, "internal", "Something is wrong here; it was logged.").response()
 
 
 def _refusal(status: int) -> tuple[str, bytes]:
@@ -167,20 +169,20 @@ def _refusal(status: int) -> tuple[str, bytes]:
     return CONTENT_TYPE, _of_status(status).document().encode()
 
 
-def _of_status(status: int) -> Problem:
+def _of_status(status: int) -> ProblemError:
     match status:
         case 400:
-            return Problem(400, "unreadable", "This is not HTTP as we read it, or its headers are too long.")
+            return ProblemError(400, "unreadable", "This is not HTTP as we read it, or its headers are too long.")
         case 404:
-            return Problem(404, "not_found", "There is nothing at this address.")
+            return ProblemError(404, "not_found", "There is nothing at this address.")
         case 405:
-            return Problem(405, "method_not_allowed", "This address does not take that method.")
+            return ProblemError(405, "method_not_allowed", "This address does not take that method.")
         case 408:
-            return Problem(408, "headers_late", "The headers did not come in time.")
+            return ProblemError(408, "headers_late", "The headers did not come in time.")
         case 413:
-            return Problem(413, "too_large", f"A body has at most {BODY_BYTES_MAX} bytes.")
+            return ProblemError(413, "too_large", f"A body has at most {BODY_BYTES_MAX} bytes.")
         case _:
-            return Problem(status, "http", f"{HTTPStatus(status).phrase}.")
+            return ProblemError(status, "http", f"{HTTPStatus(status).phrase}.")
 
 
 def _bearers(callers: Sequence[Caller], names: dict[int, str | None]) -> Any:
@@ -195,7 +197,7 @@ def _bearers(callers: Sequence[Caller], names: dict[int, str | None]) -> Any:
             return await handler(request)
         caller = _caller(request, digests)
         if name not in caller.routes:
-            raise Problem(403, "caller_not_allowed", f"{caller.name} may not call {name}.")
+            raise ProblemError(403, "caller_not_allowed", f"{caller.name} may not call {name}.")
         request[CALLER] = caller.name
         return await handler(request)
 
@@ -205,14 +207,14 @@ def _bearers(callers: Sequence[Caller], names: dict[int, str | None]) -> Any:
 def _caller(request: web.Request, digests: Sequence[tuple[bytes, Caller]]) -> Caller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Problem(401, "no_bearer", "This route asks for a bearer in the Authorization header.")
+        raise ProblemError(401, "no_bearer", "This route asks for a bearer in the Authorization header.")
     given = _digest(token.strip())
     found = None
     for digest, caller in digests:  # all are compared, so that the time tells nothing
         if compare_digest(digest, given):
             found = caller
     if found is None:
-        raise Problem(401, "bearer_unknown", "This bearer belongs to no caller.")
+        raise ProblemError(401, "bearer_unknown", "This bearer belongs to no caller.")
     return found
 
 
@@ -221,40 +223,40 @@ def _digest(token: str) -> bytes:
 
 
 def parse_id(request: web.Request, name: str = "id") -> UUID:
-    """Return a UUID of the path. Raises Problem 400."""
+    """Return a UUID of the path. Raises ProblemError 400."""
     return to_id(request.match_info[name], name)
 
 
 def query_id(request: web.Request, name: str) -> UUID:
-    """Return a required UUID of the query string. Raises Problem 400."""
+    """Return a required UUID of the query string. Raises ProblemError 400."""
     if name not in request.query:
-        raise Problem(400, "missing", f"{name}: missing in the query string.")
+        raise ProblemError(400, "missing", f"{name}: missing in the query string.")
     return to_id(request.query[name], name)
 
 
 def to_id(text: str, name: str) -> UUID:
-    """Return the UUID that a text in canonical form is. Raises Problem 400."""
+    """Return the UUID that a text in canonical form is. Raises ProblemError 400."""
     try:
         parsed = UUID(text)
     except ValueError:
-        raise Problem(400, "malformed_id", f"{name}: expected a UUID.") from None
+        raise ProblemError(400, "malformed_id", f"{name}: expected a UUID.") from None
     if str(parsed) != text.lower():
-        raise Problem(400, "malformed_id", f"{name}: expected a UUID of 36 characters.")
+        raise ProblemError(400, "malformed_id", f"{name}: expected a UUID of 36 characters.")
     return parsed
 
 
 async def body(request: web.Request, model: type[M]) -> M:
-    """Return the body as a model. Raises Problem 400 where it is not JSON and 422 where its fields are not right."""
+    """Return the body as a model. Raises ProblemError 400 where it is not JSON, 422 where its fields are wrong."""
     try:
         async with awake_timeout(BODY_SECONDS_MAX):
             raw = await request.read()
     except TimeoutError:
-        raise Problem(408, "body_late", f"The body did not come within {BODY_SECONDS_MAX:.0f} s.") from None
+        raise ProblemError(408, "body_late", f"The body did not come within {BODY_SECONDS_MAX:.0f} s.") from None
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
         kinds = {str(finding["type"]) for finding in error.errors(include_url=False)}
         if "json_invalid" in kinds:
-            raise Problem(400, "not_json", "The body is not JSON.") from None
+            raise ProblemError(400, "not_json", "The body is not JSON.") from None
         told = findings(error)
-        raise Problem(422, "fields", "; ".join(told), errors=told) from None
+        raise ProblemError(422, "fields", "; ".join(told), errors=told) from None

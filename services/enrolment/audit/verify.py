@@ -19,7 +19,7 @@ from countersign.contract import from_base64url, reader
 from countersign.metadata_age import METADATA_AGE_MS
 from countersign.runtime.broker.closing import stop_clients
 from countersign.runtime.consuming.fetching import record_of
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.enrolment import changes
 from services.enrolment.audit.decide import compare
 from services.enrolment.audit.model import Account, Finding, Told, Topic
@@ -104,7 +104,7 @@ async def _told(kafka: KafkaConnection) -> tuple[dict[UUID, dict[int, list[Told]
     async for record in _records(kafka):
         try:
             incoming = _parse(record)
-        except OffContract as finding:
+        except OffContractError as finding:
             unread.append(f"partition {record.partition}, offset {record.offset}: cannot be read: {finding}")
             continue
         if incoming is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from countersign.runtime.web.http import Problem, Route, parse_id, query_id
+from countersign.runtime.web.http import ProblemError, Route, parse_id, query_id
 from countersign.timeline.reading import Timelines
 from services.enrolment import store
 from services.enrolment.requests_seen.decide import request_seen, timeline_seen
@@ -43,7 +43,7 @@ class RequestRoutes:
     async def _list(self, request: web.Request) -> web.Response:
         """Return the latest requests of an account, or of its member `user_id`."""
         if unknown := request.query.keys() - {"user_id"}:
-            raise Problem(400, "unknown_parameter", f"{', '.join(sorted(unknown))}: no such parameter.")
+            raise ProblemError(400, "unknown_parameter", f"{', '.join(sorted(unknown))}: no such parameter.")
         account_id = parse_id(request)
         user_id = query_id(request, "user_id") if "user_id" in request.query else None
         async with self._pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
@@ -64,18 +64,18 @@ class RequestRoutes:
             stories = await timelines.stories([request_id])
         found = timeline_seen(request_id, stories[request_id], account_id, now) if stories else None
         if found is None:
-            raise Problem(404, "request_unknown", "This account made no such request, or it is forgotten.")
+            raise ProblemError(404, "request_unknown", "This account made no such request, or it is forgotten.")
         return _answer(found)
 
 
 async def _timelines(db: Connection, account_id: UUID) -> Timelines:
-    """Return the views to read. Raises Problem 404 for an unknown account, and 503 where a view is missing."""
+    """Return the views to read. Raises ProblemError 404 for an unknown account, and 503 where a view is missing."""
     if not await db.fetchval(_KNOWN, account_id):
-        raise Problem(404, "account_unknown", "No such account is known here.")
+        raise ProblemError(404, "account_unknown", "No such account is known here.")
     timelines = await Timelines.readable(db)
     if missing := _NEEDED.difference(timelines.schemas):
         detail = f"enrolment may not read the view timeline of {', '.join(sorted(missing))}: migrate that service."
-        raise Problem(503, "timeline_unreadable", detail, retry_after=5)
+        raise ProblemError(503, "timeline_unreadable", detail, retry_after=5)
     return timelines
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from countersign.clock import new_id
 from countersign.contract import Actor
 from countersign.runtime.publishing.outbox import NOTHING
-from countersign.runtime.web.http import Problem, Route, body, parse_id
+from countersign.runtime.web.http import ProblemError, Route, body, parse_id
 from services.enrolment import changes
 from services.enrolment import store as tables
 from services.enrolment.model import Change
@@ -45,10 +45,10 @@ _WORDS: dict[str, tuple[int, str]] = {
 }
 
 
-def problem_of(error: SetupRefusedError) -> Problem:
+def problem_of(error: SetupRefusedError) -> ProblemError:
     """Return the problem that says so."""
     status, detail = _WORDS[error.kind]
-    return Problem(status, error.kind, detail)
+    return ProblemError(status, error.kind, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class NumberRoutes:
     async def _put(self, request: web.Request) -> web.Response:
         target_id, asked = parse_id(request), await body(request, NumberBody)
         if (asked.number is None) == (asked.grant is None):
-            raise Problem(422, "fields", "number, grant: exactly one of them is needed.")
+            raise ProblemError(422, "fields", "number, grant: exactly one of them is needed.")
         if asked.grant is not None:
             await self._tools.grants.prepare([asked.grant])
             return await self._committed(target_id, asked)
@@ -117,7 +117,7 @@ class NumberRoutes:
         before = None if asked.request_id is None else await store.opened(db, asked.request_id)
         if before is not None:
             if (before.subject_id, before.fingerprint) != (target.user_id, new.fingerprint):
-                raise Problem(409, "request_id_taken", "request_id: in use by another request.")
+                raise ProblemError(409, "request_id_taken", "request_id: in use by another request.")
             return _Done(before.number_id or new.number_id, new.hint, before.action, asked.request_id, NOTHING)
         plan = decide.plan(standing, new.fingerprint)
         return await self._planned(db, standing, asked, plan, new, now)
@@ -231,7 +231,7 @@ class NumberRoutes:
         before = None if asked.request_id is None else await store.opened(db, asked.request_id)
         if before is not None:
             if before.number_id != number_id:
-                raise Problem(409, "request_id_taken", "request_id: in use by another request.")
+                raise ProblemError(409, "request_id_taken", "request_id: in use by another request.")
             return _Done(number_id, hint, "confirm_number", asked.request_id, NOTHING)
         old_id = standing.in_force.number_id if standing.in_force is not None else None
         target = decide.member_of(standing)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from countersign.clock import new_id
 from countersign.contract import Summary
 from countersign.runtime.publishing import outbox
-from countersign.runtime.web.http import Problem
+from countersign.runtime.web.http import ProblemError
 from services.enrolment.setup import decide, store
 from services.enrolment.setup.model import Opening
 
@@ -28,10 +28,10 @@ _LAST_DIGITS = 2
 
 
 async def open_request(db: Connection, requests: AccessRequests, opening: Opening, now: datetime) -> Kept:
-    """Keep the request and its record; hand on what is returned after the commit. Raises Problem 429."""
+    """Keep the request and its record; hand on what is returned after the commit. Raises ProblemError 429."""
     wait = await store.wait_of(db, opening.user_id, OPENED_HOURLY_MAX, _HOUR, now)
     if wait is not None:
-        raise Problem(
+        raise ProblemError(
             429,
             "too_many_requests",
             f"At most {OPENED_HOURLY_MAX} codes an hour for changes of one user.",

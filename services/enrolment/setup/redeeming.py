@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from countersign.client.grant import Expected, GrantRefused, named_request
-from countersign.runtime.web.http import Problem
+from countersign.client.grant import Expected, GrantRefusedError, named_request
+from countersign.runtime.web.http import ProblemError
 from services.enrolment import store
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def approved(db: Connection, grants: Grants, grant: str, now: datetime) -> OwnRequest:
-    """Return the request of this service that the grant authorises. Raises Problem 403.
+    """Return the request of this service that the grant authorises. Raises ProblemError 403.
 
     The keys are at hand: the caller called `prepare` before its transaction. Spend the request in the same transaction.
     """
@@ -35,13 +35,13 @@ async def approved(db: Connection, grants: Grants, grant: str, now: datetime) ->
     )
     try:
         found = grants.judge(grant, expected, now)
-    except GrantRefused as why:
+    except GrantRefusedError as why:
         raise refused(str(why)) from None
     if found.method != "sms":
         raise refused("amr: no code was entered for it")
     return request
 
 
-def refused(why: str) -> Problem:
+def refused(why: str) -> ProblemError:
     """Return the problem of a grant that does not authorise what is asked for."""
-    return Problem(403, "grant_refused", f"grant: {why}.")
+    return ProblemError(403, "grant_refused", f"grant: {why}.")

@@ -9,7 +9,7 @@ from aiohttp import web
 from countersign.clock import new_id
 from countersign.contract import Actor
 from countersign.runtime.publishing.outbox import NOTHING
-from countersign.runtime.web.http import Problem, Route, body, parse_id
+from countersign.runtime.web.http import ProblemError, Route, body, parse_id
 from services.enrolment import changes
 from services.enrolment import decide as rules
 from services.enrolment import store as tables
@@ -48,7 +48,7 @@ class SwitchRoutes:
         """Turn two-factor on; nobody turns it off here."""
         account_id, asked = parse_id(request), await body(request, SwitchBody)
         if not asked.enabled:
-            raise Problem(403, "turning_off", "Only an account manager turns two-factor off.")
+            raise ProblemError(403, "turning_off", "Only an account manager turns two-factor off.")
         tools = self._tools
         if asked.grant is not None:
             await tools.grants.prepare([asked.grant])
@@ -63,25 +63,25 @@ class SwitchRoutes:
         return web.json_response({"two_factor": two_factor, "version": version}, headers={"Cache-Control": "no-store"})
 
     async def _actor(self, db: Connection, account_id: UUID, actor_id: UUID) -> tuple[Member | None, bool]:
-        """Lock the account; return the actor, and whether the account is protected. Raises Problem 404."""
+        """Lock the account; return the actor, and whether the account is protected. Raises ProblemError 404."""
         locked = await tables.lock_accounts(db, [account_id], make=False)
         if account_id not in locked:
-            raise Problem(404, "account_unknown", "No such account is known here.")
+            raise ProblemError(404, "account_unknown", "No such account is known here.")
         return (await tables.members(db, [actor_id])).get(actor_id), locked[account_id]
 
     async def _require_owner(self, db: Connection, account_id: UUID, actor_id: UUID) -> None:
-        """Lock the account. Raises Problem for an actor who is no owner of it."""
+        """Lock the account. Raises ProblemError for an actor who is no owner of it."""
         actor, _ = await self._actor(db, account_id, actor_id)
         if not decide.owns(actor, account_id):
-            raise Problem(403, "actor_not_allowed", "actor: not an owner of this account.")
+            raise ProblemError(403, "actor_not_allowed", "actor: not an owner of this account.")
 
     async def _needs_approval(self, db: Connection, account_id: UUID, actor_id: UUID) -> bool:
-        """Lock the account and return whether its members need a code. Raises Problem for who may approve none."""
+        """Lock the account and return whether its members need a code. Raises ProblemError for who may approve none."""
         actor, two_factor = await self._actor(db, account_id, actor_id)
         if decide.manages(actor, account_id):
             return True
         if not decide.owns(actor, account_id):
-            raise Problem(403, "actor_not_allowed", "actor: approves no members of this account.")
+            raise ProblemError(403, "actor_not_allowed", "actor: approves no members of this account.")
         return two_factor
 
     async def _confirm_own(self, db: Connection, asked: SwitchBody, now: datetime) -> list[Change]:
@@ -102,7 +102,7 @@ class SwitchRoutes:
         members, names = await store.member_numbers(db, account_id)
         blocked = rules.blocks(members, self._tools.members_need)
         if blocked:
-            raise Problem(
+            raise ProblemError(
                 409,
                 "blocked",
                 "Not everybody has a number that codes can go to.",
@@ -141,9 +141,9 @@ class SwitchRoutes:
                 return _requested(None, 200)
             known = (await tables.members(db, [asked.user_id])).get(asked.user_id)
             if known is not None and known.account_id != account_id:
-                raise Problem(409, "user_of_another_account", "user_id: a member of another account.")
+                raise ProblemError(409, "user_of_another_account", "user_id: a member of another account.")
             if not await store.has_confirmed(db, asked.actor):
-                raise Problem(409, "number_missing", "actor: has no confirmed number that the code could go to.")
+                raise ProblemError(409, "number_missing", "actor: has no confirmed number that the code could go to.")
             now = await tables.now_of(db)
             new = None
             if number is not None:
@@ -159,7 +159,7 @@ class SwitchRoutes:
         before = None if asked.request_id is None else await store.opened(db, asked.request_id)
         if before is not None and asked.request_id is not None:
             if (before.action, before.subject_id) != ("manage_member", asked.user_id):
-                raise Problem(409, "request_id_taken", "request_id: in use by another request.")
+                raise ProblemError(409, "request_id_taken", "request_id: in use by another request.")
             return asked.request_id, NOTHING
         member = Membership(account_id=account_id, user_id=asked.user_id, role=asked.role, name=asked.name)
         opening = to_approve(asked.request_id or new_id(now), asked.actor, member, asked.client, new)

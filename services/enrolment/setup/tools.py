@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from countersign.contract import Summary
-from countersign.contract.number import NumberRefused, parse_number
-from countersign.runtime.web.http import Problem
+from countersign.contract.number import NumberRefusedError, parse_number
+from countersign.runtime.web.http import ProblemError
 from services.enrolment.setup import decide
 from services.enrolment.setup.model import Opening
 
@@ -39,19 +39,19 @@ class Tools:
     members_need: Literal["given", "confirmed"]
 
     def sealing_key(self, now: datetime) -> Key:
-        """Return the key that numbers are sealed with, also one that was installed since. Raises KeyUnknown."""
+        """Return the key that numbers are sealed with, also one that was installed since. Raises KeyUnknownError."""
         self.ring.refresh()
         return self.ring.current(now)
 
     def parse(self, entered: str, region: str | None) -> PhoneNumber:
-        """Return the number that somebody entered. Raises Problem 422, in words for that person."""
+        """Return the number that somebody entered. Raises ProblemError 422, in words for that person."""
         try:
             number = parse_number(entered, region)
-        except NumberRefused as refused:
-            raise Problem(422, "number_refused", refused.words, reason=refused.reason) from None
+        except NumberRefusedError as refused:
+            raise ProblemError(422, "number_refused", refused.words, reason=refused.reason) from None
         if self.countries is not None and number.country not in self.countries:
             words = "We do not send texts to numbers of this country."
-            raise Problem(422, "number_refused", words, reason="country_unserved")
+            raise ProblemError(422, "number_refused", words, reason="country_unserved")
         return number
 
 

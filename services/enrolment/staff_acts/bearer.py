@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from countersign.client import GrantRefused, ManagerAct
+from countersign.client import GrantRefusedError, ManagerAct
 from countersign.contract import Client
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from countersign.runtime.messages.cloudevents import Text
-from countersign.runtime.web.http import Problem
+from countersign.runtime.web.http import ProblemError
 from services.enrolment.setup.redeeming import refused
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Called:
 
 
 def bearer_of(request: web.Request) -> str:
-    """Return the bearer. Raises Problem 401."""
+    """Return the bearer. Raises ProblemError 401."""
     scheme, _, grant = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not grant.strip():
-        raise Problem(401, "no_bearer", "This route asks for the grant of this very act as its bearer.")
+        raise ProblemError(401, "no_bearer", "This route asks for the grant of this very act as its bearer.")
     return grant.strip()
 
 
@@ -63,11 +63,11 @@ def anywhere_of(request: web.Request, kind: ManagerActKind) -> bool:
         case "anywhere=true" if kind == "number.reset":
             return True
         case _:
-            raise Problem(400, "unknown_parameter", "The only query here is anywhere=true, of number/reset.")
+            raise ProblemError(400, "unknown_parameter", "The only query here is anywhere=true, of number/reset.")
 
 
 def authorised(tools: Tools, called: Called, staff_account_id: UUID | None, now: datetime) -> Grant:
-    """Return the grant if it authorises exactly what was called. Raises Problem 403.
+    """Return the grant if it authorises exactly what was called. Raises ProblemError 403.
 
     The keys are at hand: the caller called `prepare` before. The request is made anew from what was called: its digest
     has to be the grant's, and its bytes have to be those that were judged. So a copy of the request that showed the
@@ -94,9 +94,9 @@ def authorised(tools: Tools, called: Called, staff_account_id: UUID | None, now:
             request_id=found.request_id,
         )
         checked = tools.grants.judge(called.grant, built.expected, now)
-    except GrantRefused as why:
+    except GrantRefusedError as why:
         raise refused(str(why)) from None
-    except KeyUnknown:
+    except KeyUnknownError:
         raise refused("kid: the verifier publishes no such key") from None
     if checked.method != "sms":
         raise refused("amr: no code was entered for it")

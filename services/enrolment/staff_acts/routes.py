@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from countersign.contract import Actor
-from countersign.runtime.web.http import Problem, Route, body, parse_id, query_id
+from countersign.runtime.web.http import ProblemError, Route, body, parse_id, query_id
 from services.enrolment import changes
 from services.enrolment import store as tables
 from services.enrolment.model import Change
@@ -107,7 +107,7 @@ class ManagerRoutes:
         act, staff_account_id = await self._authorised(db, called, now)
         locked = await tables.lock_accounts(db, {staff_account_id, act.account_id}, make=False)
         if act.account_id not in locked:
-            raise Problem(404, "account_unknown", "No such account is known here.")
+            raise ProblemError(404, "account_unknown", "No such account is known here.")
         known = await tables.members(db, [one for one in (act.manager_id, act.user_id) if one is not None])
         first = await store.recorded(db, act) if act.kind == "number.reset" else []
         facts = Facts(
@@ -122,7 +122,7 @@ class ManagerRoutes:
         )
         if not await tables.spend(db, {act.request_id: f"manager_act.{act.kind}"}, now):
             before = await store.outcome_of(db, act.request_id)
-            raise Problem(403, "grant_refused", "grant: it was spent before.", spent_as=before)
+            raise ProblemError(403, "grant_refused", "grant: it was spent before.", spent_as=before)
         outcome = decide.judge_act(act.kind, facts)
         await store.keep(db, act, outcome)
         if outcome == "recorded":
@@ -131,7 +131,7 @@ class ManagerRoutes:
         return outcome, await self._done(db, act)
 
     async def _authorised(self, db: Connection, called: Called, now: datetime) -> tuple[Act, UUID]:
-        """Return the act if the grant authorises exactly this, and the staff account. Raises Problem 403 and 404."""
+        """Return the act if the grant authorises just this, and the staff account. Raises ProblemError 403 and 404."""
         checked = authorised(self._tools, called, self._staff_account_id, now)
         account_id, user_id = await self._target(db, called)
         act = Act(
@@ -154,7 +154,7 @@ class ManagerRoutes:
             return called.target, None
         member = (await tables.members(db, [called.target])).get(called.target)  # nobody changes accounts
         if member is None:
-            raise Problem(404, "user_unknown", _WORDS["user_unknown"][1])
+            raise ProblemError(404, "user_unknown", _WORDS["user_unknown"][1])
         return member.account_id, called.target
 
     async def _done(self, db: Connection, act: Act) -> Kept:
@@ -173,19 +173,19 @@ class ManagerRoutes:
                 await store.unlock(db, act)
         return await changes.keep(db, [change], act.at)
 
-    def _problem_of(self, error: ActRefusedError, grant: str) -> Problem:
+    def _problem_of(self, error: ActRefusedError, grant: str) -> ProblemError:
         status, detail = _WORDS[error.kind]
         if error.kind != "too_many_acts":
-            return Problem(status, error.kind, detail)
+            return ProblemError(status, error.kind, detail)
         self._exceeded.inc()
         manager_id = self._tools.grants.read(grant).user_id
         self._log.error("manager_acts_exceeded", manager_id=str(manager_id), acts_hourly_max=decide.ACTS_HOURLY_MAX)
-        return Problem(status, error.kind, detail, retry_after=error.wait.total_seconds() if error.wait else None)
+        return ProblemError(status, error.kind, detail, retry_after=error.wait.total_seconds() if error.wait else None)
 
     async def _acts(self, request: web.Request) -> web.Response:
         """Return what was done last, by one account manager or by all."""
         if unknown := request.query.keys() - {"manager_id"}:
-            raise Problem(400, "unknown_parameter", f"{', '.join(sorted(unknown))}: no such parameter.")
+            raise ProblemError(400, "unknown_parameter", f"{', '.join(sorted(unknown))}: no such parameter.")
         manager_id = query_id(request, "manager_id") if "manager_id" in request.query else None
         rows = await store.acts(self._tools.pool, manager_id, ACTS_LISTED_MAX)
         acts = [{name: _json(value) for name, value in row.items()} for row in rows]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from countersign.client import Client, GrantRefused
+from countersign.client import Client, GrantRefusedError
 from countersign.runtime.tracing.spans import ours
 from services.gateway.console import store
 from services.gateway.console.decide import (
@@ -208,7 +208,7 @@ class ActPages:
         expected = replace(self._built(session, draft).expected, req=draft.req)
         try:
             checked = await gate.grants.check(grant, expected, draft.now)
-        except GrantRefused as refused:
+        except GrantRefusedError as refused:
             gate.log.warning("grant_refused", what=refused.what, **_story(session, draft))
             outcome = "grant_refused"
         else:

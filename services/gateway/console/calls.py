@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.gateway.console.model import Account, ActSeen, RequestSeen, Timeline
-from services.gateway.upstream import Upstream, UpstreamAway
+from services.gateway.upstream import Upstream, UpstreamAwayError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -84,5 +84,5 @@ def _refusal(reply: Reply) -> str:
     try:
         problem = _Problem.model_validate_json(reply.body)
     except ValidationError:
-        raise UpstreamAway(f"enrolment: answered {reply.status} with something unforeseen") from None
+        raise UpstreamAwayError(f"enrolment: answered {reply.status} with something unforeseen") from None
     return problem.spent_as or problem.type.removeprefix(_PROBLEM)

@@ -18,7 +18,7 @@ from services.gateway.render import see_other
 from services.gateway.settings_pages.arrival import heard, refuse
 from services.gateway.settings_pages.decide import people_page
 from services.gateway.settings_pages.model import Said
-from services.gateway.upstream import UpstreamAway
+from services.gateway.upstream import UpstreamAwayError
 from services.gateway.visitor import VISITOR
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ async def recent_of(gate: Gate, account_id: UUID) -> list[RequestSeen] | None:
     """Return the latest requests of an account, or None if they cannot be read now: the rest of its page can."""
     try:
         return await gate.manager_calls.requests(account_id, None)
-    except UpstreamAway as away:
+    except UpstreamAwayError as away:
         gate.log.warning("requests_unreadable", account_id=str(account_id), reason=str(away)[:200])
         return None
 

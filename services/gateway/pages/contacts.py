@@ -11,7 +11,7 @@ from aiohttp import web
 
 from countersign.client import Client
 from services.gateway import store
-from services.gateway.guard import Unfit, form_of
+from services.gateway.guard import UnfitFormError, form_of
 from services.gateway.hosts import origin_of
 from services.gateway.render import see_other
 from services.gateway.upstream import ContactPage, ExportOwner, PagesUsed
@@ -73,7 +73,7 @@ class ContactPages:
         lists = await self._gate.exports.lists(session.account_id)
         chosen = _chosen(lists, id_in(form.get("list", "")))
         if form.get("format") not in FORMATS:
-            raise Unfit(422, "bad")
+            raise UnfitFormError(422, "bad")
         # The same form sent twice is one export.
         export_id = visitor.id_of("export", form.get("once", ""), str(chosen.list_id), form["format"])
         return await self._asked(request, session, chosen, export_id, form["format"])

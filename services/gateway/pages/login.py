@@ -9,11 +9,11 @@ from countersign.client import Client, login_authorised
 from services.gateway import store
 from services.gateway.browser_key import form_id_of
 from services.gateway.decide import EMAIL_CHARACTERS_MAX, given_up
-from services.gateway.guard import Stale, form_of
+from services.gateway.guard import StaleFormError, form_of
 from services.gateway.handover import resume
 from services.gateway.hosts import origin_of
 from services.gateway.password_check import person_of
-from services.gateway.passwords import Busy
+from services.gateway.passwords import PasswordsBusyError
 from services.gateway.render import see_other
 from services.gateway.setup import store as setup
 from services.gateway.setup.decide import way_after_password
@@ -52,15 +52,15 @@ class LoginPages:
         t = visitor.words
         try:
             form = await form_of(request, self._origin)
-        except Stale as stale:
+        except StaleFormError as stale:
             return self._stale(request, stale)
         email, password = form.get("email", ""), form.get("password", "")
         if not email.strip() or not password:
             return _again(visitor, t("login.error.empty"), email)
         try:
             person = await person_of(self._gate, visitor, email, password)
-        except (store.Refused, Busy) as reason:
-            wait = t.duration(reason.wait) if isinstance(reason, store.Refused) else ""
+        except (store.TryRefusedError, PasswordsBusyError) as reason:
+            wait = t.duration(reason.wait) if isinstance(reason, store.TryRefusedError) else ""
             kind = "limited" if wait else "busy"
             return _again(visitor, t(f"login.error.{kind}", wait=wait), email)
         if person is None:
@@ -83,7 +83,7 @@ class LoginPages:
             await self._ask(visitor, person, form.get("once", ""))
         return see_other("/login/code")
 
-    def _stale(self, request: web.Request, stale: Stale) -> web.Response:
+    def _stale(self, request: web.Request, stale: StaleFormError) -> web.Response:
         """Go on to where the session is, if the browser has one by now; else show the form with what was typed."""
         visitor = request[VISITOR]
         if visitor.session is not None:
@@ -101,7 +101,7 @@ class LoginPages:
         visitor = request[VISITOR]
         try:
             await form_of(request, self._origin)
-        except Stale:
+        except StaleFormError:
             if visitor.session is not None:
                 raise
             # The second sending of the form: there is nothing left to end.

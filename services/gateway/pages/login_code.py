@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from countersign.client import Expected, GrantRefused, login_digest
+from countersign.client import Expected, GrantRefusedError, login_digest
 from countersign.runtime.tracing.spans import ours
 from services.gateway import store
 from services.gateway.decide import given_up
-from services.gateway.guard import Stale, form_of
+from services.gateway.guard import StaleFormError, form_of
 from services.gateway.handover import give_up, resume
 from services.gateway.hosts import origin_of
 from services.gateway.pages import code
@@ -53,7 +53,7 @@ class LoginCodePages:
         """Do what the pressed button says."""
         try:
             return await self._pressed(request)
-        except Stale:
+        except StaleFormError:
             if request[VISITOR].signed_in is None:
                 raise
             # The second sending of a form whose first one has logged this browser in.
@@ -139,7 +139,7 @@ class LoginCodePages:
         )
         try:
             checked = await gate.grants.check(grant, expected, pending.now)
-        except GrantRefused as refused:
+        except GrantRefusedError as refused:
             gate.log.warning("grant_refused", what=refused.what, **_story(pending))
             return None
         if pending.staff and checked.method != "sms":

@@ -15,7 +15,7 @@ from countersign.places import unmapped
 from services.gateway.guard import form_of
 from services.gateway.hosts import origin_of
 from services.gateway.render import see_other
-from services.gateway.upstream import UpstreamAway
+from services.gateway.upstream import UpstreamAwayError
 from services.gateway.visitor import COMPUTER, VISITOR
 
 if TYPE_CHECKING:
@@ -157,4 +157,4 @@ class PhonePages:
             async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, session.get(self._url) as answer:
                 return _Seen.model_validate_json(await answer.read()).sns.sms
         except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
-            raise UpstreamAway(f"{self._url}: {type(error).__name__}") from error
+            raise UpstreamAwayError(f"{self._url}: {type(error).__name__}") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from countersign.client import Client
 from services.gateway.enrolment import Acting
-from services.gateway.guard import Unfit
+from services.gateway.guard import UnfitFormError
 from services.gateway.render import see_other
 from services.gateway.settings_pages import store
 from services.gateway.settings_pages.decide import member_of
@@ -52,7 +52,7 @@ class Arrival:
 async def arrive(gate: Gate, request: web.Request) -> Arrival | web.Response:
     """Return who has come, or where to send somebody who is not signed in.
 
-    Raises Unfit for somebody whom enrolment does not know as a member of the account.
+    Raises UnfitFormError for somebody whom enrolment does not know as a member of the account.
     """
     visitor = request[VISITOR]
     session = visitor.signed_in
@@ -61,7 +61,7 @@ async def arrive(gate: Gate, request: web.Request) -> Arrival | web.Response:
     account = await gate.enrolment.account(session.account_id)
     me = member_of(account, session.user_id)
     if account is None or me is None:
-        raise Unfit(404, "no_member")
+        raise UnfitFormError(404, "no_member")
     return Arrival(visitor, session, account, me)
 
 

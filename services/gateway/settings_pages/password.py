@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from services.gateway.guard import form_of
 from services.gateway.hosts import origin_of
 from services.gateway.password_check import person_of
-from services.gateway.passwords import Busy
+from services.gateway.passwords import PasswordsBusyError
 from services.gateway.render import see_other
 from services.gateway.settings_pages import store
 from services.gateway.settings_pages.arrival import heard
 from services.gateway.settings_pages.decide import back_to, password_is_fresh
 from services.gateway.settings_pages.model import Message, Said
-from services.gateway.store import Refused
+from services.gateway.store import TryRefusedError
 from services.gateway.visitor import VISITOR
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class PasswordPages:
             return await self._refused(request, to, t("settings.password.empty"))
         try:
             person = await person_of(gate, visitor, session.email, form["password"])
-        except Refused as refused:
+        except TryRefusedError as refused:
             return await self._refused(request, to, t("login.error.limited", wait=t.duration(refused.wait)))
-        except Busy:
+        except PasswordsBusyError:
             return await self._refused(request, to, t("login.error.busy"))
         if person is None or person.user_id != session.user_id:
             return await self._refused(request, to, t("settings.password.wrong"))

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from countersign.contract.number import SealBroken, open_number
+from countersign.contract.number import SealBrokenError, open_number
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from services.notifier.decide import NUMBER_UNREADABLE
 from services.notifier.model import Answer, Receipt
 from services.notifier.notices import store
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from countersign.policy import TextLimits
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.keys import Key, KeyRing
+    from countersign.runtime.waker import Waker
     from services.notifier.counters import Counters
     from services.notifier.model import SmsText
     from services.notifier.notices.model import Candidate, Settlement
@@ -141,7 +141,7 @@ class Notices:
         for key_id in {one.number.key_id for one in candidates if one.number is not None}:
             try:
                 found[key_id] = self._numbers.get(key_id)
-            except KeyUnknown as missing:
+            except KeyUnknownError as missing:
                 self._numbers.refresh()
                 self._log.error("key_unknown", ring=missing.ring, key_id=missing.key_id)
         return found
@@ -158,7 +158,7 @@ class Notices:
         sealed = claim.step.number
         try:
             number = open_number(claim.key.secret, sealed.sealed, sealed.user_id, sealed.country)
-        except SealBroken:
+        except SealBrokenError:
             self._log.error("number_unreadable", user_id=str(sealed.user_id), key_id=sealed.key_id)
             return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0
         text = self._wording.text_of(claim.step)

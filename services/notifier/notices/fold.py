@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from countersign.runtime.database.postgres import Connection
-    from countersign.runtime.due_work.waker import Waker
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
+    from countersign.runtime.waker import Waker
     from services.notifier.notices.decide import Decision, Setting
     from services.notifier.notices.model import Happening
 

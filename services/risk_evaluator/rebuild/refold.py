@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from countersign.contract import AccessGranted, PlacesForgotten
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.folding.fold import absorb, rounds
 from services.risk_evaluator.places import ForgetPlaces, LearnPlaces
 from services.risk_evaluator.rebuild.tables import FRESH
@@ -62,7 +62,7 @@ class Refold:
             self.records += 1
             try:
                 incoming = self.folds[record.topic].parse(record)
-            except OffContract:
+            except OffContractError:
                 self.refused += 1
                 continue
             if incoming is None:

@@ -20,7 +20,7 @@ from countersign.contract import (
     req_of,
 )
 from countersign.places import place_of
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.risk_evaluator.decide import NEED_CONFIRMED, assess
 from services.risk_evaluator.shadow import settings_told
 from services.risk_evaluator.shadow.model import HIDDEN, Tally
@@ -89,7 +89,7 @@ class Shadow:
                 self._on_decision(decision)
             elif record.topic == PlacesForgotten.topic and (setting := settings_told.parse(record)) is not None:
                 self._on_setting(setting)
-        except OffContract:
+        except OffContractError:
             self.tally.unread[record.topic] += 1
 
     def end(self) -> Tally:

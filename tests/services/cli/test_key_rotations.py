@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from countersign.cli.keys import rotating
-from countersign.client import Expected, GrantRefused, Grants
+from countersign.client import Expected, GrantRefusedError, Grants
 from countersign.contract import challenge_id_of, req_of
 from countersign.runtime.messages.cloudevents import value_of
 from deploy.local.checkout import CHECKOUT
@@ -136,7 +136,7 @@ async def test_grants_of_both_keys_count_until_none_of_the_old_one_is_good(
             await _goes_once_nothing_needs_it(desk, old)
             assert await published(desk) == {new}
             async with Grants(jwks) as fresh:
-                with pytest.raises(GrantRefused) as refused:
+                with pytest.raises(GrantRefusedError) as refused:
                     await fresh.check(grants[0], expected(asked[0]), clock())
                 assert refused.value.what == "kid"
             async with running(EXPORTS, exports.settings):

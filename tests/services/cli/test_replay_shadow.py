@@ -13,7 +13,7 @@ import pytest
 
 from countersign import cli
 from countersign.contract import AccessRequested, reader
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from tests.support.evaluator import evaluating
 from tests.support.evaluator_settings import LOCAL, NO_JWKS, SERVICE, give_settings
 from tests.support.events import (
@@ -85,7 +85,7 @@ async def unfit(servers: Servers) -> int:
     for record in await read_topic(servers.kafka, AccessRequested.topic):
         try:
             parse(record)
-        except OffContract:
+        except OffContractError:
             found += 1
     return found
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.client import AccessRequests, Client, KafkaAway, ProducerSettings, login_authorised
+from countersign.client import AccessRequests, Client, KafkaAwayError, ProducerSettings, login_authorised
 from countersign.contract import AccessRequested, reader
 from tests.support.kafka import eventually, read_topic
 from tests.support.odd_topics import a_topic, held_open, silent_topics
@@ -89,7 +89,7 @@ async def test_failed_submissions_leave_those_beside_them_alone(
         doomed = [submit(dead, number * 0.05) for number in range(20)]
         others = [submit(well, 3 + number * 0.03) for number in range(30)]
         ends = await asyncio.gather(*doomed, *others, return_exceptions=True)
-    assert all(isinstance(end, KafkaAway) for end in ends[:20])
+    assert all(isinstance(end, KafkaAwayError) for end in ends[:20])
     assert [end for end in ends[20:] if end is not None] == []
 
 
@@ -102,7 +102,7 @@ async def test_fifty_hiccups_leave_nothing_open(servers: Servers, monkeypatch: p
         ordinary = requests.record
         requests.record = lambda *of: replace(ordinary(*of), topic=topic)  # type: ignore[method-assign]
         for _ in range(50):
-            with pytest.raises(KafkaAway):
+            with pytest.raises(KafkaAwayError):
                 await requests.submit(requests.build("login", uuid4(), uuid4(), Client(), {}))
         sockets, tasks = (now - then for now, then in zip(held_open(), before, strict=True))
         assert sockets <= 3

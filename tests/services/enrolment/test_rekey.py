@@ -132,7 +132,7 @@ async def test_a_number_that_does_not_open_is_named_and_left(
     fine = await add(desk, (await desk.account())[1])
     assert await rekey.rekey(pool, settings) == 1
     said = capsys.readouterr().out
-    assert f"{broken}\tunder {OLD_ID}: SealBroken" in said
+    assert f"{broken}\tunder {OLD_ID}: SealBrokenError" in said
     found = await desk.db.fetch(
         "SELECT number_id, key_id FROM phone_number WHERE number_id = ANY($1::uuid[])", [broken, fine]
     )

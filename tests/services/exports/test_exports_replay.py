@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry, Counter
 
 from countersign.client import Grants
 from countersign.contract import AccessGranted
-from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.folding.fold import absorb
 from countersign.runtime.messages.cloudevents import VALUE_BYTES_MAX
 from countersign.runtime.messages.record import Record
+from countersign.runtime.waker import Waker
 from services.exports.fold import ObeyDecisions
 from tests.support.events import clock
 from tests.support.kafka import eventually, publish_raw, read_topic

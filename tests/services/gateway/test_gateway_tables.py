@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from countersign.contract import Actor, NumberReset
@@ -112,30 +111,30 @@ async def test_the_session_of_a_grant_is_as_old_as_its_login(pool: Pool) -> None
     assert age >= 40 * SECOND
 
 
-async def test_tries_are_given_back_in_the_order_in_which_they_are_taken(pool: Pool) -> None:
-    """Else a try that is given back and another that is taken wait for each other, and one of them fails."""
-    low, high = (b"\x00" + secrets.token_bytes(31), b"\xff" + secrets.token_bytes(31))
-    tries = [Try(high, PLACE_RATE), Try(low, PLACE_RATE)]
-    for key in (high, low):  # however the table is read, the higher key comes first
-        await pool.execute("INSERT INTO password_try (key, full_until) VALUES ($1, now() + interval '1 hour')", key)
-    async with pool.acquire() as first, first.transaction():
-        await first.execute("SELECT FROM password_try WHERE key = $1 FOR UPDATE", low)
-        giving = asyncio.ensure_future(store.give_back(pool, tries))
+async def test_a_try_that_is_given_back_and_one_that_is_taken_never_deadlock(pool: Pool) -> None:
+    """Both wait for the middle key; whoever gets it goes on to the key that the other would hold in the other order.
 
-        async def waits() -> bool:
-            return bool(
-                await pool.fetchval(
-                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                    " AND query LIKE '%UPDATE password_try%' AND pid <> pg_backend_pid())"
-                )
-            )
-
-        await eventually(waits)
-        try:
-            await first.execute("SELECT FROM password_try WHERE key = $1 FOR UPDATE NOWAIT", high)
-        except asyncpg.LockNotAvailableError:
-            pytest.fail("the higher key was locked before the lower one")
-    await giving
+    However PostgreSQL joins, a statement without an order locks the highest key first: it is first in the table and
+    among the arguments.
+    """
+    high, middle, low = (first + secrets.token_bytes(31) for first in (b"\xff", b"\x80", b"\x00"))
+    for key in (high, middle, low):
+        await pool.execute("INSERT INTO password_try (key, full_until) VALUES ($1, now())", key)
+    tries = [Try(key, PLACE_RATE) for key in (high, middle, low)]
+    async with pool.acquire() as first:
+        holding = first.transaction()
+        await holding.start()
+        await first.execute("SELECT FROM password_try WHERE key = $1 FOR UPDATE", middle)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(store.take_try(pool, tries))
+            await eventually(lambda: _waiting(pool, 1))
+            both.create_task(store.give_back(pool, tries))
+            await eventually(lambda: _waiting(pool, 2))
+            await holding.rollback()
+    left = await pool.fetch(
+        "SELECT full_until - now() < $2 AS free FROM password_try WHERE key = ANY($1)", [high, middle, low], SECOND
+    )
+    assert [row["free"] for row in left] == [True] * 3
 
 
 async def test_sweeping_waits_for_nobody(pool: Pool) -> None:
@@ -149,3 +148,11 @@ async def test_sweeping_waits_for_nobody(pool: Pool) -> None:
     async with pool.acquire() as other:
         await apply(other, RULES)
     assert await pool.fetchval("SELECT count(*) FROM password_try WHERE key = $1", key) == 0
+
+
+async def _waiting(pool: Pool, count: int) -> bool:
+    """Tell whether so many statements about tries wait for a lock, of a row or behind one another."""
+    return count == await pool.fetchval(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND query LIKE '%password_try%' AND pid <> pg_backend_pid()"
+    )

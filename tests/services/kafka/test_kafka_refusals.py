@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from countersign.cli import main
-from countersign.client import AccessRequests, KafkaAway, ProducerSettings
+from countersign.client import AccessRequests, KafkaAwayError, ProducerSettings
 from countersign.runtime.broker.kafka import KafkaConnection
 from countersign.runtime.broker.kafka_refusal import refusal_of
 from countersign.runtime.program.service import EXIT_SETTINGS, REFUSED_PAUSE_SECONDS
@@ -190,7 +190,7 @@ async def test_the_client_library_says_it(broker: GuardedKafka) -> None:
     """When it submits, and when it asks."""
     settings = ProducerSettings.like(bob(broker, broker.sasl_tls, sasl_password="wrong"), submit_seconds=5)
     async with AccessRequests("gateway", settings) as requests:
-        with pytest.raises(KafkaAway, match="does not accept bob with this password"):
+        with pytest.raises(KafkaAwayError, match="does not accept bob with this password"):
             await requests.reach()
 
 

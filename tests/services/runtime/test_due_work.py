@@ -12,7 +12,7 @@ from countersign.runtime.checkpoint import nothing
 from countersign.runtime.database.postgres import Link, open_pool
 from countersign.runtime.due_work.due import DueLoop
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
+from countersign.runtime.waker import Waker
 from countersign.runtime.watching.health import Health
 from countersign.runtime.watching.metrics import Metrics
 from tests.support.kafka import eventually

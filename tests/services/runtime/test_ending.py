@@ -15,9 +15,9 @@ import structlog
 from structlog.testing import capture_logs
 
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
 from countersign.runtime.program import service
 from countersign.runtime.settings import PostgresSettings
+from countersign.runtime.waker import Waker
 from deploy.local.process import free_ports
 from tests.support.frame import running
 from tests.support.kafka import eventually

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.client import AccessRequests, Client, KafkaAway, ProducerSettings, login_authorised
+from countersign.client import AccessRequests, Client, KafkaAwayError, ProducerSettings, login_authorised
 from countersign.client.requests import traceparent_of
 from countersign.runtime.settings import TraceSettings
 from countersign.runtime.tracing.collecting import Collecting
@@ -103,7 +103,7 @@ async def test_a_submitted_request_is_the_first_span_of_its_trace(servers: Serve
         if there:
             await requests.submit(built)
         else:
-            with pytest.raises(KafkaAway):
+            with pytest.raises(KafkaAwayError):
                 await requests.submit(built)
     (span,) = spans
     assert (span.context.traceparent, span.parent) == (traceparent_of(request_id), None)

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from countersign.client.requests import AccessRequests, KafkaAway
+from countersign.client.requests import AccessRequests, KafkaAwayError
 from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.publishing import acks, outbox, producing, pump
 from countersign.runtime.publishing.acks import Ack, Answer
@@ -28,7 +28,7 @@ def close_for_all() -> None:
     async def faulty(self: AccessRequests, *args: Any, **kwargs: Any) -> None:
         try:
             await submit(self, *args, **kwargs)
-        except KafkaAway:
+        except KafkaAwayError:
             await self.close()
             raise
 

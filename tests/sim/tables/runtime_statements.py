@@ -69,7 +69,7 @@ def _take(server: Server, by: Transaction, limit: int, without: Sequence[str]) -
 @performs("outbox.forget", outbox.FORGET)
 def _forget(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Answer:
     table, count = server.table("outbox"), 0
-    for event_id in event_ids:
+    for event_id in sorted(event_ids):
         if table.get(by, event_id) is not None:
             table.delete(by, table.rows[event_id])
             count += 1
@@ -208,13 +208,11 @@ def _take_letters(server: Server, by: Transaction, limit: int, pause: timedelta,
 
 
 @performs("dead_letter.settle", dead_letter.SETTLE)
-def _settle_letters(server: Server, by: Transaction, *columns: Sequence[Any]) -> Answer:
-    table, count = server.table("dead_letter"), 0
-    for topic, partition, offset, state, kind, cause, appended_at in zip(*columns, strict=True):
-        key = (topic, partition, offset, appended_at)
-        before = table.get(by, key)
-        if before is not None:
-            table.change(by, table.rows[key], state=state, kind=kind, cause=cause or before["cause"], changed_at=by.now)
-            count += 1
+def _settle_letter(server: Server, by: Transaction, *arguments: Any) -> Answer:
+    table, key, (state, kind, cause) = server.table("dead_letter"), arguments[:4], arguments[4:]
+    before = table.get(by, key)
     by.after_commit.append(server.letters_settled)
-    return Answer(status=f"UPDATE {count}")
+    if before is None:
+        return Answer(status="UPDATE 0")
+    table.change(by, table.rows[key], state=state, kind=kind, cause=cause or before["cause"], changed_at=by.now)
+    return Answer(status="UPDATE 1")

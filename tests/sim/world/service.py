@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.due_work.waker import Waker
-from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.errors import KeyUnknownError, OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.messages.record import Incoming, Outgoing
 from countersign.runtime.publishing.outbox import Kept, append
+from countersign.runtime.waker import Waker
 from tests.sim.tables.statements import Answer, performs
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Keeping:
         try:
             event = Asked(*json.loads(record.value or b"null"))
         except (ValueError, TypeError):
-            raise OffContract("value: expected an event") from None
+            raise OffContractError("value: expected an event") from None
         if self._meets("parse", event):
             raise ZeroDivisionError("a bug in parse")
         return Incoming(event, record, str(event.id), datetime.fromtimestamp(0, UTC))
@@ -109,7 +109,7 @@ class Keeping:
         del now
         event = incoming.event
         if self._meets("key", event):
-            raise KeyUnknown("sim_keys", "k1")
+            raise KeyUnknownError("sim_keys", "k1")
         if self._meets("bug", event):
             raise ZeroDivisionError("a bug in decide")
         return None if event.id in state else event

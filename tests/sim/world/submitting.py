@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from countersign.client.requests import AccessRequests, BuiltRequest, KafkaAway, ProducerSettings
+from countersign.client.requests import AccessRequests, BuiltRequest, KafkaAwayError, ProducerSettings
 from countersign.contract import Client
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Submitters:
         well_since = world.broker_well_since
         try:
             await self._requests.submit(_built())
-        except KafkaAway as error:
+        except KafkaAwayError as error:
             kind = type(error.__cause__).__name__
             world.note("client", "submission_failed", {"error": kind})
             # Behind a lost ack a record may wait as long as that ack is waited for.

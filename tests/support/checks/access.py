@@ -7,9 +7,9 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from countersign.client.grant import Expected, GrantRefused, Realm, judge_taught
+from countersign.client.grant import Expected, GrantRefusedError, Realm, judge_taught
 from countersign.contract import AccessGranted, base64url, canonical, challenge_id_of
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _signed(view: View, event: AccessGranted, at: datetime) -> Iterator[str]:
     )
     try:
         grant = judge_taught(event.grant, expected, at, view.world.keys.grants, Realm())
-    except (GrantRefused, KeyUnknown) as refused:
+    except (GrantRefusedError, KeyUnknownError) as refused:
         yield f"request {event.request_id}: its grant is not of the verifier, or not of this request ({refused})"
         return
     if grant.method != event.method:

@@ -34,8 +34,8 @@ from countersign.contract import (
     UserUnlocked,
     reader,
 )
-from countersign.runtime.errors import OffContract
-from services.notifier.codes import SealBroken, open_code
+from countersign.runtime.errors import OffContractError
+from services.notifier.codes import SealBrokenError, open_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class View:
             for record in self.world.topic(topic):
                 try:
                     incoming = read(record)
-                except OffContract:
+                except OffContractError:
                     self.unread.append(record)
                 else:
                     assert incoming is not None
@@ -126,7 +126,7 @@ class View:
                     continue
                 try:
                     found[open_code(secret, json.loads(incoming.record.value or b"")).digits].add(key)
-                except SealBroken:
+                except SealBrokenError:
                     continue
         return dict(found)
 

@@ -12,7 +12,7 @@ import pytest
 from countersign import cli
 from countersign.contract.examples import all_examples
 from countersign.contract.topic_files import schemas_folder
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.messages.record import Record
 from services.risk_evaluator.fold import AssessRequests
 from tests.support.events import clock
@@ -124,13 +124,13 @@ CASES = (
 )  # fmt: skip
 
 
-def read_by_the_evaluator(case: Case) -> Incoming[Any] | OffContract | None:
+def read_by_the_evaluator(case: Case) -> Incoming[Any] | OffContractError | None:
     """Return what the risk-evaluator's own fold makes of the record."""
     pairs = tuple((name, value.encode()) for name, value in case.headers.items())
     record = Record("access.requests.v1", 0, 0, case.key.encode(), case.value, pairs, clock())
     try:
         return AssessRequests.parse(record)
-    except OffContract as refusal:
+    except OffContractError as refusal:
         return refusal
 
 
@@ -152,8 +152,8 @@ def test_a_mistake_is_named_with_its_mend(case: Case, capsys: pytest.CaptureFixt
     assert case.mend in f"{found[0][1]['cause']}; {found[0][1]['mend']}"
     assert case.field in found[0][1]["cause"]
     really = read_by_the_evaluator(case)
-    assert (code, told["fits"]) == ((1, False) if isinstance(really, OffContract) else (0, True))
-    if isinstance(really, OffContract):
+    assert (code, told["fits"]) == ((1, False) if isinstance(really, OffContractError) else (0, True))
+    if isinstance(really, OffContractError):
         assert really.cause in found[0][1]["cause"]
     else:
         assert really is not None

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from countersign.cli.moments import moment_of
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.clock import system_clock
 from countersign.operations.durations import parse_duration
 
@@ -33,7 +33,7 @@ def test_anything_else_is_refused_in_words(text: str) -> None:
 @pytest.mark.parametrize("text", ["999999999d", "0h", "9" * 30 + "d", "soon"])
 def test_a_replay_names_its_option(text: str) -> None:
     """A time or so long ago."""
-    with pytest.raises(Failed, match="--since"):
+    with pytest.raises(CommandFailedError, match="--since"):
         moment_of(text, "--since")
     moment = moment_of("2h", "--since")
     assert moment is not None

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import web
 
-from countersign.client import CallRefused, Challenges, Decisions, RequestState, VerifierAway
+from countersign.client import CallRefusedError, Challenges, Decisions, RequestState, VerifierAwayError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -121,12 +121,12 @@ async def test_a_challenge_is_waited_through_where_that_is_asked() -> None:
 async def test_a_verifier_that_comes_back_is_asked_again_and_one_that_does_not_is_told() -> None:
     """No decision is ever made up."""
     assert (await waited(Script((503, {}), (200, a_state("denied"))))).state == "denied"
-    with pytest.raises(VerifierAway, match="503"):
+    with pytest.raises(VerifierAwayError, match="503"):
         await waited(Script((503, {})), seconds=1)
-    with pytest.raises(VerifierAway, match="unforeseen"):
+    with pytest.raises(VerifierAwayError, match="unforeseen"):
         await waited(Script((200, {"state": "granted?"})), seconds=0.1)
     async with Decisions("http://127.0.0.1:9", BEARER) as decisions:
-        with pytest.raises(VerifierAway, match="cannot be reached"):
+        with pytest.raises(VerifierAwayError, match="cannot be reached"):
             await decisions.wait(REQUEST, 0.1)
 
 
@@ -160,7 +160,7 @@ async def test_250_waits_at_once_are_250_answers() -> None:
 async def test_a_wrong_bearer_is_told_at_once() -> None:
     """With the problem's words."""
     script = Script((403, {"title": "caller not allowed", "detail": "exports may not call requests.read."}))
-    with pytest.raises(CallRefused, match="exports may not call") as refused:
+    with pytest.raises(CallRefusedError, match="exports may not call") as refused:
         await waited(script)
     assert refused.value.status == 403
     assert len(script.asked) == 1
@@ -231,9 +231,9 @@ async def test_giving_up() -> None:
 async def test_what_no_verifier_answers_is_no_verdict(answer: tuple[int, Any]) -> None:
     """A proxy in between must not look like a decision."""
     async with verifier(Script(answer)) as url, Challenges(url, BEARER) as challenges:
-        with pytest.raises(VerifierAway, match="unforeseen"):
+        with pytest.raises(VerifierAwayError, match="unforeseen"):
             await challenges.answer(CHALLENGE, "123456")
-        with pytest.raises(VerifierAway, match="unforeseen"):
+        with pytest.raises(VerifierAwayError, match="unforeseen"):
             await challenges.resend(CHALLENGE)
 
 
@@ -254,7 +254,7 @@ async def test_a_body_in_pieces_is_read_whole_and_one_without_end_is_not() -> No
     async with verifier(script) as url, Challenges(url, BEARER) as challenges:
         assert (await challenges.answer(CHALLENGE, "123456")).tries_left == 3
         pieces[:] = [b"x" * 100_000] * 4
-        with pytest.raises(VerifierAway, match="ClientPayloadError"):
+        with pytest.raises(VerifierAwayError, match="ClientPayloadError"):
             await challenges.answer(CHALLENGE, "123456")
 
 
@@ -262,10 +262,10 @@ async def test_a_verifier_that_hangs_is_away_after_the_time_that_the_caller_allo
     """As a frozen process is: its system takes the connection and nobody answers."""
     async with asyncio.timeout(4), hanging() as url:
         async with Decisions(url, BEARER, grace_seconds=0.2) as decisions:
-            with pytest.raises(VerifierAway, match="cannot be reached"):
+            with pytest.raises(VerifierAwayError, match="cannot be reached"):
                 await decisions.wait(REQUEST, 0)
         async with Challenges(url, BEARER, answered_in_seconds=0.2) as challenges:
-            with pytest.raises(VerifierAway, match="cannot be reached"):
+            with pytest.raises(VerifierAwayError, match="cannot be reached"):
                 await challenges.answer(CHALLENGE, "123456")
 
 

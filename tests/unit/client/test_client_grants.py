@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countersign.client import Expected, GrantRefused
+from countersign.client import Expected, GrantRefusedError
 from countersign.client.grant import GRANT_CHARACTERS_MAX, LEEWAY, Realm, judge_grant, judge_taught
 from countersign.client.grants import published_keys
 from countersign.contract import base64url, digest_of
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from tests.support.grants import LIFE_SECONDS, REQ, Signer, claims_of
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -55,7 +55,7 @@ def some_claims(**over: object) -> dict[str, Any]:
 
 
 def refusal(grant: str, *, now: datetime = NOON, keys: Any = KEYS) -> str:
-    with pytest.raises(GrantRefused) as refused:
+    with pytest.raises(GrantRefusedError) as refused:
         judge_grant(grant, EXPECTED, now, keys, REALM)
     assert grant == "" or grant not in str(refused.value)
     return refused.value.what
@@ -165,7 +165,7 @@ def test_forgeries_are_refused_before_anything_in_them_is_believed(grant: str, w
 
 def test_an_unknown_key_is_told_apart_from_a_wrong_one() -> None:
     """A fold waits for it; it may be a new one."""
-    with pytest.raises(KeyUnknown):
+    with pytest.raises(KeyUnknownError):
         judge_grant(Signer("other").sign(some_claims()), EXPECTED, NOON, KEYS, REALM)
 
 
@@ -194,16 +194,16 @@ def test_learning_asks_whether_the_event_was_made_in_the_grants_time() -> None:
     for ce_time in (NOON, NOON + timedelta(microseconds=1), NOON + life):
         assert judge_taught(grant, EXPECTED, ce_time, KEYS, REALM)
     for ce_time in (NOON - timedelta(seconds=1), NOON + life + timedelta(seconds=1)):
-        with pytest.raises(GrantRefused, match="iat"):
+        with pytest.raises(GrantRefusedError, match="iat"):
             judge_taught(grant, EXPECTED, ce_time, KEYS, REALM)
-    with pytest.raises(GrantRefused, match="sub"):
+    with pytest.raises(GrantRefusedError, match="sub"):
         judge_taught(grant, replace(EXPECTED, user_id=uuid4()), NOON, KEYS, REALM)
 
 
 @given(st.text(max_size=300))
 def test_no_text_is_a_grant(text: str) -> None:
     """Whatever comes is refused in words, and never a traceback."""
-    with pytest.raises((GrantRefused, KeyUnknown)):
+    with pytest.raises((GrantRefusedError, KeyUnknownError)):
         judge_grant(text, EXPECTED, NOON, KEYS, REALM)
 
 
@@ -213,7 +213,7 @@ def test_no_single_changed_byte_goes_through(position: int, change: int) -> None
     grant = bytearray(SIGNER.sign(some_claims()).encode())
     grant[position % len(grant)] ^= change
     changed = grant.decode("latin-1")
-    with pytest.raises((GrantRefused, KeyUnknown)):
+    with pytest.raises((GrantRefusedError, KeyUnknownError)):
         judge_grant(changed, EXPECTED, NOON, KEYS, REALM)
 
 

@@ -18,7 +18,7 @@ from countersign.client import (
     Client,
     Expected,
     ExportTerms,
-    KafkaAway,
+    KafkaAwayError,
     ProducerSettings,
     Summary,
     authorised_digest,
@@ -177,9 +177,9 @@ async def test_without_kafka_submitting_fails_in_words() -> None:
     built = requests().build("login", ACCOUNT, USER, Client(), {})
     settings = ProducerSettings(bootstrap_servers="127.0.0.1:9", submit_seconds=3)
     async with AccessRequests("gateway", settings) as away:
-        with pytest.raises(KafkaAway, match=r"Kafka at 127\.0\.0\.1:9 did not take the access request within 3 s"):
+        with pytest.raises(KafkaAwayError, match=r"Kafka at 127\.0\.0\.1:9 did not take the access request within 3 s"):
             await away.submit(built)
-        with pytest.raises(KafkaAway, match=r"Kafka at 127\.0\.0\.1:9 does not answer"):
+        with pytest.raises(KafkaAwayError, match=r"Kafka at 127\.0\.0\.1:9 does not answer"):
             await away.reach()
     with pytest.raises(RuntimeError, match="without producer settings"):
         await requests().submit(built)

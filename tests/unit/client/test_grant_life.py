@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.client import Expected, GrantRefused
+from countersign.client import Expected, GrantRefusedError
 from countersign.client.grant import Realm, judge_grant, judge_taught
 from countersign.client.grants import published_keys
 from countersign.contract import GRANT_LIFE_MAX, digest_of
@@ -41,13 +41,13 @@ def test_a_grant_for_ever_is_refused_by_acting_and_by_learning(life: timedelta, 
     issued = RETIRED_AT - timedelta(seconds=1)
     grant = SIGNER.sign(claims_of(**ids, now=issued, exp=int((issued + life).timestamp())))
     made_at = RETIRED_AT + timedelta(seconds=5)
-    with pytest.raises(GrantRefused) as refused:
+    with pytest.raises(GrantRefusedError) as refused:
         judge_grant(grant, EXPECTED, NOON, KEYS, Realm())
     if what is None:
         assert refused.value.what == "exp"
         assert judge_taught(grant, EXPECTED, made_at, KEYS, Realm())
         return
     assert refused.value.what == what
-    with pytest.raises(GrantRefused) as refused:
+    with pytest.raises(GrantRefusedError) as refused:
         judge_taught(grant, EXPECTED, made_at, KEYS, Realm())
     assert refused.value.what == what

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.client import Expected, GrantRefused, Grants, KeysAway
+from countersign.client import Expected, GrantRefusedError, Grants, KeysAwayError
 from countersign.client.grants import KEYS_AGE_MAX, KEYS_OLD, REFRESH_PAUSE, published_keys
 from countersign.contract import digest_of
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from tests.support.grants import REQ, KeySite, Signer, claims_of
 from tests.support.kafka import eventually
 
@@ -48,7 +48,7 @@ async def test_keys_are_fetched_once_and_again_for_a_new_one() -> None:
         assert site.asked == 1
         site.keys.append(new.jwk())
         for _ in range(3):
-            with pytest.raises(GrantRefused, match="kid"):
+            with pytest.raises(GrantRefusedError, match="kid"):
                 await grants.check(new.sign(claims_of(**IDS, now=NOON)), EXPECTED, NOON)
         assert site.asked == 1
         hand.at += REFRESH_PAUSE
@@ -76,7 +76,7 @@ async def test_a_key_at_hand_does_not_wait_for_the_verifier() -> None:
         await grants.check(SIGNER.sign(claims_of(**IDS, now=NOON)), EXPECTED, NOON)
         site.keys.clear()  # revoked
         hand.at += KEYS_OLD
-        with pytest.raises(GrantRefused, match="kid"):
+        with pytest.raises(GrantRefusedError, match="kid"):
             await grants.check(SIGNER.sign(claims_of(**IDS, now=NOON)), EXPECTED, NOON)
 
 
@@ -90,7 +90,7 @@ async def test_the_background_fetches_what_is_wanted_and_names_who_is_away() -> 
             assert told == [None]  # nothing waits for a key
             grants.want([grant])
             await eventually(lambda: told[-1] == f"{site.url}: answered 503")
-            with pytest.raises(KeyUnknown):
+            with pytest.raises(KeyUnknownError):
                 grants.judge(grant, EXPECTED, NOON)
             site.status = 200
             await eventually(lambda: grants.keys)
@@ -110,7 +110,7 @@ async def test_without_the_verifier_known_keys_still_count_and_unknown_ones_do_n
     async with KeySite(SIGNER.jwk()) as site, Grants(site.url, monotonic=hand) as grants:
         site.status = 503
         for _ in range(2):
-            with pytest.raises(KeysAway, match="503"):
+            with pytest.raises(KeysAwayError, match="503"):
                 await grants.check(SIGNER.sign(claims_of(**IDS, now=NOON)), EXPECTED, NOON)
         site.status = 200
         hand.at += REFRESH_PAUSE
@@ -119,14 +119,14 @@ async def test_without_the_verifier_known_keys_still_count_and_unknown_ones_do_n
         hand.at += KEYS_AGE_MAX
         assert await grants.check(SIGNER.sign(claims_of(**IDS, now=NOON)), EXPECTED, NOON)
     async with Grants("http://127.0.0.1:9/keys") as grants:
-        with pytest.raises(KeysAway, match="cannot be reached"):
+        with pytest.raises(KeysAwayError, match="cannot be reached"):
             await grants.prepare([SIGNER.sign(claims_of(**IDS, now=NOON))])
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": 1}', b'{"keys": [{"kid": 1}]}', b"\xff"])
 def test_what_is_no_key_set_is_said_to_be_none(body: bytes) -> None:
     """A proxy's error page must not look like a set without keys."""
-    with pytest.raises(KeysAway, match="no JWK set"):
+    with pytest.raises(KeysAwayError, match="no JWK set"):
         published_keys(body, "here")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from countersign.contract import EVENTS, TYPES_OF, AccessRequested, MemberSet, examples, reader
 from countersign.contract.json_schema import schema_of
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.messages.record import Record
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def with_header(record: Record, name: str, value: bytes | None) -> Record:
 
 def cause_of(record: Record, model: type[Event]) -> str:
     """Return why a record is refused; fails if it is read."""
-    with pytest.raises(OffContract) as refusal:
+    with pytest.raises(OffContractError) as refusal:
         reader(model)(record)
     assert SECRET not in refusal.value.cause
     return refusal.value.cause

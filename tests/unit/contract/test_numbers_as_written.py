@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from countersign.contract.number import NumberRefused, PhoneNumber, Refusal, parse_number
+from countersign.contract.number import NumberRefusedError, PhoneNumber, Refusal, parse_number
 
 # What was entered, the region of the account, the number, its country.
 READ: tuple[tuple[str, str | None, str, str], ...] = (
@@ -172,7 +172,7 @@ def test_a_number_is_read_as_people_write_it(entered: str, region: str | None, e
 @pytest.mark.parametrize(("entered", "region", "reason"), REFUSED)
 def test_what_no_text_reaches_is_refused_for_its_own_reason(entered: str, region: str | None, reason: Refusal) -> None:
     """The words are for the person who entered it: a sentence, and none of its digits."""
-    with pytest.raises(NumberRefused) as refused:
+    with pytest.raises(NumberRefusedError) as refused:
         parse_number(entered, region)
     assert refused.value.reason == reason
     assert refused.value.words.endswith(".")
@@ -185,7 +185,7 @@ def test_the_table_is_wide_enough() -> None:
     assert len({country for *_, country in READ}) >= 20
     reasons = {reason for *_, reason in REFUSED}
     assert reasons == set(get_args(Refusal))
-    assert len({NumberRefused(reason).words for reason in reasons}) == len(reasons)
+    assert len({NumberRefusedError(reason).words for reason in reasons}) == len(reasons)
 
 
 @pytest.mark.parametrize("entered", [entered for entered, *_ in READ])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countersign.contract.number import NumberRefused, parse_number
+from countersign.contract.number import NumberRefusedError, parse_number
 from countersign.typed import code_of, email_of, password_of, plain_digits, visible
 
 EVERY = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point <= 0xDFFF]
@@ -90,6 +90,6 @@ def test_numbers_as_they_are_pasted(entered: str) -> None:
 
 def test_a_number_is_bounded_before_it_is_cleaned() -> None:
     """Nobody sends a megabyte of direction marks."""
-    with pytest.raises(NumberRefused, match="too_long"):
+    with pytest.raises(NumberRefusedError, match="too_long"):
         parse_number("+61491570006" + "\u200e" * 189)
     assert parse_number("+61491570006" + "\u200e" * 188).e164 == "+61491570006"

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from countersign.contract import Summary
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.enrolment import decide
 from services.enrolment.model import (
     Approval,
@@ -91,9 +91,9 @@ def test_only_a_higher_version_is_news(known: Member | None, version: int, appli
 @pytest.mark.parametrize("version", [1, 4, 9])
 def test_a_user_never_moves_to_another_account(version: int) -> None:
     """Old news or not: it is a conflict."""
-    with pytest.raises(OffContract, match="account_id"):
+    with pytest.raises(OffContractError, match="account_id"):
         decide.set_member(a_set(account_id=uuid4(), version=version), a_member(), needs_code=False)
-    with pytest.raises(OffContract, match="account_id"):
+    with pytest.raises(OffContractError, match="account_id"):
         decide.remove_member(a_member_removed(user_id=USER, version=version), a_member())
 
 
@@ -163,7 +163,7 @@ def test_account_managers_are_the_members_of_the_staff_account(role: Any, in_sta
     if taken:
         assert decide.set_member(a_set(role=role), None, needs_code=False, staff_account_id=staff) is not None
     else:
-        with pytest.raises(OffContract, match="role"):
+        with pytest.raises(OffContractError, match="role"):
             decide.set_member(a_set(role=role), None, needs_code=False, staff_account_id=staff)
 
 
@@ -270,5 +270,5 @@ def test_a_decision_closes_the_request_it_is_about(granted: bool) -> None:
 def test_a_decision_on_something_else_under_the_same_id_is_a_conflict(over: dict[str, Any]) -> None:
     """The same key with another fingerprint."""
     request = a_request(a_set())
-    with pytest.raises(OffContract, match=next(iter(over))):
+    with pytest.raises(OffContractError, match=next(iter(over))):
         decide.close(the_decision_on(request, granted=True, **over), request)

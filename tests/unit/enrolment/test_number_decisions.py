@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.enrolment import decide
 from services.enrolment.model import Approval, Block, Confirmed, Decided, MemberNumbers, Number
 from tests.support.events import an_access_denied, an_access_granted
@@ -90,9 +90,9 @@ def test_where_the_code_can_have_gone_to_another_number_nothing_is_confirmed(
 
 def test_a_number_id_that_contradicts_our_records_is_a_finding() -> None:
     """It is not signed, so it confirms nothing by itself; nor is another account's grant taken."""
-    with pytest.raises(OffContract, match="number_id"):
+    with pytest.raises(OffContractError, match="number_id"):
         decide.confirmed_by(a_login(), uuid4(), [a_number()])
-    with pytest.raises(OffContract, match="account_id"):
+    with pytest.raises(OffContractError, match="account_id"):
         decide.confirmed_by(a_login(account_id=uuid4()), None, [a_number()])
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from countersign.contract.number import (
     NONCE_BYTES,
-    NumberRefused,
+    NumberRefusedError,
     PhoneNumber,
-    SealBroken,
+    SealBrokenError,
     fingerprint_of,
     open_number,
     parse_number,
@@ -64,7 +64,7 @@ def test_a_mobile_number_is_understood(entered: str, region: str | None, e164: s
 )
 def test_anything_else_is_refused_in_words(entered: str, region: str | None, reason: str) -> None:
     """M11: typo, landline, premium, toll-free; the words quote nothing of what was entered."""
-    with pytest.raises(NumberRefused) as refused:
+    with pytest.raises(NumberRefusedError) as refused:
         parse_number(entered, region)
     assert refused.value.reason == reason
     assert refused.value.words.endswith(".")
@@ -94,7 +94,7 @@ def test_a_sealed_number_opens_for_its_user_and_key_only() -> None:
         (KEY, b"", user_id),
         (secrets.token_bytes(32), sealed, user_id),
     ):
-        with pytest.raises(SealBroken):
+        with pytest.raises(SealBrokenError):
             open_number(key, form, user, number.country)
 
 

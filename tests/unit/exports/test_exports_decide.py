@@ -14,7 +14,7 @@ from countersign.client import contacts_digest
 from countersign.client.grant import LEEWAY, Realm
 from countersign.client.grants import published_keys
 from countersign.contract import AccessDenied, AccessGranted
-from countersign.runtime.errors import KeyUnknown, OffContract
+from countersign.runtime.errors import KeyUnknownError, OffContractError
 from services.exports.decide import decide, reason_of_end, shown
 from services.exports.model import Denied, Export, Granted, Held, Late, State
 from tests.support.grants import DENIAL_TYP, LIFE_SECONDS, REQ, Signer, claims_of, denial_claims_of
@@ -101,7 +101,7 @@ def test_expiry_is_looked_at_before_anything_is_waited_for() -> None:
     assert decide(a_grant(export), held(export), NOON) is None
     assert decide(a_grant(export, Signer("other")), held(export), NOON) is None
     assert decide(a_grant(export), held(export), NOON - timedelta(microseconds=1)) == Granted(export)
-    with pytest.raises(KeyUnknown):
+    with pytest.raises(KeyUnknownError):
         decide(a_grant(export, Signer("other")), held(export), NOON - timedelta(microseconds=1))
 
 
@@ -125,9 +125,9 @@ def test_a_grant_for_other_parameters_is_a_dead_letter(over: dict[str, Any]) -> 
     """Whichever one: the digest is made again from the row that will be written."""
     approved = an_export()
     ours = replace(approved, **over)
-    with pytest.raises(OffContract, match="digest"):
+    with pytest.raises(OffContractError, match="digest"):
         decide(a_grant(approved), held(ours), NOON)
-    with pytest.raises(OffContract, match=r"grant\.dig"):
+    with pytest.raises(OffContractError, match=r"grant\.dig"):
         decide(a_grant(approved, digest=ours.digest()), held(ours), NOON)
 
 
@@ -139,7 +139,7 @@ def test_a_decision_with_other_ids_is_a_conflict(over: dict[str, Any], named: st
     """Before any signature is looked at."""
     export = an_export()
     for event in (a_grant(export, **over), a_denial(export, **over)):
-        with pytest.raises(OffContract, match=f"^{named}: expected"):
+        with pytest.raises(OffContractError, match=f"^{named}: expected"):
             decide(event, held(export), NOON)
 
 
@@ -147,7 +147,7 @@ def test_a_forged_grant_is_a_dead_letter_that_quotes_nothing() -> None:
     """The cause names the part."""
     export = an_export()
     forged = a_grant(export, Signer(SIGNER.key_id))
-    with pytest.raises(OffContract) as found:
+    with pytest.raises(OffContractError) as found:
         decide(forged, held(export), NOON)
     assert found.value.cause.startswith("grant.signature: ")
     assert forged.grant not in found.value.cause

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.gateway import guard, words
-from services.gateway.guard import Unfit, form_of
+from services.gateway.guard import UnfitFormError, form_of
 from services.gateway.visitor import VISITOR, Visitor, new_secret
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def _take(request: web.Request) -> web.Response:
     request[VISITOR] = VISITING
     try:
         form = await form_of(request, ORIGIN)
-    except Unfit as unfit:
+    except UnfitFormError as unfit:
         return web.Response(status=unfit.status, text=unfit.kind)
     return web.json_response(form)
 

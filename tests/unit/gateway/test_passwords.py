@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.gateway.passwords import Busy, Passwords
+from services.gateway.passwords import Passwords, PasswordsBusyError
 from services.gateway.settings import PasswordSettings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def test_a_full_queue_says_so(passwords: Passwords) -> None:
             return await passwords.right(kept, "x")
 
     results = await asyncio.gather(*(check() for _ in range(3)), return_exceptions=True)
-    assert [isinstance(result, Busy) for result in results] == [False, False, True]
+    assert [isinstance(result, PasswordsBusyError) for result in results] == [False, False, True]
     assert await check()
 
 
@@ -54,10 +54,10 @@ def test_half_of_the_queue_is_for_known_places_and_browsers(threads: int, waitin
         with ExitStack() as held:
             for _ in range(strangers):
                 held.enter_context(checker.room(known=False))
-            with pytest.raises(Busy), checker.room(known=False):
+            with pytest.raises(PasswordsBusyError), checker.room(known=False):
                 pass
             for _ in range(threads + waiting_max - strangers):
                 held.enter_context(checker.room(known=True))
-            with pytest.raises(Busy), checker.room(known=True):
+            with pytest.raises(PasswordsBusyError), checker.room(known=True):
                 pass
     checker.close()

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from countersign.contract import ChallengeIssued, base64url, canonical
-from countersign.runtime.errors import KeyUnknown, OffContract
-from services.notifier.codes import SealBroken, open_code
+from countersign.runtime.errors import KeyUnknownError, OffContractError
+from services.notifier.codes import SealBrokenError, open_code
 from services.notifier.decide import receive
 from services.notifier.model import Dispatch, Known
 from tests.support.events import a_challenge_issued, a_summary, incoming
@@ -78,7 +78,7 @@ def test_a_field_of_tomorrow_does_not_break_the_seal() -> None:
 )
 def test_a_changed_challenge_does_not_open(over: dict[str, Any]) -> None:
     """Whoever can write on the topic can send no code anywhere, and show no other summary."""
-    with pytest.raises(OffContract, match="sealed_code: does not open"):
+    with pytest.raises(OffContractError, match="sealed_code: does not open"):
         receive(as_incoming(changed(a_sealed_challenge(), **over)), KNOWN, NOON)
 
 
@@ -90,7 +90,7 @@ def test_a_known_text_is_skipped_and_another_with_its_key_is_a_conflict() -> Non
     known = Known({first.key: first.fingerprint}, {})
     assert receive(as_incoming(value), known, NOON) is None
     assert receive(as_incoming(json.dumps(json.loads(value), indent=1).encode()), known, NOON) is None
-    with pytest.raises(OffContract, match="known with other contents"):
+    with pytest.raises(OffContractError, match="known with other contents"):
         receive(as_incoming(changed(value, number_id=str(uuid4()))), known, NOON)
 
 
@@ -106,35 +106,35 @@ def test_a_challenge_with_under_5_s_left_never_becomes_a_text(left: float, late:
 def test_a_tampered_late_challenge_is_a_dead_letter_too() -> None:
     """It must not take the place of the real one."""
     value = changed(a_sealed_challenge(expires_at=NOON), summary={"what": "x"})
-    with pytest.raises(OffContract):
+    with pytest.raises(OffContractError):
         receive(as_incoming(value), KNOWN, NOON)
 
 
 def test_an_unknown_key_is_waited_for_only_while_it_matters() -> None:
     """After dedupe and expiry: a late challenge of an unknown key is nobody's, and leaves no trace."""
     none = replace(KNOWN, code_secrets={})
-    with pytest.raises(KeyUnknown):
+    with pytest.raises(KeyUnknownError):
         receive(as_incoming(a_sealed_challenge()), none, NOON)
     assert receive(as_incoming(a_sealed_challenge(expires_at=NOON)), none, NOON) is None
 
 
 def test_another_key_does_not_open() -> None:
     """A key id that is held, with a secret that is another."""
-    with pytest.raises(OffContract):
+    with pytest.raises(OffContractError):
         receive(as_incoming(a_sealed_challenge()), Known({}, {"code-1": b"t" * 32}), NOON)
 
 
 @pytest.mark.parametrize("extra", [{"ratio": 0.5}, {"nested": {"deep": [1.5]}}])
 def test_a_number_that_cannot_be_canonical_is_off_contract(extra: dict[str, Any]) -> None:
     """A field of tomorrow with a float: it was never sealed."""
-    with pytest.raises(OffContract):
+    with pytest.raises(OffContractError):
         receive(as_incoming(changed(a_sealed_challenge(), **extra)), KNOWN, NOON)
 
 
 @pytest.mark.parametrize("code", ["12345", "123456789", "abcdef", "\uff11\uff12\uff13\uff14\uff15\uff16", ""])
 def test_what_is_no_code_does_not_open(code: str) -> None:
     """Six to eight ASCII digits, or it is nothing to send."""
-    with pytest.raises(SealBroken):
+    with pytest.raises(SealBrokenError):
         open_code(SECRET, json.loads(a_sealed_challenge(code)))
 
 
@@ -142,5 +142,5 @@ def test_the_summary_is_part_of_the_seal() -> None:
     """The very challenge, with a summary and without."""
     value = a_sealed_challenge(summary=a_summary(what="Newsletter", rows=500, format="csv"))
     assert open_code(SECRET, json.loads(value)).digits == "123456"
-    with pytest.raises(SealBroken):
+    with pytest.raises(SealBrokenError):
         open_code(SECRET, json.loads(changed(value, summary={"what": "Newsletter", "rows": 5, "format": "csv"})))

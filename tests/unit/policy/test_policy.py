@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from countersign.policy import Policy, PolicyUnfit, load
+from countersign.policy import Policy, PolicyUnfitError, load
 
 FOLDER = Path(__file__).parents[3] / "deploy/policy"
 
@@ -83,6 +83,6 @@ def test_an_unfit_file_is_told_in_words(tmp_path: Path, text: str | None, says: 
     path = tmp_path / "policy.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(PolicyUnfit, match=says) as caught:
+    with pytest.raises(PolicyUnfitError, match=says) as caught:
         load(path)
     assert str(path) in str(caught.value)

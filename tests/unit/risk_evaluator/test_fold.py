@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from countersign.contract import AccessRequested, base64url, canonical
 from countersign.policy import Policy
-from countersign.runtime.errors import ConflictError, KeyUnknown
+from countersign.runtime.errors import ConflictError, KeyUnknownError
 from countersign.runtime.folding.dead_letter import LetterReports
 from countersign.runtime.keys import Key, KeyRing, KeySettings
 from countersign.runtime.watching.metrics import Metrics
@@ -138,7 +138,7 @@ def test_without_an_active_key_nothing_is_assessed() -> None:
     """It is waited for, like any key that is not here yet; an unsigned assessment would be a dead letter anyway."""
     request = an_access_requested()
     before = KEY.active_from - timedelta(seconds=1)
-    with pytest.raises(KeyUnknown):
+    with pytest.raises(KeyUnknownError):
         a_fold().decide(incoming(request, at=before), {request.request_id: beliefs()}, before)
 
 

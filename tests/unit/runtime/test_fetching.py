@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from countersign.runtime.consuming.fetching import CAREFUL_SECONDS, Fetching, Untakeable
+from countersign.runtime.consuming.fetching import CAREFUL_SECONDS, Fetching, UntakeableRecordError
 from tests.support.virtual_time import run_virtually
 
 
@@ -31,7 +31,7 @@ def test_a_careful_look_at_nothing_lets_others_have_their_turn() -> None:
     async def main() -> None:
         nonlocal looks
         fetching: Any = Fetching(10)
-        with pytest.raises(Untakeable):
+        with pytest.raises(UntakeableRecordError):
             await fetching.fetch(_AllPaused())
         other = asyncio.ensure_future(take_turns())
         until = asyncio.get_running_loop().time() + CAREFUL_SECONDS / 2

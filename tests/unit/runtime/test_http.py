@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from countersign.runtime.settings import Caller
 from countersign.runtime.watching.metrics import Metrics
-from countersign.runtime.web.http import CALLER, Problem, Route, application, body, parse_id
+from countersign.runtime.web.http import CALLER, ProblemError, Route, application, body, parse_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def _put(request: web.Request) -> web.Response:
 
 
 async def _open(_request: web.Request) -> web.Response:
-    raise Problem(429, "slow_down", "Later.", retry_after=1.2, tries_left=3)
+    raise ProblemError(429, "slow_down", "Later.", retry_after=1.2, tries_left=3)
 
 
 async def _away(_request: web.Request) -> web.Response:

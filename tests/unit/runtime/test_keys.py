@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import generate_latest
 from pydantic import ValidationError
 
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from countersign.runtime.keys import KeyRing, KeySettings
 from countersign.runtime.settings import SECRETS_FILE
 from countersign.runtime.watching.metrics import Metrics
@@ -47,7 +47,7 @@ def test_the_youngest_active_key_is_used() -> None:
     assert ring.current(NOON).key_id == "new"
     assert ring.current(NOON + timedelta(minutes=1)).key_id == "next"
     assert ring.get("gone").secret == b"gone".ljust(32)
-    with pytest.raises(KeyUnknown):
+    with pytest.raises(KeyUnknownError):
         ring.get("unheard")
 
 

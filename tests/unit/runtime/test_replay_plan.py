@@ -10,7 +10,7 @@ import pytest
 from countersign.cli.moments import moment_of
 from countersign.cli.replay.options import rate_of
 from countersign.cli.replay.planning import described
-from countersign.cli.surroundings import Failed
+from countersign.cli.surroundings import CommandFailedError
 from countersign.runtime.replay.plan import PLAN_GOOD_FOR, Asked, Found, Plan, PlanError, Range, exceeded
 from countersign.runtime.replay.reading import Choice
 from tests.support.events import a_record, an_access_requested
@@ -123,7 +123,7 @@ def test_times_and_rates_are_read_as_people_type_them() -> None:
     assert moment_of("1h", "--since") < moment_of("1m", "--since")  # type: ignore[operator] # neither is None
     assert (rate_of("200"), rate_of("0.5/s")) == (200.0, 0.5)
     for text in ("0", "fast", "20000/s", "-1"):
-        with pytest.raises(Failed, match="such as 200/s"):
+        with pytest.raises(CommandFailedError, match="such as 200/s"):
             rate_of(text)
-    with pytest.raises(Failed, match="2h for two hours ago"):
+    with pytest.raises(CommandFailedError, match="2h for two hours ago"):
         moment_of("yesterday", "--since")

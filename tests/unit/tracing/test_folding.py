@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import absorb
 from countersign.runtime.messages.record import Incoming, Outgoing, Record
@@ -127,7 +127,7 @@ async def test_a_second_try_that_ends_as_a_dead_letter_leaves_no_span(monkeypatc
 
     monkeypatch.setattr("countersign.runtime.folding.dead_letter.keep", kept)
     spans: list[Span] = []
-    await _folded(spans, ["added", OffContract("id: known with other contents")], [False, True], 2)
+    await _folded(spans, ["added", OffContractError("id: known with other contents")], [False, True], 2)
     assert spans == []
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.verifier.crowd import WAITING_MAX, Crowd, Crowded
+from services.verifier.crowd import WAITING_MAX, Crowd, CrowdedError
 
 
 async def test_eight_wait_the_ninth_is_turned_away_and_others_pass() -> None:
@@ -29,7 +29,7 @@ async def test_eight_wait_the_ninth_is_turned_away_and_others_pass() -> None:
         for _ in range(WAITING_MAX):
             group.create_task(call())
         await asyncio.sleep(0)
-        with pytest.raises(Crowded):
+        with pytest.raises(CrowdedError):
             async with crowd.through(challenge):
                 pass
         async with crowd.through(another):

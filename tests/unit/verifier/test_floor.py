@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from countersign.policy import RequestLimits
-from countersign.runtime.errors import OffContract
+from countersign.runtime.errors import OffContractError
 from services.verifier.decide_assessment import ALWAYS, take
 from services.verifier.model import Allow, Beliefs, Counter, Deny, Open, Taken
 from tests.support.challenges import (
@@ -154,7 +154,7 @@ def test_a_denial_stands(reason: str) -> None:
 
 def test_a_denial_without_a_reason_is_off_contract() -> None:
     """There is no word to tell anybody."""
-    with pytest.raises(OffContract, match="reasons"):
+    with pytest.raises(OffContractError, match="reasons"):
         taken(outcome="deny", reasons=["ip.new"])
 
 

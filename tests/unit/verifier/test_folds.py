@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from countersign.runtime.errors import ConflictError, OffContract
+from countersign.runtime.errors import ConflictError, OffContractError
 from services.verifier.decide_assessment import check_mac, check_req, is_seen, is_stale
 from services.verifier.decide_delivery import Texts, deliver
 from services.verifier.model import Delivered, Fingerprint, Send
@@ -69,14 +69,14 @@ def test_an_assessment_of_the_evaluator_is_believed() -> None:
 )
 def test_a_forged_assessment_is_a_dead_letter(change: dict[str, Any]) -> None:
     """Each field is covered, and the cause quotes none."""
-    with pytest.raises(OffContract) as refused:
+    with pytest.raises(OffContractError) as refused:
         check_mac({**_raw(signed(an_access_assessed(), SECRET)), **change}, SECRET)
     assert str(OTHER) not in refused.value.cause
 
 
 def test_a_mac_of_another_key_is_none() -> None:
     """Whoever holds another ring's key is nobody."""
-    with pytest.raises(OffContract, match="mac"):
+    with pytest.raises(OffContractError, match="mac"):
         check_mac(_raw(signed(an_access_assessed(), SECRET)), b"j" * 32)
 
 
@@ -101,7 +101,7 @@ def test_the_same_request_is_seen_and_another_of_its_id_is_a_conflict() -> None:
 
 def test_an_assessment_that_does_not_name_the_request_is_refused() -> None:
     """Nobody could act on its grant: whoever published the request compares `req`."""
-    with pytest.raises(OffContract, match="req: missing"):
+    with pytest.raises(OffContractError, match="req: missing"):
         check_req(an_access_assessed(req=None))
 
 
@@ -192,11 +192,11 @@ def test_a_closed_challenge_closes_once() -> None:
 )
 def test_a_delivery_that_cannot_be_is_a_dead_letter(over: dict[str, Any], cause: str) -> None:
     """Of a challenge, but not as it was issued."""
-    with pytest.raises(OffContract, match=cause):
+    with pytest.raises(OffContractError, match=cause):
         deliver(an_sms_accepted(**(OURS | over)), texts("sending"))
 
 
 def test_a_delivery_of_no_challenge_is_a_dead_letter() -> None:
     """Ours are committed before their texts leave."""
-    with pytest.raises(OffContract, match="challenge_id"):
+    with pytest.raises(OffContractError, match="challenge_id"):
         deliver(an_sms_accepted(**OURS), None)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from countersign.client.denial import Denial, judge_denial
-from countersign.client.grant import Expected, GrantRefused, Realm, judge_grant
+from countersign.client.grant import Expected, GrantRefusedError, Realm, judge_grant
 from countersign.client.grants import published_keys
 from countersign.contract import from_base64url
-from countersign.runtime.errors import KeyUnknown
+from countersign.runtime.errors import KeyUnknownError
 from countersign.runtime.keys import KeyRing, KeySettings
 from services.verifier.grants import Signer
 from services.verifier.model import Denied
@@ -79,7 +79,7 @@ def test_a_reader_checks_a_grant_with_the_published_keys_alone() -> None:
     grant = signer.sign(what_was_asked(), "sms", NOON).jws
     assert judge_grant(grant, EXPECTED, NOON, keys, Realm()).method == "sms"
     assert judge_grant(grant, EXPECTED, NOON + 5 * MINUTE + 30 * SECOND - TICK, keys, Realm()).key_id == "grant-1"
-    with pytest.raises(GrantRefused, match="exp"):
+    with pytest.raises(GrantRefusedError, match="exp"):
         judge_grant(grant, EXPECTED, NOON + 5 * MINUTE + 30 * SECOND, keys, Realm())
 
 
@@ -92,15 +92,15 @@ def test_a_denial_is_signed_and_is_no_grant() -> None:
     assert judge_denial(proof, EXPECTED, keys, Realm()) == Denial(reason="locked", retry_at=NOON + MINUTE)
     unlimited = signer.sign_denial(Denied(what_was_asked(), "code.expired"), NOON)
     assert judge_denial(unlimited, EXPECTED, keys, Realm()) == Denial(reason="code.expired", retry_at=None)
-    with pytest.raises(GrantRefused, match="typ"):
+    with pytest.raises(GrantRefusedError, match="typ"):
         judge_grant(proof, EXPECTED, NOON, keys, Realm())
-    with pytest.raises(GrantRefused, match="typ"):
+    with pytest.raises(GrantRefusedError, match="typ"):
         judge_denial(signer.sign(what_was_asked(), "sms", NOON).jws, EXPECTED, keys, Realm())
     for over in ({"digest": "e" * 43}, {"action": "export"}, {"request_id": ACCOUNT}, {"user_id": ACCOUNT}):
-        with pytest.raises(GrantRefused, match="jti"):
+        with pytest.raises(GrantRefusedError, match="jti"):
             judge_denial(proof, replace(EXPECTED, **over), keys, Realm())
     for realm in (Realm(issuer="other"), Realm(audience="other")):
-        with pytest.raises(GrantRefused):
+        with pytest.raises(GrantRefusedError):
             judge_denial(proof, EXPECTED, keys, realm)
 
 
@@ -129,5 +129,5 @@ def test_the_key_set_holds_no_secret() -> None:
 
 def test_without_a_key_in_its_time_nothing_is_signed() -> None:
     """Nobody is let in on a key that is not in use."""
-    with pytest.raises(KeyUnknown):
+    with pytest.raises(KeyUnknownError):
         a_signer(a_key("new", NOON)).sign(what_was_asked(), "sms", NOON - TICK)
