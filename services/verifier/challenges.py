@@ -1,24 +1,29 @@
-"""Answering, texting again, giving up: each one transaction on one locked challenge, committed before the reply."""
+"""Answering, texting again, giving up: read, judge, and store before the reply.
+
+Reading locks nothing. What is stored is one statement that stores nothing unless all is as it was read.
+"""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
-from countersign.runtime.publishing import outbox
+from countersign.contract import Client, Summary
+from countersign.runtime.errors import TooManyWaitingError
 from countersign.runtime.tracing.spans import SpanKind, ours
 from countersign.runtime.tracing.tracer import NO_TRACER
-from services.verifier import store_challenges, store_decisions
+from services.verifier import store_challenges
 from services.verifier.codes import draw
 from services.verifier.decide_assessment import may_use_reserve
 from services.verifier.issue import Text
 from services.verifier.judge import GOOD_SENDS, give_up, is_older, judge, plan_resend, resend_after, told, weigh
 from services.verifier.model import SendAgain, SendLater, SendNever, Wait
+from services.verifier.store_challenges import ChangedMeanwhileError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
     from uuid import UUID
 
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from countersign.runtime.tracing.tracer import Tracer, Work
     from services.verifier.desk import Desk
     from services.verifier.model import Asked, Decision
-    from services.verifier.store_challenges import Locked, Seen
+    from services.verifier.store_challenges import Read
     from services.verifier.store_decisions import Decided
 
 
@@ -73,13 +78,15 @@ class Refused:
     why: str
 
 
+ROUNDS_MAX = 50  # ours: far more than a user's open challenges have tries
+Reply = TypeVar("Reply")
 AnswerReply: TypeAlias = "Answered | Waiting | None"
 SendReply: TypeAlias = "Sent | Waiting | Refused | None"
 
 
 @dataclass(slots=True)
 class _Work:
-    """An open transaction, and what is to happen when it is committed."""
+    """One try on a connection, and what is to happen once it is stored."""
 
     db: Connection
     due: list[Outgoing] = field(default_factory=list)
@@ -95,14 +102,14 @@ class _Work:
         return decided.grants.get(ending.asked.request_id)
 
     def end_span(self, span: Work, asked: Asked, route: str, outcome: str) -> None:
-        """Have the span of a call exported once this is committed."""
+        """Have the span of a call exported once this is stored."""
         method, _, path = route.partition(" ")
         ids = ours(request_id=asked.request_id, challenge_id=asked.challenge_id, user_id=asked.user_id, outcome=outcome)
         self.tell.append(partial(span.end, ids | {"http.request.method": method, "http.route": path}))
 
 
 class Challenges:
-    """The critical sections of a challenge. None in a reply: there is no such challenge."""
+    """What is called for a challenge. None in a reply: there is no such challenge."""
 
     def __init__(
         self,
@@ -123,129 +130,139 @@ class Challenges:
 
     async def answer(self, challenge_id: UUID, code: str, answer_id: UUID) -> AnswerReply:
         """Judge an answer. The same `answer_id` gets the same reply, whatever code comes with it."""
-        async with self._transaction("answer") as work:
-            locked = await store_challenges.lock(work.db, challenge_id)
-            if locked is None:
-                return None
-            await self._checkpoint("answer_locked")
-            seen = await store_challenges.see(work.db, locked, GOOD_SENDS, answer_id)
-            if seen.reply is not None:
-                if seen.reply.accepted:
-                    return Answered("accepted", seen.reply.tries_left, seen.grant)
-                return Answered("wrong", seen.reply.tries_left, older=self._is_older(locked, seen, code))
-            return await self._judge(work, locked, seen, code, answer_id)
 
-    async def _judge(self, work: _Work, locked: Locked, seen: Seen, code: str, answer_id: UUID) -> AnswerReply:
-        now = seen.circumstances.now
-        locked, span = self._spanned(locked, ANSWER, str(answer_id))
-        verdict = judge(locked.challenge, code, seen.circumstances, self._desk.issuer.pepper)
-        judged = weigh(locked.challenge, verdict, seen.circumstances)
+        async def once(work: _Work) -> AnswerReply:
+            read = await store_challenges.read(work.db, challenge_id, GOOD_SENDS, answer_id)
+            if read is None:
+                return None
+            await self._checkpoint("answer_read")
+            if read.reply is None:
+                return await self._judge(work, read, code, answer_id)
+            if read.reply.accepted:
+                return Answered("accepted", read.reply.tries_left, read.grant)
+            return Answered("wrong", read.reply.tries_left, older=self._is_older(read, code))
+
+        return await self._until_stored("answer", once)
+
+    async def _judge(self, work: _Work, read: Read, code: str, answer_id: UUID) -> AnswerReply:
+        seen = read.circumstances
+        read, span = self._spanned(read, ANSWER, str(answer_id))
+        verdict = judge(read.challenge, code, seen, self._desk.issuer.pepper)
+        judged = weigh(read.challenge, verdict, seen)
         grant = None
         if judged.counts:
             if judged.accepted:
                 self._desk.signer.refresh()
-            counted = await store_challenges.count(
-                work.db, locked.challenge, judged, answer_id, signer=self._desk.signer, now=now
-            )
+            counted = await store_challenges.count(work.db, read, judged, answer_id, self._desk.signer)
             grant = work.decided(judged.ending, counted)
         elif judged.ending is not None:
-            await self._end(work, judged.ending, now)
-        work.tell.append(partial(self._desk.journal.judged, locked.challenge.asked, judged))
-        work.end_span(span, locked.challenge.asked, ANSWER, judged.verdict.value)
+            await self._end(work, read, judged.ending)
+        work.tell.append(partial(self._desk.journal.judged, read.challenge.asked, judged))
+        work.end_span(span, read.challenge.asked, ANSWER, judged.verdict.value)
         word = told(verdict)
         if word == "wait":
-            return _waiting(judged.wait, now)
-        older = word == "wrong" and self._is_older(locked, seen, code)
+            return _waiting(judged.wait, seen.now)
+        older = word == "wrong" and self._is_older(read, code)
         return Answered(word, judged.tries_left if word != "over" else 0, grant, older)
 
-    def _is_older(self, locked: Locked, seen: Seen, code: str) -> bool:
-        return is_older(locked.challenge, code, seen.circumstances, self._desk.issuer.pepper)
+    def _is_older(self, read: Read, code: str) -> bool:
+        return is_older(read.challenge, code, read.circumstances, self._desk.issuer.pepper)
 
     async def resend(self, challenge_id: UUID) -> SendReply:
         """Issue a further text with a code of its own; tries and life go on."""
-        async with self._transaction("resend") as work:
-            locked = await store_challenges.lock(work.db, challenge_id)
-            if locked is None:
+
+        async def once(work: _Work) -> SendReply:
+            read = await store_challenges.read(work.db, challenge_id, GOOD_SENDS)
+            if read is None:
                 return None
-            seen = await store_challenges.see(work.db, locked, GOOD_SENDS)
-            now = seen.circumstances.now
-            locked, span = self._spanned(locked, RESEND, str(seen.sends), now.isoformat())
-            plan = plan_resend(locked.challenge, seen.sends, seen.last_at, seen.circumstances)
+            now = read.circumstances.now
+            read, span = self._spanned(read, RESEND, str(read.sends), now.isoformat())
+            plan = plan_resend(read.challenge, read.sends, read.last_at, read.circumstances)
             match plan:
                 case SendLater(at):
                     return _waiting(Wait(at), now)
                 case SendNever(why, ending):
                     if ending is not None:
-                        await self._end(work, ending, now)
-                        work.end_span(span, locked.challenge.asked, RESEND, "refused")
+                        await self._end(work, read, ending)
+                        work.end_span(span, read.challenge.asked, RESEND, "refused")
                     return Refused(why)
                 case SendAgain(send):
-                    work.end_span(span, locked.challenge.asked, RESEND, "sent")
-                    reserved = may_use_reserve(locked.challenge.place_known, seen.circumstances.protection)
-                    return await self._send(work, locked, send, now, reserved=reserved)
+                    work.end_span(span, read.challenge.asked, RESEND, "sent")
+                    return await self._send(work, read, send)
 
-    async def _send(self, work: _Work, locked: Locked, send: int, now: datetime, *, reserved: bool) -> Sent:
-        challenge = locked.challenge
+        return await self._until_stored("resend", once)
+
+    async def _send(self, work: _Work, read: Read, send: int) -> Sent:
+        challenge, now = read.challenge, read.circumstances.now
         assert challenge.asked.number_id is not None  # a challenge has one
         text = Text(
             challenge.asked,
             challenge.challenge_id,
             challenge.asked.number_id,
             send,
-            locked.client,
-            locked.summary,
+            Client.model_validate_json(read.client),
+            Summary.model_validate_json(read.summary),
             challenge.expires_at,
-            reserved,
+            may_use_reserve(challenge.place_known, read.circumstances.protection),
         )
         self._desk.issuer.refresh()
         issued = self._desk.issuer.issue(text, draw(self._digits), now)
-        await store_challenges.add_send(work.db, challenge.challenge_id, send, issued.code_digest, now)
-        work.due += await outbox.append(work.db, [issued.event])
+        work.due += await store_challenges.add_send(work.db, read, send, issued.code_digest, issued.event)
         work.tell.append(partial(self._desk.journal.sent, challenge.asked, send))
         return Sent(send, resend_after(send, now, challenge.expires_at))
 
     async def cancel(self, challenge_id: UUID) -> bool | None:
         """Give a challenge up; False: it came to another end before."""
-        async with self._transaction("cancel") as work:
-            locked = await store_challenges.lock(work.db, challenge_id)
-            if locked is None:
+
+        async def once(work: _Work) -> bool | None:
+            read = await store_challenges.read(work.db, challenge_id, GOOD_SENDS)
+            if read is None:
                 return None
-            seen = await store_challenges.see(work.db, locked, GOOD_SENDS)
-            if locked.challenge.closed_at is not None:
-                return seen.decided == "cancelled"
-            locked, span = self._spanned(locked, CANCEL)
-            ending = give_up(locked.challenge, seen.circumstances.now)
-            await self._end(work, ending, seen.circumstances.now)
-            work.end_span(span, locked.challenge.asked, CANCEL, ending.reason)
+            if read.challenge.closed_at is not None:
+                return read.decided == "cancelled"
+            read, span = self._spanned(read, CANCEL)
+            ending = give_up(read.challenge, read.circumstances.now)
+            await self._end(work, read, ending)
+            work.end_span(span, read.challenge.asked, CANCEL, ending.reason)
             return ending.reason == "cancelled"
 
-    def _spanned(self, locked: Locked, route: str, *what: str) -> tuple[Locked, Work]:
+        return await self._until_stored("cancel", once)
+
+    def _spanned(self, read: Read, route: str, *what: str) -> tuple[Read, Work]:
         """Begin the span of a call; return the challenge so that what this publishes names that span."""
-        asked = locked.challenge.asked
+        asked = read.challenge.asked
         span = self._tracer.begin(route, SpanKind.SERVER, asked.traceparent, *what)
         if span.traceparent == asked.traceparent:
-            return locked, span
+            return read, span
         asked = replace(asked, traceparent=span.traceparent)
-        return replace(locked, challenge=replace(locked.challenge, asked=asked)), span
+        return replace(read, challenge=replace(read.challenge, asked=asked)), span
 
-    async def _end(self, work: _Work, decision: Decision, now: datetime) -> None:
-        """Close the challenge, unless it is, with its decision."""
-        assert decision.asked.challenge_id is not None  # what has no challenge is decided by the fold
-        await store_decisions.close(work.db, [decision.asked.challenge_id], now)
-        work.decided(decision, await store_decisions.decide(work.db, [decision], self._desk.signer, now))
+    async def _end(self, work: _Work, read: Read, ending: Decision) -> None:
+        """Close the challenge with its decision."""
+        work.decided(ending, await store_challenges.end(work.db, read, ending, self._desk.signer))
 
-    @asynccontextmanager
-    async def _transaction(self, what: str) -> AsyncIterator[_Work]:
-        async with self._pool.acquire() as db:
-            work = _Work(db)
-            async with db.transaction():
-                yield work
+    async def _until_stored(self, what: str, once: Callable[[_Work], Awaitable[Reply]]) -> Reply:
+        """Read, judge and store; then publish, and tell whoever waits."""
+        work, reply = await self._stored(what, once)
         await self._checkpoint(f"{what}_committed")
         self._publisher.hand(work.due)
         self._desk.waiters.wake(decision.asked.request_id for decision in work.ended)
         for tell in work.tell:
             tell()
         self._desk.journal.ended(work.ended)
+        return reply
+
+    async def _stored(self, what: str, once: Callable[[_Work], Awaitable[Reply]]) -> tuple[_Work, Reply]:
+        """Try until nothing changes between reading and storing. Raises TooManyWaitingError.
+
+        What changed is that an answer of the same user was counted or the challenge was closed. Both have limits.
+        """
+        async with self._pool.acquire() as db:
+            for _ in range(ROUNDS_MAX):
+                work = _Work(db)
+                with suppress(ChangedMeanwhileError):
+                    return work, await once(work)
+        raise TooManyWaitingError(f"{what}: it changed {ROUNDS_MAX} times between reading and storing")
 
 
 def _waiting(wait: Wait | None, now: datetime) -> Waiting:

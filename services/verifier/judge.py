@@ -1,4 +1,4 @@
-"""The judgement of an answer and the plan of a further text, pure; the caller holds the locks and commits first."""
+"""The judgement of an answer and the plan of a further text, pure; the caller stores what follows before it replies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOOD_SENDS = 2  # texts overtake each other: 2 codes x 5 tries is 1 in 100,000
 
 
 def judge(challenge: Challenge, answer: str, seen: Circumstances, pepper: bytes) -> Verdict:
-    """Judge an answer to a locked challenge. Past a limit, do not say whether it would have matched."""
+    """Judge an answer to a challenge. Past a limit, do not say whether it would have matched."""
     if challenge.closed_at is not None:
         return Verdict.CLOSED
     if seen.now >= challenge.expires_at:

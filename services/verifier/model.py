@@ -163,7 +163,7 @@ Decision: TypeAlias = "Granted | Denied"
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A challenge as its row says, read under its lock."""
+    """A challenge as its row says."""
 
     challenge_id: UUID
     asked: Asked
@@ -180,7 +180,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What is read, with the time, after challenge and counter are locked.
+    """What is read with a challenge, and the time at which it is read.
 
     `number` is where the code went, as enrolment has it now; `digests` are the good codes by send, the latest two,
     and `older` those of the texts before.

@@ -37,8 +37,8 @@ LOAD = """
 SELECT statement_timestamp() AS now, e.request_id,
        r.account_id AS seen_account_id, r.user_id AS seen_user_id, r.action AS seen_action, r.digest AS seen_digest,
        r.req AS seen_req,
-       p.user_id AS member_id, p.role, p.two_factor, p.number_id, p.number_state, p.number_hint,
-       p.exports_held_until, p.unlocked_at,
+       p.user_id AS member_id, p.role, p.two_factor, p.exports_held_until, p.unlocked_at,
+       p.number_id AS own_number_id, p.number_state AS own_number_state, p.number_hint AS own_number_hint,
        n.number_id AS asked_id, n.user_id AS asked_user_id, n.state AS asked_state, n.number_hint AS asked_hint,
        coalesce(f.failures, 0) AS failures, f.last_failed_at,
        ARRAY(SELECT c.challenge_id FROM challenge c
@@ -185,12 +185,12 @@ def _beliefs(row: asyncpg.Record, digits: int) -> Beliefs:
 
 
 def protection_of(row: asyncpg.Record) -> Protection | None:
-    """Return the member of a row with the columns of enrolment.protection and `member_id`; None where there is none."""
+    """Return the member of a row with enrolment.protection, its columns named as LOAD names them; None: no member."""
     if row["role"] is None:
         return None
     number = None
-    if row["number_id"] is not None:
-        number = Number(row["number_id"], row["member_id"], row["number_state"], row["number_hint"])
+    if row["own_number_id"] is not None:
+        number = Number(row["own_number_id"], row["member_id"], row["own_number_state"], row["own_number_hint"])
     return Protection(row["role"], row["two_factor"], number, row["exports_held_until"], row["unlocked_at"])
 
 

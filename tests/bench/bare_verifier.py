@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from countersign.contract import base64url, challenge_id_of
 from services.verifier import store_deliveries
 from services.verifier.store_assessments import LOAD, TAKE_IN, TAKE_TURNS
-from services.verifier.store_challenges import COUNT, LOCK, SEE
+from services.verifier.store_challenges import COUNT, READ, READ_GOOD_FOR
 from tests.bench.bare import log, out, secret_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class Verify:
         rows = await db.fetch(LOAD, ids, accounts, users, [None] * len(ids), places, known)
         now, by_id = rows[0]["now"], {row["request_id"]: row for row in rows}
         actions, digests = [v["action"] for v in values], [v["digest"] for v in values]
-        stored = await db.fetch(TAKE_IN, ids, accounts, users, actions, digests, places, [None] * len(ids), now)
+        reqs = [v.get("req") for v in values]
+        stored = await db.fetch(TAKE_IN, ids, accounts, users, actions, digests, places, reqs, now)
         new = {row["request_id"] for row in stored}
         taken = [v for v, asked in zip(values, ids, strict=True) if asked in new]
         for value in taken:
@@ -119,7 +120,7 @@ class Verify:
         rows, texts = [], []
         for value in values:
             asked = UUID(value["request_id"])
-            challenge, number = challenge_id_of(asked), by_id[asked]["number_id"]
+            challenge, number = challenge_id_of(asked), by_id[asked]["own_number_id"]
             typed, nonce = f"{randbelow(10**6):06d}", token_bytes(12)
             issued = {
                 name: value[name] for name in ("request_id", "account_id", "user_id", "action", "summary", "client")
@@ -144,7 +145,7 @@ class Verify:
                     value["place"],
                     False,
                     number,
-                    by_id[asked]["number_hint"],
+                    by_id[asked]["own_number_hint"],
                     self._digest(challenge, typed),
                 )
             )
@@ -214,17 +215,17 @@ class Verify:
 
     async def _answer(self, request: web.Request) -> web.Response:
         challenge_id, given = UUID(request.match_info["id"]), json.loads(await request.read())
-        async with self._pool.acquire() as db, db.transaction():
-            row = await db.fetchrow(LOCK, challenge_id)
-            answer_id = UUID(given["answer_id"])
-            asked = (row["account_id"], row["user_id"], row["number_id"], answer_id, row["request_id"])
-            seen = await db.fetchrow(SEE, challenge_id, *asked)
-            now = seen["now"]
-            assert hmac.compare_digest(seen["digests"][0], self._digest(challenge_id, given["code"]))
-            who = (row["user_id"], row["place_known"], 0, None)
-            await db.execute(COUNT, challenge_id, row["attempts"] + 1, *who, answer_id, True, 4, now, now)
-            outs = await self._grant(db, [row], "sms", now)
-            await self._bare.append(db, outs)
+        answer_id = UUID(given["answer_id"])
+        async with self._pool.acquire() as db:
+            row = await db.fetchrow(READ, challenge_id, answer_id)
+            now = row["now"]
+            assert hmac.compare_digest(row["digests"][0], self._digest(challenge_id, given["code"]))
+            read = (row["attempts"], row["failures"], row["last_failed_at"], now + READ_GOOD_FOR)
+            judged = (row["attempts"] + 1, 0, None, answer_id, True, 4, now, now)
+            async with db.transaction():
+                await db.fetch(COUNT, challenge_id, *read, *judged)
+                outs = await self._grant(db, [row], "sms", now)
+                await self._bare.append(db, outs)
         self._bare.publish(outs)
         log("answered", "", {"account_id": str(row["account_id"])})
         return web.json_response({"verdict": "accepted", "grant": json.loads(outs[0].value)["grant"], "tries_left": 4})

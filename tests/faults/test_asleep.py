@@ -46,14 +46,14 @@ class Nap:
 
 SELECTION = {
     "notifier": (Nap("texts.claimed"),),
-    "verifier": (Nap("answer_locked"),),
+    "verifier": (Nap("answer_read"),),
     "risk_evaluator": (Nap("decided"),),
 }
 
 
 @pytest.mark.timeout(300)
 async def test_three_sleep_at_once(tmp_path: Path, figures: Callable[[str], Figures]) -> None:
-    """With a text claimed, with a challenge locked, with a transaction open."""
+    """With a text claimed, with an answer read and not yet judged, with a transaction open."""
     await _asleep(tmp_path, SELECTION, figures("asleep, three at once"))
 
 

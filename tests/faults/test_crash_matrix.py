@@ -22,7 +22,7 @@ pytestmark = pytest.mark.servers
 
 SELECTION: Mapping[str, Sequence[Stop]] = {
     "risk_evaluator": (Stop("decided"), Stop("committed", 3)),
-    "verifier": (Stop("committed"), Stop("answer_locked"), Stop("answer_committed", 3), Stop("answer_replied")),
+    "verifier": (Stop("committed"), Stop("answer_read"), Stop("answer_committed", 3), Stop("answer_replied")),
     "notifier": (Stop("texts.claimed"), Stop("texts.acted")),
     "enrolment": (Stop("published"),),
     "exports": (Stop("ask_committed"), Stop("export_file.acted")),

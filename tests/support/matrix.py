@@ -23,7 +23,7 @@ POINTS: Mapping[str, Sequence[str]] = {
     "verifier": (
         *_FOLDS,
         *_PUBLISHES,
-        "answer_locked",
+        "answer_read",
         "answer_committed",
         "answer_replied",
         "cancel_committed",

@@ -19,12 +19,15 @@ from services.verifier.wiring import SERVICE, challenges_of, desk_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from countersign.runtime.checkpoint import Checkpoint
     from services.verifier.challenges import Challenges
     from services.verifier.settings import VerifierSettings
 
 
 @asynccontextmanager
-async def wired(settings: VerifierSettings, *, connections: int = 20) -> AsyncIterator[tuple[Parts, Challenges]]:
+async def wired(
+    settings: VerifierSettings, *, connections: int = 20, checkpoint: Checkpoint = nothing
+) -> AsyncIterator[tuple[Parts, Challenges]]:
     """Yield the components of one more process, without its frame: they share nothing but the database."""
     dsn = settings.postgres.dsn.get_secret_value()
     log = structlog.get_logger()
@@ -39,7 +42,7 @@ async def wired(settings: VerifierSettings, *, connections: int = 20) -> AsyncIt
     )
     pool = await open_pool(dsn, "verifier", connections)
     publishing = asyncio.get_running_loop().create_task(publisher.run())
-    frame = Frame(settings, pool, publisher, health, metrics, log, nothing)
+    frame = Frame(settings, pool, publisher, health, metrics, log, checkpoint)
     other = Frame(settings, pool, publisher, Health(), Metrics(), log, nothing)
     try:
         async with SERVICE.wire(frame) as parts:
