@@ -30,7 +30,10 @@ STUCK_SECONDS = 10.0  # a whole schedule takes some hundredths
 
 @dataclass(slots=True)
 class Outcome:
-    """What one schedule came to. `findings` are the invariants that did not hold; then `trace` is what happened."""
+    """What one schedule came to. `findings` are the invariants that did not hold.
+
+    `trace` is what happened, if there are findings or if it was asked for.
+    """
 
     schedule: Schedule
     findings: list[str]
@@ -39,14 +42,15 @@ class Outcome:
     steps: int
 
 
-def run(schedule: Schedule) -> Outcome:
+def run(schedule: Schedule, *, is_traced: bool = False) -> Outcome:
     """Run one schedule. Call it in `patched()`."""
     world = World(schedule.seed, PARTITIONS)
     current.enter(world)
     try:
         with _ended_when_stuck():
             _play(world, schedule)
-        return Outcome(schedule, list(world.findings), _lines(world), world.scheduler.now, world.scheduler.steps)
+        trace = _lines(world) if world.findings or is_traced else []
+        return Outcome(schedule, list(world.findings), trace, world.scheduler.now, world.scheduler.steps)
     finally:
         world.close()
         current.leave()
@@ -69,8 +73,6 @@ def _ended_when_stuck() -> Iterator[None]:
 
 
 def _lines(world: World) -> list[str]:
-    if not world.findings:
-        return []
     return [f"{at:8.3f} {who:10} {event} {fields or ''}".rstrip() for at, who, event, fields in world.trace]
 
 

@@ -37,6 +37,7 @@ from tests.sim.world.current import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from random import Random
 
     from tests.sim.world.loop import SimTask
 
@@ -74,6 +75,11 @@ def _token_bytes(count: int | None = None) -> bytes:
     return current().rng.randbytes(count or 32)
 
 
+def _system_random() -> Random:
+    """Let pauses between tries be drawn from the seed as well."""
+    return current().rng
+
+
 def _all_tasks() -> list[SimTask]:
     return asyncio.get_running_loop().pending()  # type: ignore[attr-defined] # nothing else runs here
 
@@ -93,7 +99,7 @@ def _nothing(*_: object, **__: object) -> None:
 
 _SECRETS = SimpleNamespace(
     **{name: getattr(secrets, name) for name in secrets.__all__}
-    | {"randbelow": _randbelow, "token_bytes": _token_bytes}
+    | {"SystemRandom": _system_random, "randbelow": _randbelow, "token_bytes": _token_bytes}
 )
 
 
