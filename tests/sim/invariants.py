@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from tests.sim.schedules import SHORT, TIMED, TIMED_OF_POSTGRES
 from tests.sim.world.service import IN, OUT, owed_id
@@ -42,7 +43,7 @@ class Watching:
     def _appended(self, place: TopicPartition, held: Held) -> None:
         if place.topic != OUT:
             return
-        kind, number = json.loads(held.value or b"[0, 0]")
+        kind, number = orjson.loads(held.value or b"[0, 0]")
         event_id = owed_id(kind, number)
         self.published[event_id] += 1
         row = self.world.server.table("outbox").rows.get(event_id)
@@ -138,7 +139,7 @@ def _check_letters(stage: Stage) -> None:
         if letter["record_key"] != b"old" and place not in held:
             world.find(f"no false letters: {place} is no record")
         if letter["state"] == "done" and not _is_hopeless(letter):
-            number = json.loads(letter["value"])[0]
+            number = orjson.loads(letter["value"])[0]
             if number not in kept:
                 world.find(f"nothing lost: the letter of event {number} is done, and the event is not kept")
 

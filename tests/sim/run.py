@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STEPS_MAX = 60_000
 REST_SECONDS_MAX = 150.0
 LOOK_SECONDS = 1.0
+GARBAGE_SCHEDULES = 20  # more fit into no cache of a processor
 STUCK_SECONDS = 10.0  # a whole schedule takes some hundredths
 
 
@@ -86,19 +87,17 @@ def _play(world: World, schedule: Schedule) -> None:
         stage.wanted_again(number)
     stage.plan()
     try:
-        world.scheduler.run(max(schedule.horizon, 1.0), STEPS_MAX, lambda: bool(world.findings or world.fell))
+        world.scheduler.run(max(schedule.horizon, 1.0), STEPS_MAX)
         if world.findings or world.fell:
             return
         stage.heal()
         _rest(world, stage, watching)
         world.submitters.close()
+        world.is_ending = True
         for process in world.processes:
             process.terminate()
-        world.scheduler.run(
-            world.scheduler.now + END_SECONDS_MAX + 1.0,
-            STEPS_MAX,
-            lambda: not any(one.is_up for one in world.processes),
-        )
+        if any(process.is_up for process in world.processes):
+            world.scheduler.run(world.scheduler.now + END_SECONDS_MAX + 1.0, STEPS_MAX)
         check_end(stage)
     except (LivelockError, StuckError) as error:
         world.find(f"no livelock: {error}")
@@ -122,11 +121,11 @@ def _rest(world: World, stage: Stage, watching: Watching) -> None:
         left = at_rest(stage)
         if left:
             world.outside.call_later(LOOK_SECONDS, look)
+        else:
+            world.scheduler.stop()
 
     world.outside.call_later(LOOK_SECONDS, look)
-    world.scheduler.run(
-        world.scheduler.now + REST_SECONDS_MAX, STEPS_MAX, lambda: bool(not left or world.findings or world.fell)
-    )
+    world.scheduler.run(world.scheduler.now + REST_SECONDS_MAX, STEPS_MAX)
     if world.findings or world.fell:
         return
     if left:
@@ -152,6 +151,6 @@ def ready() -> Iterator[None]:
 def run_seed(seed: int) -> Outcome:
     """Draw a schedule and run it. Garbage is collected between schedules only: within one it would have no order."""
     outcome = run(draw(seed))
-    if seed % 50 == 0:
+    if seed % GARBAGE_SCHEDULES == 0:
         gc.collect()
     return outcome

@@ -59,7 +59,8 @@ class SimConnection:
 
     async def _round_trip(self) -> None:
         waiter = self._waiter = self.loop.create_future()
-        await self.server.turn(waiter, self.loop)
+        self.server.pass_later(waiter, self.loop)
+        await waiter
 
     async def execute(self, statement: str, *args: Any, timeout: float | None = None) -> str:
         return (await self._run(statement, args, timeout)).status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.folding import brake, dead_letter, whole_letters
@@ -22,7 +23,11 @@ _DEFAULTS = LeaseSettings()
 
 def lease(by: Transaction, name: str) -> timedelta:
     """Return how long a lease is: as the connection says, or the default."""
-    told = by.settings.get(f"countersign.lease_{name}")
+    return _length(name, by.settings.get(f"countersign.lease_{name}"))
+
+
+@cache
+def _length(name: str, told: str | None) -> timedelta:
     if told:
         return timedelta(seconds=float(told.split()[0]))
     default: timedelta = getattr(_DEFAULTS, name)

@@ -131,6 +131,7 @@ def patched() -> Iterator[None]:
             if id(value) in stand_ins and not name.startswith("__"):
                 put(module, name, stand_ins[id(value)])
     put(asyncio, "all_tasks", _all_tasks)
+    put(asyncio.tasks._all_tasks, "add", _nothing)  # where real loops look tasks up; a simulated one knows its own
     put(asyncpg, "connect", connection.connect)
     put(postgres, "open_pool", pool.open_pool)
     put(service, "listening", _no_listening)
@@ -138,7 +139,7 @@ def patched() -> Iterator[None]:
     put(service, "Site", _nothing)
     put(service, "Metrics", lambda: current().metrics_of())
     for decoded in (ConsumerProtocolMemberMetadata, ConsumerProtocolMemberAssignment):
-        put(decoded, "decode", lru_cache(maxsize=1000)(decoded.decode))  # the same few, in every schedule
+        put(decoded, "decode", lru_cache(maxsize=50)(decoded.decode))  # the same few, look after look
     for owner, name, value in SMALLER:
         put(owner, name, value)
     # A killed process lets go of generators in the middle: what they say then is said by nobody.

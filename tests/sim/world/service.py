@@ -6,10 +6,11 @@ Its statements have one table each and are written for the in-memory database an
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
+
+import orjson
 
 from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.due_work.waker import Waker
@@ -61,7 +62,7 @@ class Asked(NamedTuple):
 
 def value_of(event: Asked) -> bytes:
     """Return an event's value as it is on the topic."""
-    return json.dumps(event).encode()
+    return orjson.dumps(tuple(event))
 
 
 def owed_id(kind: int, event_id: int) -> UUID:
@@ -86,7 +87,7 @@ class Keeping:
 
     def parse(self, record: Record) -> Incoming[Asked] | None:
         try:
-            event = Asked(*json.loads(record.value or b"null"))
+            event = Asked(*orjson.loads(record.value or b"null"))
         except (ValueError, TypeError):
             raise OffContract("value: expected an event") from None
         if self._meets("parse", event):
@@ -168,7 +169,7 @@ class Doing:
 
 
 def _owed(kind: int, event_id: int, account: str) -> Outgoing:
-    value = json.dumps([kind, event_id]).encode()
+    value = orjson.dumps([kind, event_id])
     return Outgoing(owed_id(kind, event_id), OUT, account.encode(), value, ())
 
 
