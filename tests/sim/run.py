@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.sim.acting import Stage
-from tests.sim.invariants import Watching, at_rest, check_end, check_rest
+from tests.sim.invariants.lanes import Lanes
+from tests.sim.invariants.rest import Watching, at_rest, check_end, check_rest
 from tests.sim.schedules import PARTITIONS, draw
 from tests.sim.world import current
 from tests.sim.world.loop import LivelockError, StuckError
@@ -80,6 +81,7 @@ def _lines(world: World) -> list[str]:
 def _play(world: World, schedule: Schedule) -> None:
     stage = Stage(world, schedule)
     watching = Watching(stage)
+    Lanes(stage)
     world.act_seconds = schedule.act_seconds
     world.server.slowness = world.broker.slowness = schedule.slow_servers
     for number in range(schedule.processes):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tests.sim.world.loop import SimFuture, SimTask
 
 
-
 @dataclass(slots=True)
 class _Place:
     """Where a partition is read. `broken_at`: the fetch that was taken apart ended in an error there."""

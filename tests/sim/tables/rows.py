@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
+    from tests.sim.world.loop import SimLoop
+
     Values = dict[str, Any]
 
 
@@ -44,14 +46,15 @@ def time_at(seconds: float) -> datetime:
 
 
 class Transaction:
-    """What a session has changed and not committed. It began `at` that virtual time."""
+    """What a session has changed and not committed. It began `at` that virtual time, in the process with that loop."""
 
-    __slots__ = ("_now", "after_commit", "at", "changes", "is_over", "settings", "waiting")
+    __slots__ = ("_now", "after_commit", "at", "changes", "is_over", "loop", "settings", "waiting")
 
-    def __init__(self, at: float, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, at: float, settings: dict[str, str] | None = None, loop: SimLoop | None = None) -> None:
         self.at = at
         self._now: datetime | None = None
         self.settings = settings or _NO_SETTINGS
+        self.loop = loop
         self.changes: list[tuple[Table, Row, Transaction | None, Values | None]] = []
         self.is_over = False
         self.waiting: list[Callable[[], None]] = []

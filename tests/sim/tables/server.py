@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from tests.sim.tables.rows import EPOCH, Table, Transaction, time_at
+from tests.sim.tables.rows import Table, Transaction, time_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from random import Random
     from uuid import UUID
@@ -32,7 +32,6 @@ class Server:
         self.rng = rng
         self.tables: dict[str, Table] = {}
         self.sessions: dict[SimConnection, None] = {}
-        self.epoch = EPOCH
         self.is_down = False
         self.is_hung = False
         self.cuts_commits = 0
@@ -40,6 +39,8 @@ class Server:
         self.unknown: list[str] = []
         self.row_taken: Callable[[UUID], None] = lambda _event_id: None
         self.letters_settled: Callable[[], None] = lambda: None
+        self.rows_owed: Callable[[Sequence[UUID]], None] = lambda _event_ids: None
+        self.events_folded: Callable[[str, Sequence[int]], None] = lambda _topic, _numbers: None
         self._hung: list[SimFuture] = []
         self._pids = 0
 
@@ -54,9 +55,9 @@ class Server:
         """Return the server's clock."""
         return time_at(self.scheduler.now)
 
-    def transaction(self, settings: dict[str, str] | None = None) -> Transaction:
-        """Begin a transaction."""
-        return Transaction(self.scheduler.now, settings)
+    def transaction(self, settings: dict[str, str] | None = None, loop: SimLoop | None = None) -> Transaction:
+        """Begin a transaction of the process with this loop."""
+        return Transaction(self.scheduler.now, settings, loop)
 
     def next_pid(self) -> int:
         """Return the id of a new server process."""

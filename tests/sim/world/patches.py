@@ -32,6 +32,7 @@ from tests.sim.broker.admin import SimAdmin
 from tests.sim.broker.consumer import SimConsumer
 from tests.sim.broker.producer import SimProducer
 from tests.sim.broker.unpacked import fetch_unpacked
+from tests.sim.invariants.lanes import WatchedHealth
 from tests.sim.tables import connection, pool
 from tests.sim.world.current import current
 
@@ -137,6 +138,7 @@ def patched() -> Iterator[None]:
     put(service, "listening", _no_listening)
     put(service, "health_application", _nothing)
     put(service, "Site", _nothing)
+    put(service, "Health", WatchedHealth)
     put(service, "Metrics", lambda: current().metrics_of())
     for decoded in (ConsumerProtocolMemberMetadata, ConsumerProtocolMemberAssignment):
         put(decoded, "decode", lru_cache(maxsize=50)(decoded.decode))  # the same few, look after look

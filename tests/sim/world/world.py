@@ -14,9 +14,11 @@ from countersign.runtime.watching.metrics import Metrics
 from tests.sim.broker.log import Broker
 from tests.sim.tables import runtime_statements  # noqa: F401 - registers them
 from tests.sim.tables.server import Server
+from tests.sim.world.events import OUT, TOPICS, Troubles
 from tests.sim.world.loop import Scheduler
+from tests.sim.world.noting import Noting
 from tests.sim.world.process import RESTART_SECONDS
-from tests.sim.world.service import IN, OUT, Doing, Keeping
+from tests.sim.world.service import Doing, Keeping
 from tests.sim.world.submitting import Submitters
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class World:
         self.outside = self.scheduler.loop("world")
         self.broker = Broker(self.scheduler, self.rng, self.outside)
         self.server = Server(self.scheduler, self.rng)
-        self.broker.create(IN, partitions)
-        self.broker.create(OUT, partitions)
+        for topic in (*TOPICS, OUT):
+            self.broker.create(topic, partitions)
         self.broker.create(AccessRequested.topic, 1)
         self.clients: list[Client] = []
         self.trace: deque[tuple[float, str, str, dict[str, Any]]] = deque(maxlen=TRACE_MAX)
@@ -62,12 +64,14 @@ class World:
         self.in_flight: dict[tuple[SimLoop, bytes], SimProducer] = {}
         self._metrics_given = 0
         self.on_told: Callable[[int], None] = lambda _item: None
+        self.on_ended: Callable[[SimLoop], None] = lambda _loop: None
         self.service = Service("sim", ServiceSettings, self._wire, lambda _settings: ())
 
     @asynccontextmanager
     async def _wire(self, _frame: Frame[Any]) -> AsyncIterator[Parts]:
         doing = Doing(self._tell, self.act_seconds)
-        yield Parts(folds=[Keeping(self.mended, doing.waker)], dues=[doing])
+        troubles = Troubles(self.mended)
+        yield Parts(folds=[Keeping(troubles, doing.waker), Noting(troubles)], dues=[doing])
 
     def _tell(self, item: int) -> None:
         self.told[item] += 1
@@ -164,6 +168,7 @@ class World:
         tasks = [name for task in loop.pending() if not (name := task.get_coro().__qualname__).startswith("Sim")]
         if tasks := [name for name in tasks if name != "Process._main"]:
             self.find(f"no leaks: a process ended with tasks: {sorted(tasks)}")
+        self.on_ended(loop)
         if process.stopped_at is not None:
             self.note(process.name, "sigterm_took", {"seconds": self.scheduler.now - process.stopped_at})
 
