@@ -77,7 +77,7 @@ def _seeds(asked: argparse.Namespace) -> Iterator[int]:
 
 def _one(seed: int, *, shrink: bool) -> int:
     schedule = draw(seed)
-    outcome = run(shrunk(schedule) if shrink else schedule)
+    outcome = run(shrunk(schedule) if shrink else schedule, is_traced=True)
     _print(outcome, len(outcome.trace))
     return 1 if outcome.findings else 0
 

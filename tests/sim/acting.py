@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -13,7 +14,8 @@ from aiokafka.errors import MessageSizeTooLargeError, TopicAuthorizationFailedEr
 from countersign.runtime.messages.record import headers_to_text
 from tests.sim.broker.log import EPOCH_MS
 from tests.sim.tables.rows import LockedError
-from tests.sim.world.service import IN, OUT, Asked, value_of
+from tests.sim.world.events import IN, OUT, TOPICS, Asked, value_of
+from tests.sim.world.noting import noted_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +34,15 @@ class Stage:
     def __init__(self, world: World, schedule: Schedule) -> None:
         self.world = world
         self.schedule = schedule
-        self.asked: dict[int, Asked] = {}
+        self.asked: dict[str, dict[int, Asked]] = {topic: {} for topic in TOPICS}
+        self.asked_at: dict[tuple[str, int], float] = {}
+        self.ill: set[str] = set()  # topics with records that are not simply folded
         self.unread: set[tuple[str, int, int]] = set()
         self.refused_accounts: set[bytes] = set()
+        self.released: Counter[tuple[str, int]] = Counter()
         self.down: dict[str, int] = {}
         self.disturbed_until = 0.0
+        self.locked_until = dict.fromkeys(TOPICS, 0.0)
         self.leaderless_until: dict[TopicPartition, float] = {}
         self.is_healed = False
 
@@ -59,22 +65,26 @@ class Stage:
 
     # Records
 
-    def _record(self, _step: Step, place: int, number: int, account: str, trouble: str | None) -> None:
-        event = self.asked[number] = Asked(number, account, trouble)
-        self.world.broker.append(TopicPartition(IN, place), account.encode(), value_of(event))
+    def _record(self, _step: Step, topic: str, place: int, number: int, account: str, trouble: str | None) -> None:
+        event = self.asked[topic][number] = Asked(number, account, trouble)
+        self.asked_at[topic, number] = self.world.scheduler.now
+        if trouble is not None:
+            self.ill.add(topic)
+        self.world.broker.append(TopicPartition(topic, place), account.encode(), value_of(event))
 
-    def _odd(self, place: int, **how: Any) -> None:
-        held = self.world.broker.append(TopicPartition(IN, place), b"odd", b"{nope", **how)
-        self.unread.add((IN, place, held.offset))
+    def _odd(self, topic: str, place: int, **how: Any) -> None:
+        held = self.world.broker.append(TopicPartition(topic, place), b"odd", b"{nope", **how)
+        self.unread.add((topic, place, held.offset))
+        self.ill.add(topic)
 
-    def _unreadable(self, _step: Step, place: int, gap: int) -> None:
-        self._odd(place, gap=gap, is_unreadable=True)
+    def _unreadable(self, _step: Step, topic: str, place: int, gap: int) -> None:
+        self._odd(topic, place, gap=gap, is_unreadable=True)
 
-    def _nonsense(self, _step: Step, place: int, gap: int) -> None:
-        self._odd(place, gap=gap)
+    def _nonsense(self, _step: Step, topic: str, place: int, gap: int) -> None:
+        self._odd(topic, place, gap=gap)
 
-    def _far(self, _step: Step, place: int, gap: int) -> None:
-        self._odd(place, gap=gap, timestamp=FAR_MS)
+    def _far(self, _step: Step, topic: str, place: int, gap: int) -> None:
+        self._odd(topic, place, gap=gap, timestamp=FAR_MS)
 
     def _old_letter(self, _step: Step, number: int) -> None:
         """Leave a letter of long ago that somebody redrives."""
@@ -83,7 +93,7 @@ class Stage:
         world.broker.log(TopicPartition(IN, 0)).forget()
         by = world.server.transaction()
         at = world.server.now() - timedelta(days=50)
-        self.asked[number] = Asked(number, "old", "old")
+        self.asked[IN][number] = Asked(number, "old", "old")
         world.server.table("dead_letter").insert(by, (IN, 0, held.offset, at), self._letter(number, held.offset, at))
         by.commit()
 
@@ -184,6 +194,15 @@ class Stage:
     def _postgres_slow(self, step: Step) -> None:
         self._while(step, self.world.server, "slowness", 300.0, self.schedule.slow_servers)
 
+    def _locked(self, step: Step, topic: str, number: int) -> None:
+        """Let somebody else hold the row that an event's fold inserts, and take it back in the end."""
+        by = self.world.server.transaction()
+        name, key = ("kept", number) if topic == IN else ("noted", noted_id(number))
+        with suppress(LockedError):
+            self.world.server.table(name).insert(by, key, {"id": key})
+        self.locked_until[topic] = max(self.locked_until[topic], self.world.scheduler.now + step.seconds + 20.0)
+        self._later(step, by.rollback)
+
     def _commits_cut(self, _step: Step, count: int) -> None:
         self._disturb(20.0)
         self.world.server.cuts_commits = count
@@ -229,7 +248,9 @@ class Stage:
     def release(self) -> None:
         """Release every brake."""
         now = self.world.server.now()
-        self._update(self.world.server.table("brake"), lambda row: row["released_at"] is None, {"released_at": now})
+        brakes = self.world.server.table("brake")
+        rows = self._update(brakes, lambda row: row["released_at"] is None, {"released_at": now})
+        self.released.update((row["topic"], row["partition"]) for row in rows)
 
     def redrive(self) -> None:
         """Redrive every letter that a bug of ours caused, or a key that was missing."""
@@ -240,13 +261,15 @@ class Stage:
             {"state": "redrive", "next_try_at": now},
         )
 
-    def _update(self, table: Table, which: Callable[[Values], bool], change: Values) -> None:
-        by = self.world.server.transaction()
+    def _update(self, table: Table, which: Callable[[Values], bool], change: Values) -> list[Values]:
+        """Change the rows that nobody holds locked; return them."""
+        changed, by = [], self.world.server.transaction()
         for row, value in table.all(by):
             if which(value):
                 with suppress(LockedError):
-                    table.change(by, row, **change)
+                    changed.append(table.change(by, row, **change))
         by.commit()
+        return changed
 
     def heal(self) -> None:
         """End every fault, mend every bug."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.sim.acting import Stage
-from tests.sim.invariants import Watching, at_rest, check_end, check_rest
+from tests.sim.invariants.lanes import Lanes
+from tests.sim.invariants.rest import Watching, at_rest, check_end, check_rest
 from tests.sim.schedules import PARTITIONS, draw
 from tests.sim.world import current
 from tests.sim.world.loop import LivelockError, StuckError
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 STEPS_MAX = 60_000
 REST_SECONDS_MAX = 150.0
 LOOK_SECONDS = 1.0
+GARBAGE_SCHEDULES = 20  # more fit into no cache of a processor
 STUCK_SECONDS = 10.0  # a whole schedule takes some hundredths
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one schedule came to. `findings` are the invariants that did not hold; then `trace` is what happened."""
+    """What one schedule came to. `findings` are the invariants that did not hold.
+
+    `trace` is what happened, if there are findings or if it was asked for.
+    """
 
     schedule: Schedule
     findings: list[str]
@@ -39,14 +44,15 @@ class Outcome:
     steps: int
 
 
-def run(schedule: Schedule) -> Outcome:
+def run(schedule: Schedule, *, is_traced: bool = False) -> Outcome:
     """Run one schedule. Call it in `patched()`."""
     world = World(schedule.seed, PARTITIONS)
     current.enter(world)
     try:
         with _ended_when_stuck():
             _play(world, schedule)
-        return Outcome(schedule, list(world.findings), _lines(world), world.scheduler.now, world.scheduler.steps)
+        trace = _lines(world) if world.findings or is_traced else []
+        return Outcome(schedule, list(world.findings), trace, world.scheduler.now, world.scheduler.steps)
     finally:
         world.close()
         current.leave()
@@ -69,14 +75,13 @@ def _ended_when_stuck() -> Iterator[None]:
 
 
 def _lines(world: World) -> list[str]:
-    if not world.findings:
-        return []
     return [f"{at:8.3f} {who:10} {event} {fields or ''}".rstrip() for at, who, event, fields in world.trace]
 
 
 def _play(world: World, schedule: Schedule) -> None:
     stage = Stage(world, schedule)
     watching = Watching(stage)
+    Lanes(stage)
     world.act_seconds = schedule.act_seconds
     world.server.slowness = world.broker.slowness = schedule.slow_servers
     for number in range(schedule.processes):
@@ -84,19 +89,17 @@ def _play(world: World, schedule: Schedule) -> None:
         stage.wanted_again(number)
     stage.plan()
     try:
-        world.scheduler.run(max(schedule.horizon, 1.0), STEPS_MAX, lambda: bool(world.findings or world.fell))
+        world.scheduler.run(max(schedule.horizon, 1.0), STEPS_MAX)
         if world.findings or world.fell:
             return
         stage.heal()
         _rest(world, stage, watching)
         world.submitters.close()
+        world.is_ending = True
         for process in world.processes:
             process.terminate()
-        world.scheduler.run(
-            world.scheduler.now + END_SECONDS_MAX + 1.0,
-            STEPS_MAX,
-            lambda: not any(one.is_up for one in world.processes),
-        )
+        if any(process.is_up for process in world.processes):
+            world.scheduler.run(world.scheduler.now + END_SECONDS_MAX + 1.0, STEPS_MAX)
         check_end(stage)
     except (LivelockError, StuckError) as error:
         world.find(f"no livelock: {error}")
@@ -120,11 +123,11 @@ def _rest(world: World, stage: Stage, watching: Watching) -> None:
         left = at_rest(stage)
         if left:
             world.outside.call_later(LOOK_SECONDS, look)
+        else:
+            world.scheduler.stop()
 
     world.outside.call_later(LOOK_SECONDS, look)
-    world.scheduler.run(
-        world.scheduler.now + REST_SECONDS_MAX, STEPS_MAX, lambda: bool(not left or world.findings or world.fell)
-    )
+    world.scheduler.run(world.scheduler.now + REST_SECONDS_MAX, STEPS_MAX)
     if world.findings or world.fell:
         return
     if left:
@@ -150,6 +153,6 @@ def ready() -> Iterator[None]:
 def run_seed(seed: int) -> Outcome:
     """Draw a schedule and run it. Garbage is collected between schedules only: within one it would have no order."""
     outcome = run(draw(seed))
-    if seed % 50 == 0:
+    if seed % GARBAGE_SCHEDULES == 0:
         gc.collect()
     return outcome

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from tests.sim.world.events import IN, QUIET, TOPICS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARTITIONS = 2
+QUIET_FIRST = 100  # the numbers of quiet events begin here
 # A statement that hangs ends after 30 s, its rollback after 30 s more: from 60 s on the watchdog ends the process, and
 # it is started again.
 HUNG_SECONDS_MAX = 40.0
@@ -57,13 +60,19 @@ def draw(seed: int) -> Schedule:
 
 
 def _mixed(rng: Random, processes: int) -> list[Step]:
-    return [*_records(rng), *_faults(rng, processes), *_acts(rng)]
+    return [*_records(rng), *_quiet(rng), *_faults(rng, processes), *_acts(rng)]
 
 
 def _brakes(rng: Random, processes: int) -> list[Step]:
-    """Draw many failures of many accounts on both partitions, a bit apart: one brake comes while another is held."""
+    """Draw many failures of many accounts on both partitions, a bit apart: one brake comes while another is held.
+
+    The other topic has none of it, or some, or as many.
+    """
     count, length, trouble = rng.randrange(10, 18), 4 + 4 * rng.random(), rng.choice(("bug", "bug", "save"))
-    steps = [_record(rng, number, length, trouble) for number in range(count)]
+    topic, other = rng.choice((TOPICS, TOPICS, TOPICS[::-1]))
+    steps = [_record(rng, number, length, trouble, topic) for number in range(count)]
+    more, also = rng.choice(((0, None), (4, None), (count, trouble)))
+    steps += [_record(rng, number, length, also, other) for number in range(more)]
     return [*steps, *_acts(rng), *(_faults(rng, processes) if rng.random() < 0.3 else ())]
 
 
@@ -74,6 +83,7 @@ def _outage(rng: Random, processes: int) -> list[Step]:
     seconds = min(seconds, HUNG_SECONDS_MAX) if name == "postgres_hung" else seconds
     args = (rng.randrange(PARTITIONS),) if name in TIMED else ()
     steps = [_record(rng, number, 0.7 * min(seconds, 12.0), None) for number in range(rng.randrange(8, 20))]
+    steps += _quiet(rng)
     during = start + min(0.7 * seconds, rng.choice((8.0, 60.0))) * rng.random()
     process = rng.randrange(processes)
     acts = (Step(during, "kill", (process,)), *2 * (Step(during, "sigterm", (process,), 45.0),), None)
@@ -87,6 +97,7 @@ def _letters(rng: Random, processes: int) -> list[Step]:
     steps = [_record(rng, number, 2.0, rng.choice(("bug", "key", "save"))) for number in range(rng.randrange(2, 8))]
     steps += [Step(3 + 6 * rng.random(), "redrive") for _ in range(rng.randrange(1, 5))]
     steps += [Step(0.0, "old_letter", (900,))] if rng.random() < 0.2 else []
+    steps += _quiet(rng)
     return [*steps, *_faults(rng, processes)]
 
 
@@ -100,9 +111,37 @@ def _submitting(rng: Random, processes: int) -> list[Step]:
     return steps[: None if processes == 1 else 30]
 
 
-def _record(rng: Random, number: int, length: float, trouble: str | None) -> Step:
+def _lanes(rng: Random, processes: int) -> list[Step]:
+    """Draw trouble of one topic alone, or of none, while records of the other come all the time."""
+    ill, well = rng.choice((TOPICS, TOPICS[::-1]))
+    length = 6.0 + 6.0 * rng.random()
+    steps = [_record(rng, number, length, None, well) for number in range(rng.randrange(8, 16))]
+    trouble = rng.choice((None, None, "bug", "save", "key"))
+    steps += [_record(rng, number, length / 2, trouble, ill) for number in range(rng.randrange(4, 20))]
+    if trouble is None:
+        steps += [_locked(rng, ill) for _ in range(rng.choice((0, 1, 2)))]
+    if rng.random() < 0.4:
+        steps.append(Step(1 + length * rng.random(), "sigterm", (rng.randrange(processes),), 5 + 10 * rng.random()))
+    return steps
+
+
+def _record(rng: Random, number: int, length: float, trouble: str | None, topic: str = IN) -> Step:
     place, account = rng.randrange(PARTITIONS), f"a{rng.randrange(4)}"
-    return Step(0.3 + length * rng.random(), "record", (place, number, account, trouble))
+    number += QUIET_FIRST if topic == QUIET else 0
+    return Step(0.3 + length * rng.random(), "record", (topic, place, number, account, trouble))
+
+
+def _quiet(rng: Random) -> list[Step]:
+    """Draw events that nobody waits for, in every other schedule: all well, or with a trouble of their own."""
+    count, length = rng.choice((0, 0, 2, 5, 9)), rng.choice((0.5, 3.0, 6.0))
+    trouble = rng.choice((None, None, *TROUBLES))
+    return [_record(rng, number, length, trouble if rng.random() < 0.4 else None, QUIET) for number in range(count)]
+
+
+def _locked(rng: Random, topic: str) -> Step:
+    """Draw a row that somebody else holds while its event comes: the fold of that topic waits, and no other."""
+    number = rng.randrange(4) + (QUIET_FIRST if topic == QUIET else 0)
+    return Step(0.2 + 2.0 * rng.random(), "locked", (topic, number), 2.0 + 20.0 * rng.random())
 
 
 def _records(rng: Random) -> list[Step]:
@@ -114,7 +153,8 @@ def _records(rng: Random) -> list[Step]:
     steps = [_record(rng, number, length, trouble if rng.random() < share else None) for number in range(count)]
     if rng.random() < 0.2:
         kind, gap = rng.choice(("unreadable", "far", "nonsense")), rng.choice((0, 0, 4))
-        steps.append(Step(0.5 + length * rng.random(), kind, (rng.randrange(PARTITIONS), gap)))
+        place = rng.choice((IN, IN, QUIET)), rng.randrange(PARTITIONS)
+        steps.append(Step(0.5 + length * rng.random(), kind, (*place, gap)))
     return steps
 
 
@@ -126,6 +166,8 @@ def _seconds(rng: Random) -> float:
 TIMED = ("broker_down", "broker_frozen", "leaderless", "acks_lost", "rights_missing")
 TIMED_OF_POSTGRES = ("postgres_down", "postgres_hung", "postgres_slow")
 SHORT = ("producers_break", "consumers_break", "commits_cut", "sessions_cut")
+# A fault may lead to a row being published once more.
+FAULTS = frozenset((*TIMED, *TIMED_OF_POSTGRES, *SHORT, "kill", "kill_at", "sigterm"))
 _CHECKPOINTS = ("fetched", "decided", "committed", "published", "outbox_deleted", "task.claimed", "task.acted")
 
 
@@ -152,6 +194,8 @@ def _faults(rng: Random, processes: int) -> list[Step]:
                 steps.append(Step(at, "sigterm", (process,), _seconds(rng)))
             case _:
                 steps.append(Step(at, "refused_account", (rng.randrange(4),)))
+    if rng.random() < 0.1:
+        steps.append(_locked(rng, rng.choice(TOPICS)))
     return steps
 
 
@@ -167,4 +211,5 @@ _PROFILES: dict[str, tuple[int, Callable[[Random, int], list[Step]]]] = {
     "outage": (15, _outage),
     "letters": (12, _letters),
     "submitting": (8, _submitting),
+    "lanes": (8, _lanes),
 }

@@ -29,6 +29,14 @@ def test_a_seed_is_one_schedule() -> None:
     assert len({draw(seed).steps for seed in range(50)}) == 50
 
 
+def test_a_seed_replays_exactly() -> None:
+    """Line by line, in a process of its own: also what is drawn before somebody tries again."""
+    for seed in ("1", "4", "11"):
+        once, again = (simulated("--seed", seed) for _ in range(2))
+        assert len(once.stdout.splitlines()) > 30
+        assert once.stdout == again.stdout
+
+
 @pytest.mark.timeout(600)
 def test_a_failing_seed_replays_exactly() -> None:
     """Its trace is the same, line by line; shrunk it fails in the same way with fewer steps."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.sim.broker.log import Held
     from tests.sim.world.loop import SimFuture, SimTask
 
-_NOT_UTF8 = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
-
 
 @dataclass(slots=True)
 class _Place:
@@ -232,7 +230,7 @@ class SimConsumer:
             for held in log.records[log.after(position) :]:
                 if held.is_unreadable:
                     state.broken_at = position
-                    raise _NOT_UTF8
+                    raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
                 got.append(as_consumed(place, held))
                 position = held.offset + 1
                 if len(got) == records_max:

@@ -22,7 +22,8 @@ def run_in_memory(case: Callable[[], Coroutine[Any, Any, None]], seed: int = 1) 
         with patched():
             loop = world.scheduler.loop("case")
             task = loop.create_task(case())
-            world.scheduler.run(SECONDS_MAX, 100_000, task.done)
+            task.add_done_callback(lambda _task: world.scheduler.stop())
+            world.scheduler.run(SECONDS_MAX, 100_000)
             assert task.done(), "the case did not come to its end"
             task.result()
     finally:

@@ -20,7 +20,7 @@ from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
 from countersign.runtime.messages.record import Outgoing, Record
 from countersign.runtime.publishing import outbox
-from tests.sim.world import service
+from tests.sim.world import noting, service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -210,6 +210,26 @@ async def the_service_keeps_an_event_once_and_does_what_is_due_once(open_: Open)
     assert await db.fetch(service.SETTLE, [1, 3]) == []
 
 
+async def the_second_fold_notes_an_event_and_what_it_owes_in_one_statement(open_: Open) -> None:
+    """Of an event that is known it notes nothing and owes nothing, whatever else comes with it."""
+    db = await open_()
+    ids = [noting.noted_id(number) for number in range(4)]
+    rows = {row_id: _row(number) for number, row_id in enumerate(ids)}
+
+    async def saved(*numbers: int) -> list[int]:
+        due = {ids[number]: rows[ids[number]] for number in numbers}
+        columns = outbox.owed_columns(due)
+        return sorted(row["id"].int for row in await db.fetch(noting.SAVE, list(due), ["a"] * len(due), *columns))
+
+    assert (await db.fetchrow(noting.LOAD, ids))["known"] == []
+    assert await saved(2, 1) == [1, 2]
+    assert await saved(2, 3) == [3]
+    assert sorted((await db.fetchrow(noting.LOAD, ids))["known"]) == ids[1:]
+    assert (await outbox.pending(db))[0] == 3
+    await asyncio.sleep(LEASE_SECONDS + 0.1)
+    assert sorted((await outbox.take(db, 10)), key=lambda row: row.event_id.int) == [rows[one] for one in ids[1:]]
+
+
 async def a_session_that_ends_takes_its_transaction_with_it(open_: Open) -> None:
     """What it says then is an infrastructure error, also the second time."""
     one, other = await open_(), await open_()
@@ -242,5 +262,6 @@ CASES = (
     letters_of_two_topics_of_one_name_are_told_apart,
     a_letter_is_settled_by_what_became_of_it,
     the_service_keeps_an_event_once_and_does_what_is_due_once,
+    the_second_fold_notes_an_event_and_what_it_owes_in_one_statement,
     a_session_that_ends_takes_its_transaction_with_it,
 )

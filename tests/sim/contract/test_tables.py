@@ -15,7 +15,7 @@ from countersign.runtime.settings import LeaseSettings
 from tests.sim.contract.in_memory import run_in_memory
 from tests.sim.contract.table_cases import CASES, LEASE_SECONDS
 from tests.sim.tables import connection, statements
-from tests.sim.world.service import TABLES
+from tests.sim.world import noting, service
 from tests.support.toy import OPERATOR
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def test_on_postgresql(case: Any, servers: Servers) -> None:
         await first.execute(f"CREATE SCHEMA {schema}; SET search_path = {schema}")
         for _, sql in migrations_of("without_a_folder"):
             await first.execute(sql)
-        await first.execute(TABLES)
+        await first.execute(service.TABLES + noting.TABLES)
         await case(open_)
         await first.execute(f"DROP SCHEMA {schema} CASCADE")
     finally:
@@ -71,8 +71,8 @@ def test_every_statement_that_is_known_has_a_case() -> None:
 
 def _called(name: str) -> str:
     module, _, function = name.partition(".")
-    if module == "sim":
-        return f"service.{function.upper()}"
+    if module in ("sim", "noting"):
+        return f"{module.replace('sim', 'service')}.{function.upper()}"
     return f"rows.{function}" if function in ("forget", "park", "extend", "give_back") else name
 
 

@@ -59,7 +59,8 @@ class SimConnection:
 
     async def _round_trip(self) -> None:
         waiter = self._waiter = self.loop.create_future()
-        await self.server.turn(waiter, self.loop)
+        self.server.pass_later(waiter, self.loop)
+        await waiter
 
     async def execute(self, statement: str, *args: Any, timeout: float | None = None) -> str:
         return (await self._run(statement, args, timeout)).status
@@ -108,7 +109,7 @@ class SimConnection:
         if self._has_failed:
             raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
         server, is_alone = self.server, self.transaction_open is None
-        by = server.transaction(self.settings) if self.transaction_open is None else self.transaction_open
+        by = server.transaction(self.settings, self.loop) if self.transaction_open is None else self.transaction_open
         deadline = server.scheduler.now + LOCK_SECONDS_MAX
         while True:
             mark = by.mark()
@@ -145,7 +146,7 @@ class SimConnection:
             raise NotImplementedError("savepoints are not simulated")
         if self.server.is_hung:
             await self._run("BEGIN", (), None)
-        self.transaction_open = self.server.transaction(self.settings)
+        self.transaction_open = self.server.transaction(self.settings, self.loop)
         self._has_failed = False
 
     async def end(self, *, commits: bool) -> None:

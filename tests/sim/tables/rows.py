@@ -5,11 +5,13 @@ A change belongs to its transaction until that ends. Who wants to change the row
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
-    from datetime import datetime
+
+    from tests.sim.world.loop import SimLoop
 
     Values = dict[str, Any]
 
@@ -34,16 +36,36 @@ class Row:
         self.owner: Transaction | None = None
 
 
-class Transaction:
-    """What a session has changed and not committed."""
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # at virtual time 0
+_NO_SETTINGS: dict[str, str] = {}
 
-    def __init__(self, now: datetime, settings: dict[str, str] | None = None) -> None:
-        self.now = now
-        self.settings = settings or {}
+
+def time_at(seconds: float) -> datetime:
+    """Return the server's clock at that virtual time."""
+    return EPOCH + timedelta(seconds=seconds)
+
+
+class Transaction:
+    """What a session has changed and not committed. It began `at` that virtual time, in the process with that loop."""
+
+    __slots__ = ("_now", "after_commit", "at", "changes", "is_over", "loop", "settings", "waiting")
+
+    def __init__(self, at: float, settings: dict[str, str] | None = None, loop: SimLoop | None = None) -> None:
+        self.at = at
+        self._now: datetime | None = None
+        self.settings = settings or _NO_SETTINGS
+        self.loop = loop
         self.changes: list[tuple[Table, Row, Transaction | None, Values | None]] = []
         self.is_over = False
         self.waiting: list[Callable[[], None]] = []
         self.after_commit: list[Callable[[], None]] = []
+
+    @property
+    def now(self) -> datetime:
+        """Return when it began, by the server's clock: few statements ask for it."""
+        if self._now is None:
+            self._now = time_at(self.at)
+        return self._now
 
     def mark(self) -> int:
         """Return a place to go back to."""
@@ -72,11 +94,13 @@ class Transaction:
         self._end()
 
     def _end(self) -> None:
-        self.changes = []
         self.is_over = True
-        waiting, self.waiting = self.waiting, []
-        for call in waiting:
-            call()
+        if self.changes:
+            self.changes = []
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for call in waiting:
+                call()
 
 
 class Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.folding import brake, dead_letter, whole_letters
@@ -11,7 +12,8 @@ from countersign.runtime.settings import LeaseSettings
 from tests.sim.tables.statements import Answer, performs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from uuid import UUID
 
     from tests.sim.tables.rows import Row, Transaction, Values
@@ -22,7 +24,11 @@ _DEFAULTS = LeaseSettings()
 
 def lease(by: Transaction, name: str) -> timedelta:
     """Return how long a lease is: as the connection says, or the default."""
-    told = by.settings.get(f"countersign.lease_{name}")
+    return _length(name, by.settings.get(f"countersign.lease_{name}"))
+
+
+@cache
+def _length(name: str, told: str | None) -> timedelta:
     if told:
         return timedelta(seconds=float(told.split()[0]))
     default: timedelta = getattr(_DEFAULTS, name)
@@ -31,9 +37,18 @@ def lease(by: Transaction, name: str) -> timedelta:
 
 @performs("outbox.append", outbox.APPEND)
 def _append(server: Server, by: Transaction, *columns: Sequence[Any]) -> Answer:
+    return Answer(status=f"INSERT 0 {_keep_rows(server, by, zip(*columns, strict=True))}")
+
+
+def keep_owed(server: Server, by: Transaction, made: AbstractSet[UUID], *columns: Sequence[Any]) -> None:
+    """Do what `outbox.owed` does in a statement that has made these rows. Its columns are those of `owed_columns`."""
+    _keep_rows(server, by, (row for made_by, *row in zip(*columns, strict=True) if made_by in made))
+
+
+def _keep_rows(server: Server, by: Transaction, rows: Iterable[Sequence[Any]]) -> int:
     table, until = server.table("outbox"), by.now + lease(by, "outbox")
-    count = 0
-    for event_id, topic, key, value, headers in sorted(zip(*columns, strict=True)):
+    new = []
+    for event_id, topic, key, value, headers in sorted(rows):
         row = {
             "event_id": event_id,
             "topic": topic,
@@ -41,11 +56,14 @@ def _append(server: Server, by: Transaction, *columns: Sequence[Any]) -> Answer:
             "value": value,
             "headers": headers,
             "leased_until": until,
+            "leased_by": by.loop,
             "parked_reason": None,
             "owed_at": by.now,
         }
-        count += table.insert(by, event_id, row)
-    return Answer(status=f"INSERT 0 {count}")
+        if table.insert(by, event_id, row):
+            new.append(event_id)
+    by.after_commit.append(partial(server.rows_owed, new))
+    return len(new)
 
 
 @performs("outbox.take", outbox.TAKE)
@@ -60,7 +78,7 @@ def _take(server: Server, by: Transaction, limit: int, without: Sequence[str]) -
         and not table.is_locked(by, row)
     ]
     due.sort(key=lambda pair: pair[0])
-    taken = [table.change(by, row, leased_until=until) for _, row in due[:limit]]
+    taken = [table.change(by, row, leased_until=until, leased_by=by.loop) for _, row in due[:limit]]
     for row in taken:
         server.row_taken(row["event_id"])
     return Answer(taken)
@@ -99,7 +117,9 @@ def _mine(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Iterato
 @performs("outbox.extend", outbox.EXTEND)
 def _extend(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Answer:
     table, until = server.table("outbox"), by.now + lease(by, "outbox")
-    return Answer([table.change(by, row, leased_until=until) for row in list(_mine(server, by, event_ids))])
+    return Answer(
+        [table.change(by, row, leased_until=until, leased_by=by.loop) for row in list(_mine(server, by, event_ids))]
+    )
 
 
 @performs("outbox.give_back", outbox.GIVE_BACK)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from tests.sim.tables.rows import Table, Transaction
+from tests.sim.tables.rows import Table, Transaction, time_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
     from random import Random
     from uuid import UUID
 
     from tests.sim.tables.connection import SimConnection
     from tests.sim.world.loop import Scheduler, SimFuture, SimLoop
 
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 COMMAND_SECONDS_MAX = 30.0  # the command_timeout that the runtime sets
 
 
@@ -33,15 +32,15 @@ class Server:
         self.rng = rng
         self.tables: dict[str, Table] = {}
         self.sessions: dict[SimConnection, None] = {}
-        self.epoch = EPOCH
         self.is_down = False
         self.is_hung = False
         self.cuts_commits = 0
         self.slowness = 1.0
-        self.statements: dict[str, int] = {}
         self.unknown: list[str] = []
         self.row_taken: Callable[[UUID], None] = lambda _event_id: None
         self.letters_settled: Callable[[], None] = lambda: None
+        self.rows_owed: Callable[[Sequence[UUID]], None] = lambda _event_ids: None
+        self.events_folded: Callable[[str, Sequence[int]], None] = lambda _topic, _numbers: None
         self._hung: list[SimFuture] = []
         self._pids = 0
 
@@ -54,11 +53,11 @@ class Server:
 
     def now(self) -> datetime:
         """Return the server's clock."""
-        return EPOCH + timedelta(seconds=self.scheduler.now)
+        return time_at(self.scheduler.now)
 
-    def transaction(self, settings: dict[str, str] | None = None) -> Transaction:
-        """Begin a transaction."""
-        return Transaction(self.now(), settings)
+    def transaction(self, settings: dict[str, str] | None = None, loop: SimLoop | None = None) -> Transaction:
+        """Begin a transaction of the process with this loop."""
+        return Transaction(self.scheduler.now, settings, loop)
 
     def next_pid(self) -> int:
         """Return the id of a new server process."""
@@ -69,13 +68,12 @@ class Server:
         """Draw how long a statement and its answer take."""
         return (0.0003 + 0.003 * self.rng.random()) * self.slowness
 
-    async def turn(self, waiter: SimFuture, loop: SimLoop) -> None:
-        """Wait as long as a round trip takes; while the server hangs, until it goes on."""
+    def pass_later(self, waiter: SimFuture, loop: SimLoop) -> None:
+        """Let a waiter go on after a round trip; while the server hangs, once it goes on."""
         if self.is_hung:
             self._park(waiter)
         else:
             loop.call_later(self.latency(), self._pass, waiter)
-        await waiter
 
     def _park(self, waiter: SimFuture) -> None:
         self._hung.append(waiter)

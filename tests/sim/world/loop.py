@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 from asyncio import events
 from collections import deque
 from heapq import heappop, heappush
@@ -27,32 +28,34 @@ class StuckError(BaseException):
 
 
 class SimHandle:
-    """A callback that is due, or will be. asyncio only ever asks for `cancel`, `cancelled` and `when`."""
+    """A callback that is due. asyncio only ever asks for `cancel`, `cancelled` and `when`.
 
-    __slots__ = ("args", "callback", "context", "is_cancelled", "loop", "time")
+    `call` has the callback and its arguments, and is None once the handle is cancelled.
+    """
 
-    def __init__(
-        self,
-        loop: SimLoop,
-        time: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context | None,
-    ) -> None:
-        self.loop = loop
-        self.time = time
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
+    __slots__ = ("call", "context")
+
+    def __init__(self, call: tuple[Any, ...], context: contextvars.Context) -> None:
+        self.call: tuple[Any, ...] | None = call
         self.context = context
-        self.is_cancelled = False
 
     def cancel(self) -> None:
-        self.is_cancelled = True
-        self.callback = None
-        self.args = ()
+        self.call = None
 
     def cancelled(self) -> bool:
-        return self.is_cancelled
+        return self.call is None
+
+
+class SimTimer(SimHandle):
+    """A callback that will be due at `time`, unless its loop is dead by then."""
+
+    __slots__ = ("loop", "time")
+
+    def __init__(self, call: tuple[Any, ...], context: contextvars.Context, loop: SimLoop, time: float) -> None:
+        self.call = call
+        self.context = context
+        self.loop = loop
+        self.time = time
 
     def when(self) -> float:
         return self.time
@@ -71,16 +74,21 @@ SimFuture: TypeAlias = "asyncio.Future[Any]"
 
 
 class Scheduler:
-    """Runs the callbacks of several loops in virtual time."""
+    """Runs the callbacks of several loops in virtual time.
+
+    `number` returns the next number, by which tasks and equal times are kept in order. `timers` is a heap, `awake` are
+    the loops that have callbacks to run at this moment.
+    """
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.now = 0.0
         self.steps = 0
-        self._timers: list[tuple[float, int, SimHandle]] = []
-        self._count = 0
-        self._ready: list[SimLoop] = []
+        self.number: Callable[[], int] = itertools.count(1).__next__
+        self.timers: list[tuple[float, int, SimTimer]] = []
+        self.awake: list[SimLoop] = []
         self.loops: list[SimLoop] = []
+        self._is_over = False
 
     def loop(self, name: str) -> SimLoop:
         """Return a new loop: that of one process, or of the world around them."""
@@ -88,65 +96,63 @@ class Scheduler:
         self.loops.append(made)
         return made
 
-    def number(self) -> int:
-        """Return the next number, by which tasks, futures and equal times are kept in order."""
-        self._count += 1
-        return self._count
+    def stop(self) -> None:
+        """End `run` as soon as nothing is left to do at this moment."""
+        self._is_over = True
 
-    def at(self, handle: SimHandle) -> None:
-        """Run a callback when its time has come."""
-        heappush(self._timers, (handle.time, self.number(), handle))
-
-    def now_ready(self, loop: SimLoop) -> None:
-        """Say that a loop has callbacks to run."""
-        self._ready.append(loop)
-
-    def run(self, until: float, steps_max: int, ended: Callable[[], bool] | None = None) -> None:
-        """Run until that time, or until `ended` says so. Raises LivelockError after that many callbacks."""
+    def run(self, until: float, steps_max: int) -> None:
+        """Run until that time, or until `stop`. Raises LivelockError after that many callbacks."""
         before = events._get_running_loop()
+        self._is_over = False
         try:
-            self._run(until, self.steps + steps_max, ended)
+            self._run(until, self.steps + steps_max)
         finally:
             events._set_running_loop(before)
 
-    def _run(self, until: float, most: int, ended: Callable[[], bool] | None) -> None:
-        timers = self._timers
+    def _run(self, until: float, most: int) -> None:
+        timers, awake = self.timers, self.awake
         while True:
-            self._run_ready(most)
-            if ended is not None and ended():
+            if awake:
+                self._run_ready(most)
+            if self._is_over:
                 return
-            while timers and (timers[0][2].is_cancelled or timers[0][2].loop.is_dead):
+            while timers and (timers[0][2].call is None or timers[0][2].loop.is_dead):
                 heappop(timers)
             if not timers or timers[0][0] > until:
                 self.now = max(self.now, until)
                 return
             now = self.now = max(self.now, timers[0][0])
             while timers and timers[0][0] <= now:
-                handle = heappop(timers)[2]
-                if not (handle.is_cancelled or handle.loop.is_dead):
-                    handle.loop.put(handle)
+                timer = heappop(timers)[2]
+                if timer.call is not None and not timer.loop.is_dead:
+                    timer.loop.put(timer)
 
     def _run_ready(self, most: int) -> None:
         """Run until no loop has anything to do at this moment."""
-        ready, draw, running = self._ready, self.rng.random, None
-        while ready:
-            loop = ready.pop() if len(ready) == 1 else ready.pop(int(draw() * len(ready)))
+        awake, draw, running, steps = self.awake, self.rng.random, None, self.steps
+        while awake:
+            loop = awake.pop() if len(awake) == 1 else awake.pop(int(draw() * len(awake)))
             if loop is not running:
                 events._set_running_loop(loop)
                 running = loop
-            self.steps += loop.turn()
-            while loop._ready and not ready:  # nobody else has anything to do
-                self.steps += loop.turn()
-                if self.steps > most:
+            steps += loop.turn()
+            while loop.ready and not awake:  # nobody else has anything to do
+                steps += loop.turn()
+                if steps > most:
                     break
-            if loop._ready:
-                ready.append(loop)
-            if self.steps > most:
+            if loop.ready:
+                awake.append(loop)
+            self.steps = steps
+            if steps > most:
                 raise LivelockError(f"the budget of callbacks is used up, and it is {self.now:.3f} s")
 
 
 class SimLoop(asyncio.AbstractEventLoop):
-    """The loop of one process. Once it is dead, nothing that its tasks wait for goes on."""
+    """The loop of one process. Once it is dead, nothing that its tasks wait for goes on.
+
+    Each callback is kept in one tuple with its arguments, and what is done for each is written out where it is done:
+    a schedule has more than a thousand of them.
+    """
 
     def __init__(self, scheduler: Scheduler, name: str) -> None:
         self.scheduler = scheduler
@@ -155,57 +161,58 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.is_running_now = False
         self.tasks: list[SimTask] = []
         self.failures: list[dict[str, Any]] = []
-        self._ready: deque[SimHandle] = deque()
+        self.ready: deque[SimHandle] = deque()
         self._forget_at = 64
-        self.context = contextvars.copy_context()
+        self._timers = scheduler.timers
+        self._awake = scheduler.awake
+        self._context = contextvars.copy_context()
 
     def turn(self) -> int:
         """Run what is ready now, and nothing that becomes ready meanwhile. Return how many callbacks that were."""
-        ready = self._ready
+        ready = self.ready
         count = len(ready)
         self.is_running_now = True
         for _ in range(count):
-            if not ready:
+            if not ready:  # the process was killed
                 break
             handle = ready.popleft()
-            if handle.is_cancelled:
-                continue
-            if handle.context is None:
-                handle.callback(*handle.args)  # type: ignore[misc]
-            else:
-                handle.context.run(handle.callback, *handle.args)  # type: ignore[arg-type]
-            if self.is_dead:
-                ready.clear()
+            call = handle.call
+            if call is not None:
+                handle.context.run(*call)
         self.is_running_now = False
         return count
 
     def put(self, handle: SimHandle) -> None:
         """Put a callback behind those that are ready."""
-        if not self._ready and not self.is_running_now:
-            self.scheduler.now_ready(self)
-        self._ready.append(handle)
+        if not self.ready and not self.is_running_now:
+            self._awake.append(self)
+        self.ready.append(handle)
 
     def time(self) -> float:
         return self.scheduler.now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
-        handle = SimHandle(self, 0.0, callback, args, context)
+    def call_soon(self, *call: Any, context: contextvars.Context | None = None) -> Any:
+        handle = SimHandle(call, self._context if context is None else context)
         if not self.is_dead:
-            self.put(handle)
+            ready = self.ready
+            if not ready and not self.is_running_now:
+                self._awake.append(self)
+            ready.append(handle)
         return handle
 
-    def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> Any:
-        return self.call_at(self.scheduler.now + delay, callback, *args, context=context)
-
-    def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> Any:
-        handle = SimHandle(self, when, callback, args, context)
+    def call_later(self, delay: float, *call: Any, context: contextvars.Context | None = None) -> Any:
+        scheduler = self.scheduler
+        when = scheduler.now + delay
+        timer = SimTimer(call, self._context if context is None else context, self, when)
         if not self.is_dead:
-            self.scheduler.at(handle)
-        return handle
+            heappush(self._timers, (when, scheduler.number(), timer))
+        return timer
+
+    def call_at(self, when: float, *call: Any, context: contextvars.Context | None = None) -> Any:
+        timer = SimTimer(call, self._context if context is None else context, self, when)
+        if not self.is_dead:
+            heappush(self._timers, (when, self.scheduler.number(), timer))
+        return timer
 
     def create_future(self) -> SimFuture:
         return asyncio.Future(loop=self)
@@ -213,7 +220,9 @@ class SimLoop(asyncio.AbstractEventLoop):
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: contextvars.Context | None = None
     ) -> Any:
-        task = _new_task(self, coro, name, context)
+        task = SimTask.__new__(SimTask)
+        task.number = self.scheduler.number()  # asyncio hashes the task while it is made
+        task.__init__(coro, loop=self, name=name or "task", context=context)  # type: ignore[misc] # so it comes second
         tasks = self.tasks
         tasks.append(task)
         if len(tasks) > self._forget_at:
@@ -224,7 +233,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     def kill(self) -> None:
         """End the process as kill -9 does: not even a `finally` runs while the world can still be touched."""
         self.is_dead = True
-        self._ready.clear()
+        self.ready.clear()
 
     def dispose(self) -> None:
         """Let go of what a dead loop holds. What its coroutines try to do on their way out finds a dead loop."""
@@ -250,8 +259,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     def is_closed(self) -> bool:
         return self.is_dead
 
-    def get_debug(self) -> bool:
-        return False
+    get_debug = bool  # type: ignore[assignment] # no: asked for every future, so without a function of our own
 
     def note_failure(self, context: dict[str, Any]) -> None:
         """Remember what asyncio says went wrong without anybody to hear of it."""
@@ -265,15 +273,6 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     async def create_connection(self, *_: object, **__: object) -> NoReturn:
         raise NotImplementedError("there are no sockets in a simulation")
-
-
-def _new_task(
-    loop: SimLoop, coro: Coroutine[Any, Any, Any], name: str | None, context: contextvars.Context | None
-) -> SimTask:
-    SimTask.number = loop.scheduler.number()  # asyncio hashes the task while it is made: the class lends its number
-    task = SimTask(coro, loop=loop, name=name or "task", context=context)
-    task.number = SimTask.number
-    return task
 
 
 def _close(coro: Any) -> None:

@@ -32,11 +32,13 @@ from tests.sim.broker.admin import SimAdmin
 from tests.sim.broker.consumer import SimConsumer
 from tests.sim.broker.producer import SimProducer
 from tests.sim.broker.unpacked import fetch_unpacked
+from tests.sim.invariants.lanes import WatchedHealth
 from tests.sim.tables import connection, pool
 from tests.sim.world.current import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from random import Random
 
     from tests.sim.world.loop import SimTask
 
@@ -74,6 +76,11 @@ def _token_bytes(count: int | None = None) -> bytes:
     return current().rng.randbytes(count or 32)
 
 
+def _system_random() -> Random:
+    """Let pauses between tries be drawn from the seed as well."""
+    return current().rng
+
+
 def _all_tasks() -> list[SimTask]:
     return asyncio.get_running_loop().pending()  # type: ignore[attr-defined] # nothing else runs here
 
@@ -93,7 +100,7 @@ def _nothing(*_: object, **__: object) -> None:
 
 _SECRETS = SimpleNamespace(
     **{name: getattr(secrets, name) for name in secrets.__all__}
-    | {"randbelow": _randbelow, "token_bytes": _token_bytes}
+    | {"SystemRandom": _system_random, "randbelow": _randbelow, "token_bytes": _token_bytes}
 )
 
 
@@ -125,14 +132,16 @@ def patched() -> Iterator[None]:
             if id(value) in stand_ins and not name.startswith("__"):
                 put(module, name, stand_ins[id(value)])
     put(asyncio, "all_tasks", _all_tasks)
+    put(asyncio.tasks._all_tasks, "add", _nothing)  # where real loops look tasks up; a simulated one knows its own
     put(asyncpg, "connect", connection.connect)
     put(postgres, "open_pool", pool.open_pool)
     put(service, "listening", _no_listening)
     put(service, "health_application", _nothing)
     put(service, "Site", _nothing)
+    put(service, "Health", WatchedHealth)
     put(service, "Metrics", lambda: current().metrics_of())
     for decoded in (ConsumerProtocolMemberMetadata, ConsumerProtocolMemberAssignment):
-        put(decoded, "decode", lru_cache(maxsize=1000)(decoded.decode))  # the same few, in every schedule
+        put(decoded, "decode", lru_cache(maxsize=50)(decoded.decode))  # the same few, look after look
     for owner, name, value in SMALLER:
         put(owner, name, value)
     # A killed process lets go of generators in the middle: what they say then is said by nobody.

@@ -89,7 +89,7 @@ class Process:
         error = None if task.cancelled() else task.exception()
         world.note(self.name, "process_ended", {"error": repr(error)} if error else {})
         if error is not None:
-            world.fell.append((world.scheduler.now, self.name, _root(error)))
+            world.fall(self, _root(error))
         else:
             world.ended_well(self, loop)
         self._gone()
@@ -126,6 +126,7 @@ class Process:
         if loop is not None:
             loop.kill()
             self.world.forget(loop)
+            self.world.gone()
 
 
 def _nothing() -> None:

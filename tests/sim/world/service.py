@@ -6,27 +6,26 @@ Its statements have one table each and are written for the in-memory database an
 from __future__ import annotations
 
 import asyncio
-import json
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.due_work.settled import Settled
-from countersign.runtime.errors import KeyUnknownError, OffContractError
 from countersign.runtime.folding.effect import Effect
-from countersign.runtime.messages.record import Incoming, Outgoing
 from countersign.runtime.publishing.outbox import Kept, append
 from countersign.runtime.waker import Waker
 from tests.sim.tables.statements import Answer, performs
+from tests.sim.world.events import DONE, FOLDED, IN, owed_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
+    from datetime import datetime
 
-    from countersign.runtime.messages.record import Record
+    from countersign.runtime.messages.record import Incoming, Record
     from tests.sim.tables.rows import Transaction
     from tests.sim.tables.server import Server
+    from tests.sim.world.events import Asked, Troubles
 
-IN, OUT = "sim.in", "sim.out"
 DUE_AFTER = timedelta(seconds=1)
 LEASE = timedelta(seconds=10)
 
@@ -51,51 +50,23 @@ RETURNING id
 SETTLE = "UPDATE task SET done = true WHERE id = ANY($1::int[]) AND NOT done RETURNING id"
 
 
-class Asked(NamedTuple):
-    """An event. `trouble` says in which way its folding fails, if it does."""
-
-    id: int
-    account: str
-    trouble: str | None = None
-
-
-def value_of(event: Asked) -> bytes:
-    """Return an event's value as it is on the topic."""
-    return json.dumps(event).encode()
-
-
-def owed_id(kind: int, event_id: int) -> UUID:
-    """Return the id of what is owed for an event: by its fold (1) or by what was due (2)."""
-    return UUID(int=(kind << 64) + event_id)
-
-
 class Keeping:
-    """Keeps each event once. `mended` troubles have passed: somebody has mended the bug, or brought the key."""
+    """Keeps each event once, in a transaction. Somebody waits for that."""
 
     topic = IN
     dedupes_by_key = True
     stale_after = None
     delay_ms_max = 0
 
-    def __init__(self, mended: set[str], waker: Waker) -> None:
-        self._mended = mended
+    def __init__(self, troubles: Troubles, waker: Waker) -> None:
+        self._troubles = troubles
         self._waker = waker
 
-    def _meets(self, trouble: str, event: Asked) -> bool:
-        return event.trouble == trouble and trouble not in self._mended
-
     def parse(self, record: Record) -> Incoming[Asked] | None:
-        try:
-            event = Asked(*json.loads(record.value or b"null"))
-        except (ValueError, TypeError):
-            raise OffContractError("value: expected an event") from None
-        if self._meets("parse", event):
-            raise ZeroDivisionError("a bug in parse")
-        return Incoming(event, record, str(event.id), datetime.fromtimestamp(0, UTC))
+        return self._troubles.parsed(record)
 
     def keys(self, incoming: Incoming[Asked]) -> tuple[Hashable, ...]:
-        if self._meets("keys", incoming.event):
-            raise ZeroDivisionError("a bug in keys")
+        self._troubles.in_keys(incoming.event)
         return (incoming.event.id, incoming.event.account)
 
     def saves_at_once(self, events: Sequence[Incoming[Asked]]) -> bool:
@@ -108,16 +79,12 @@ class Keeping:
     def decide(self, incoming: Incoming[Asked], state: set[int], now: datetime) -> Asked | None:
         del now
         event = incoming.event
-        if self._meets("key", event):
-            raise KeyUnknownError("sim_keys", "k1")
-        if self._meets("bug", event):
-            raise ZeroDivisionError("a bug in decide")
+        self._troubles.in_decide(event)
         return None if event.id in state else event
 
     async def save(self, db: Any, outcomes: Sequence[Asked], now: datetime) -> Kept:
         del now
-        if any(self._meets("save", event) for event in outcomes):
-            raise ZeroDivisionError("a bug in save")
+        self._troubles.in_save(outcomes)
         columns = [event.id for event in outcomes], [event.account for event in outcomes]
         if db.is_in_transaction():
             return await self._saved(db, outcomes, columns)
@@ -126,7 +93,7 @@ class Keeping:
 
     async def _saved(self, db: Any, outcomes: Sequence[Asked], columns: tuple[list[int], list[str]]) -> Kept:
         new = {row["id"] for row in await db.fetch(SAVE, *columns, DUE_AFTER)}
-        return await append(db, [_owed(1, event.id, event.account) for event in outcomes if event.id in new])
+        return await append(db, [owed_row(FOLDED, event.id, event.account) for event in outcomes if event.id in new])
 
     def effect(self, outcome: Asked) -> Effect:
         del outcome
@@ -159,17 +126,12 @@ class Doing:
 
     async def settle(self, db: Any, done: Sequence[int]) -> Settled[int]:
         ended = [row["id"] for row in await db.fetch(SETTLE, done)]
-        return Settled(await append(db, [_owed(2, item, str(item)) for item in ended]), ended)
+        return Settled(await append(db, [owed_row(DONE, item, str(item)) for item in ended]), ended)
 
     def committed(self, done: Sequence[int]) -> None:
         """Say what has come to its end: the transaction is committed."""
         for item in done:
             self._told(item)
-
-
-def _owed(kind: int, event_id: int, account: str) -> Outgoing:
-    value = json.dumps([kind, event_id]).encode()
-    return Outgoing(owed_id(kind, event_id), OUT, account.encode(), value, ())
 
 
 @performs("sim.load", LOAD)
@@ -188,6 +150,7 @@ def _save(server: Server, by: Transaction, ids: Sequence[int], accounts: Sequenc
     ]
     for event_id in new:
         task.insert(by, event_id, {"id": event_id, "due_at": by.now + due_after, "done": False})
+    by.after_commit.append(partial(server.events_folded, IN, new))
     return Answer([{"id": event_id} for event_id in new])
 
 

@@ -14,9 +14,11 @@ from countersign.runtime.watching.metrics import Metrics
 from tests.sim.broker.log import Broker
 from tests.sim.tables import runtime_statements  # noqa: F401 - registers them
 from tests.sim.tables.server import Server
+from tests.sim.world.events import OUT, TOPICS, Troubles
 from tests.sim.world.loop import Scheduler
+from tests.sim.world.noting import Noting
 from tests.sim.world.process import RESTART_SECONDS
-from tests.sim.world.service import IN, OUT, Doing, Keeping
+from tests.sim.world.service import Doing, Keeping
 from tests.sim.world.submitting import Submitters
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class World:
         self.outside = self.scheduler.loop("world")
         self.broker = Broker(self.scheduler, self.rng, self.outside)
         self.server = Server(self.scheduler, self.rng)
-        self.broker.create(IN, partitions)
-        self.broker.create(OUT, partitions)
+        for topic in (*TOPICS, OUT):
+            self.broker.create(topic, partitions)
         self.broker.create(AccessRequested.topic, 1)
         self.clients: list[Client] = []
         self.trace: deque[tuple[float, str, str, dict[str, Any]]] = deque(maxlen=TRACE_MAX)
@@ -53,6 +55,7 @@ class World:
         self.fell: list[tuple[float, str, str]] = []
         self.findings: list[str] = []
         self.kills = 0
+        self.is_ending = False
         self.broker_well_since: float | None = 0.0
         self.submitters = Submitters(self)
         self.act_seconds = 0.05
@@ -61,12 +64,14 @@ class World:
         self.in_flight: dict[tuple[SimLoop, bytes], SimProducer] = {}
         self._metrics_given = 0
         self.on_told: Callable[[int], None] = lambda _item: None
+        self.on_ended: Callable[[SimLoop], None] = lambda _loop: None
         self.service = Service("sim", ServiceSettings, self._wire, lambda _settings: ())
 
     @asynccontextmanager
     async def _wire(self, _frame: Frame[Any]) -> AsyncIterator[Parts]:
         doing = Doing(self._tell, self.act_seconds)
-        yield Parts(folds=[Keeping(self.mended, doing.waker)], dues=[doing])
+        troubles = Troubles(self.mended)
+        yield Parts(folds=[Keeping(troubles, doing.waker), Noting(troubles)], dues=[doing])
 
     def _tell(self, item: int) -> None:
         self.told[item] += 1
@@ -100,6 +105,21 @@ class World:
         if what not in self.findings:
             self.findings.append(what)
             self.note("invariant", what, {})
+            self._stop_at_trouble()
+
+    def fall(self, process: Process, error: str) -> None:
+        """Note that a process ended with an error."""
+        self.fell.append((self.scheduler.now, process.name, error))
+        self._stop_at_trouble()
+
+    def _stop_at_trouble(self) -> None:
+        if not self.is_ending:
+            self.scheduler.stop()
+
+    def gone(self) -> None:
+        """Stop once no process runs any more, if they are to end."""
+        if self.is_ending and not any(process.is_up for process in self.processes):
+            self.scheduler.stop()
 
     def broker_changed(self) -> None:
         """Let clients see that something about the brokers has changed."""
@@ -148,18 +168,21 @@ class World:
         tasks = [name for task in loop.pending() if not (name := task.get_coro().__qualname__).startswith("Sim")]
         if tasks := [name for name in tasks if name != "Process._main"]:
             self.find(f"no leaks: a process ended with tasks: {sorted(tasks)}")
+        self.on_ended(loop)
         if process.stopped_at is not None:
             self.note(process.name, "sigterm_took", {"seconds": self.scheduler.now - process.stopped_at})
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything.
+
+        The parts of a world know each other. Who leaves it to the collector to find that out waits ten times as long.
+        """
         for loop in self.scheduler.loops:
             loop.dispose()
         for metrics in self._metrics[: self._metrics_given]:
-            _clear(metrics)
-
-
-def _clear(metrics: Metrics) -> None:
-    for part in (*vars(metrics).values(), *vars(metrics.keys).values()):
-        if getattr(part, "_labelnames", ()):
-            part.clear()
+            metrics.braked.clear()  # what is taken out of these must have been put in, in this world
+            metrics.lag.clear()
+        clients = [part for client in self.clients for part in (client, client.owner)]
+        own = [self.broker, self.server, self.submitters, *self.scheduler.loops, self.scheduler, self]
+        for part in (*clients, *self.processes, *own):
+            vars(part).clear()

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tests.sim.schedules import SHORT, TIMED, TIMED_OF_POSTGRES
-from tests.sim.world.service import IN, OUT, owed_id
+import orjson
+
+from tests.sim.invariants.lanes import check_released, topics_read
+from tests.sim.schedules import FAULTS
+from tests.sim.world.events import IN, OUT, OWED_BY_TOPIC, TOPICS, owed_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from aiokafka import TopicPartition
 
     from tests.sim.acting import Stage
     from tests.sim.broker.log import Held
+    from tests.sim.tables.server import Server
     from tests.sim.world.process import Process
 
 PROMPT_SECONDS_MAX = 8.0
-# A fault may lead to a row being published once more.
-FAULTS = frozenset((*TIMED, *TIMED_OF_POSTGRES, *SHORT, "kill", "kill_at", "sigterm"))
-CLIENTS_MAX = {"producer": 1, "consumer": 1, "admin": 1}
 SWEEPS_MAX = 2  # once before the outage is noticed, once after
 
 
@@ -35,24 +36,28 @@ class Watching:
         self._outage_since: float | None = None
         self._swept: Counter[UUID] = Counter()
         self.world.broker.appended = self._appended
+        self._owed_since: dict[UUID, float] = {}
         self.world.server.row_taken = self._taken
+        self.world.server.rows_owed = self._owed
         self.world.server.letters_settled = self._settled
         self.world.on_told = self._told
 
     def _appended(self, place: TopicPartition, held: Held) -> None:
         if place.topic != OUT:
             return
-        kind, number = json.loads(held.value or b"[0, 0]")
+        kind, number = orjson.loads(held.value or b"[0, 0]")
         event_id = owed_id(kind, number)
         self.published[event_id] += 1
-        row = self.world.server.table("outbox").rows.get(event_id)
-        if row is None or row.value is None or self.published[event_id] > 1:
+        now, stage, owed_at = self.world.scheduler.now, self.stage, self._owed_since.get(event_id)
+        if owed_at is None or self.published[event_id] > 1:
             return
-        owed_at = (row.value["owed_at"] - self.world.server.epoch).total_seconds()
-        now, stage = self.world.scheduler.now, self.stage
         well_since = max(stage.disturbed_until, stage.leaderless_until.get(place, 0.0))
         if now - owed_at > PROMPT_SECONDS_MAX and well_since < owed_at:
             self.world.find("one partition's trouble is its own: a row for a healthy partition waited too long")
+
+    def _owed(self, event_ids: Sequence[UUID]) -> None:
+        """Note since when rows can be seen: a transaction may have waited, and its time is that of its begin."""
+        self._owed_since.update(dict.fromkeys(event_ids, self.world.scheduler.now))
 
     def _taken(self, event_id: UUID) -> None:
         """Count how often a row is leased anew while no broker answers."""
@@ -76,6 +81,13 @@ class Watching:
             self.world.find("told after the commit: due work was told of that is not committed")
 
 
+def folded(server: Server, topic: str) -> set[int]:
+    """Return the numbers of the events that the fold of a topic has kept."""
+    if topic == IN:
+        return {row["id"] for row in server.table("kept").committed()}
+    return {row["id"].int for row in server.table("noted").committed()}
+
+
 def at_rest(stage: Stage) -> list[str]:
     """Return what is not at rest."""
     world, server = stage.world, stage.world.server
@@ -89,9 +101,12 @@ def at_rest(stage: Stage) -> list[str]:
         left.append(f"{len(waiting)} letters wait")
     if any(row["released_at"] is None for row in server.table("brake").committed()):
         left.append("a brake holds a partition")
-    kept = {row["id"] for row in server.table("kept").committed()}
-    if missing := [number for number, event in stage.asked.items() if number not in kept and event.trouble != "old"]:
-        left.append(f"events {missing} are not kept")
+    elif any(client.is_open and client.kind == "consumer" and client.owner.paused() for client in world.clients):
+        left.append("a partition is paused without a brake")
+    for topic, events in stage.asked.items():
+        kept = folded(server, topic)
+        if missing := [number for number, event in events.items() if number not in kept and event.trouble != "old"]:
+            left.append(f"events {missing} of {topic} are not kept")
     places = {(row["topic"], row["partition"], row["offset"]) for row in letters}
     if missing := stage.unread - places:
         left.append(f"no letters of {sorted(missing)}")
@@ -119,6 +134,7 @@ def check_rest(stage: Stage, watching: Watching) -> None:
     _check_letters(stage)
     _check_published(stage, watching)
     _check_clients(stage)
+    check_released(stage)
     world = stage.world
     told = world.told
     done = [row["id"] for row in world.server.table("task").committed() if row["done"]]
@@ -131,15 +147,16 @@ def check_rest(stage: Stage, watching: Watching) -> None:
 
 def _check_letters(stage: Stage) -> None:
     world, server = stage.world, stage.world.server
-    kept = {row["id"] for row in server.table("kept").committed()}
-    held = {(IN, log.place.partition, record.offset) for log in world.broker.topics[IN] for record in log.records}
+    kept = {topic: folded(server, topic) for topic in TOPICS}
+    logs = [log for topic in TOPICS for log in world.broker.topics[topic]]
+    held = {(*log.place, record.offset) for log in logs for record in log.records}
     for letter in server.table("dead_letter").committed():
         place = (letter["topic"], letter["partition"], letter["offset"])
         if letter["record_key"] != b"old" and place not in held:
             world.find(f"no false letters: {place} is no record")
         if letter["state"] == "done" and not _is_hopeless(letter):
-            number = json.loads(letter["value"])[0]
-            if number not in kept:
+            number = orjson.loads(letter["value"])[0]
+            if number not in kept[letter["topic"]]:
                 world.find(f"nothing lost: the letter of event {number} is done, and the event is not kept")
 
 
@@ -148,14 +165,18 @@ def _check_published(stage: Stage, watching: Watching) -> None:
     parked = {row["event_id"]: row for row in world.server.table("outbox").committed()}
     faults = sum(step.name in FAULTS for step in stage.schedule.steps)
     most = 1 if not faults else 2 + faults
-    for row in world.server.table("kept").committed():
-        for kind in (1, 2):
-            event_id = owed_id(kind, row["id"])
-            times = watching.published[event_id]
-            if not times and event_id not in parked:
-                world.find(f"nothing lost: record {kind} of event {row['id']} was never published")
-            if times > most:
-                world.find(f"published once: record {kind} of event {row['id']} came {times} times, of {faults} faults")
+    owed = [
+        (kind, number)
+        for topic, kinds in OWED_BY_TOPIC.items()
+        for number in folded(world.server, topic)
+        for kind in kinds
+    ]
+    for kind, number in owed:
+        times, event_id = watching.published[owed_id(kind, number)], owed_id(kind, number)
+        if not times and event_id not in parked:
+            world.find(f"nothing lost: record {kind} of event {number} was never published")
+        if times > most:
+            world.find(f"published once: record {kind} of event {number} came {times} times, of {faults} faults")
     for row in parked.values():
         if row["key"] not in stage.refused_accounts:
             world.find(f"parked without a reason: {row['key']!r} {row['parked_reason']}")
@@ -168,12 +189,10 @@ def _check_clients(stage: Stage) -> None:
         if loop is None:
             continue
         count = Counter(client.kind for client in world.clients if client.loop is loop and client.is_open)
-        for kind, most in CLIENTS_MAX.items():
+        lanes = max(1, len(set(topics_read(world, process))))
+        for kind, most in {"producer": 1, "consumer": lanes, "admin": lanes}.items():
             if count[kind] > most:
                 world.find(f"no leaks: {count[kind]} open clients of kind {kind} in one process")
-        for client in world.clients:
-            if client.loop is loop and client.is_open and client.kind == "consumer" and client.owner.paused():
-                world.find("no partition is paused without a brake")
 
 
 def check_end(stage: Stage) -> None:
