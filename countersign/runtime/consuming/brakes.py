@@ -87,7 +87,7 @@ class Brakes:
         rows = await self._patiently(lambda db: brake.held(db, self._topics))
         found = {TopicPartition(topic, number): _Hold(reason, is_kept=True) for (topic, number), reason in rows.items()}
         for partition in self._held.keys() - found.keys():
-            self._let_go(partition)
+            self._let_go(consumer, partition)
         self._held = found
         for gone in self._shown - consumer.assignment():
             self._shown.remove(gone)
@@ -114,9 +114,7 @@ class Brakes:
             rows = await brake.held(db, self._topics)
         for partition, hold in asked.items():
             if (partition.topic, partition.partition) not in rows and self._held.get(partition) is hold:
-                self._let_go(partition)
-                if partition in consumer.assignment():
-                    consumer.resume(partition)
+                self._let_go(consumer, partition)
 
     def rewind(self, consumer: GroupConsumer, partition: TopicPartition, offset: int) -> None:
         """Read no more of a partition, and later go on from this offset."""
@@ -124,8 +122,11 @@ class Brakes:
             consumer.pause(partition)
             consumer.seek(partition, offset)
 
-    def _let_go(self, partition: TopicPartition) -> None:
+    def _let_go(self, consumer: GroupConsumer, partition: TopicPartition) -> None:
+        """Forget a brake, and read on: a batch from before a rebalance may have paused what was assigned anew."""
         del self._held[partition]
+        if partition in consumer.assignment():
+            consumer.resume(partition)
         if partition in self._shown:
             self._metrics.braked.labels(partition.topic, partition.partition).set(0)
         self._log.info("partition_released", topic=partition.topic, partition=partition.partition)

@@ -45,6 +45,25 @@ def test_a_release_between_two_holds_forgets_neither() -> None:
     run_virtually(story())
 
 
+def test_a_release_that_is_learnt_after_a_rebalance_leaves_nothing_paused() -> None:
+    """A batch from before the rebalance paused the partition in the new assignment, and nobody else resumes it."""
+
+    async def story() -> None:
+        scripted = Scripted()
+        async with scripted.running():
+            scripted.log.append(0, *POISON)
+            await asyncio.sleep(5)
+            assert scripted.consumer.paused() == {at(0)}
+            scripted.fold.mended.add("decide")
+            scripted.db.tables.braked.clear()
+            await scripted.brakes.know(scripted.consumer)
+            assert not scripted.consumer.paused()
+            await asyncio.sleep(5)
+        assert scripted.log.committed == {at(0): 60}
+
+    run_virtually(story())
+
+
 def test_a_process_that_waits_for_postgres_to_learn_its_brakes_is_not_ended() -> None:
     """It has records in hand and moves nothing, for a reason that is known."""
 
