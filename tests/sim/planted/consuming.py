@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,10 @@ def pass_over_positions() -> None:
     async def faulty(self: Fetching, consumer: Any) -> Any:
         got: dict[TopicPartition, list[Any]] = {}
         letters = []
-        for partition in consumer.assignment() - consumer.paused():
+        readable = consumer.assignment() - consumer.paused()
+        if not readable:
+            await asyncio.sleep(FETCH_CAREFULLY_MS / 1000)
+        for partition in readable:
             messages = got[partition] = []
             found = {}
             while len(messages) < self._records_max:
