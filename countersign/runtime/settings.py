@@ -12,6 +12,7 @@ import socket
 import stat
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -237,7 +238,11 @@ class ServiceSettings(BaseSettings):
 def secrets_file() -> Path | None:
     """Return the path of the secrets file, if the environment names one."""
     named = os.environ.get(SECRETS_FILE)
-    return Path(named) if named else None
+    return _path(named) if named else None
+
+
+# Every batch looks whether the file was changed: to make the path each time costs as much as to look.
+_path = lru_cache(4)(Path)
 
 
 def refuse_open_secrets() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 import secrets
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -41,7 +40,7 @@ def sealed(issued: ChallengeIssued, fresh: FreshCode, secret: bytes) -> Challeng
 
     `secret` is 32 bytes; the nonce is never used twice with one key (NIST SP 800-38D).
     """
-    rest = json.loads(issued.model_dump_json(exclude={"sealed_code"}))
+    rest = issued.model_dump(mode="json", exclude={"sealed_code"})
     closed = AESGCM(secret).encrypt(fresh.nonce, fresh.code.encode(), canonical(rest))
     return issued.model_copy(update={"sealed_code": base64url(fresh.nonce + closed)})
 

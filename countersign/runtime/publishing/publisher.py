@@ -82,6 +82,7 @@ class Publisher:
         self._lease_seconds = lease.total_seconds()
         self._chance = chance
         self._lanes: dict[tuple[str, int | None], Lane] = {}
+        self._filled: dict[Lane, None] = {}  # those that nobody may be at work on, in the order in which they got rows
         self._owned = Owned(rows or LinkedRows(link), self._lease_seconds)
         self._troubles = Troubles(self._lanes.values(), health=health, metrics=metrics, log=log)
         self._owned.on_parked = self._troubles.parked
@@ -121,8 +122,7 @@ class Publisher:
                 self._owned.give_back(row.event_id)
                 self._left_out |= {row.topic}
             else:
-                lane.waiting.append(row)
-        self._handed.set()
+                self._put(lane, row)
 
     def room(self, wanted: int) -> Room:
         """Return what of `wanted` rows may be leased now. `on_room` is called when there is more."""
@@ -161,17 +161,21 @@ class Publisher:
         pumping: set[asyncio.Task[None]] = set()
         ends_at: float | None = None
         while True:
-            for lane in [lane for lane in self._lanes.values() if not lane.at_work and not lane.empty]:
-                lane.at_work = True
-                pumping.add(task := flights.create_task(self._empty(lane)))
-                task.add_done_callback(pumping.discard)
+            filled, self._filled = self._filled, {}
+            for lane in filled:
+                if not lane.at_work and not lane.empty:
+                    lane.at_work = True
+                    pumping.add(task := flights.create_task(self._empty(lane)))
+                    task.add_done_callback(pumping.discard)
             if self._stopping:
                 ends_at = ends_at or loop_seconds() + STOP_SECONDS_MAX
                 if not pumping or loop_seconds() >= ends_at:
                     return
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(ends_at):
-                    await self._handed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(ends_at):
+                        await self._handed.wait()
+            else:
+                await self._handed.wait()
             self._handed.clear()
 
     async def _empty(self, lane: Lane) -> None:
@@ -182,7 +186,8 @@ class Publisher:
             if self._stopping:
                 lane.waiting.clear()  # they are given back at the end of `run`
                 lane.suspects.clear()
-            self._handed.set()  # for rows that came into this lane, or into others, meanwhile
+            self._filled[lane] = None  # for rows that came into it meanwhile
+            self._handed.set()
 
     def _lane(self, row: Outgoing) -> Lane:
         partition = self.producing.partition_of(row.topic, row.key)
@@ -192,7 +197,11 @@ class Publisher:
         return found
 
     def _place(self, row: Outgoing) -> None:
-        self._lane(row).waiting.append(row)
+        self._put(self._lane(row), row)
+
+    def _put(self, lane: Lane, row: Outgoing) -> None:
+        lane.waiting.append(row)
+        self._filled[lane] = None
         self._handed.set()
 
     async def _write_forever(self) -> None:

@@ -41,7 +41,6 @@ _NOISY = ("botocore", "aiobotocore", "boto3", "urllib3", "aiokafka", "asyncio", 
 def configure(service: str, instance: str, level: str) -> structlog.typing.FilteringBoundLogger:
     """Set up logging for the process: to stdout, the standard library's loggers included."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.format_exc_info,
         redact,
         structlog.stdlib.add_log_level,

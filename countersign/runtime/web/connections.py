@@ -173,8 +173,6 @@ class Connection(web.RequestHandler):
             self._depending.discard(task)
 
     def _enter(self, phase: _Phase) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
         if self._wire is None:
             return
         self._phase = phase
@@ -182,7 +180,10 @@ class Connection(web.RequestHandler):
             self._listener.places.wait(self)
         else:
             self._listener.places.work(self)
-        self._deadline = Deadline(self._loop, _SECONDS_MAX[phase], self._late)
+        if self._deadline is None:
+            self._deadline = Deadline(self._loop, _SECONDS_MAX[phase], self._late)
+        else:
+            self._deadline.set(_SECONDS_MAX[phase])
 
     def _late(self) -> None:
         wire = self._wire

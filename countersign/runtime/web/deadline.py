@@ -17,26 +17,43 @@ OVERSLEPT_SECONDS = 1.0  # ours: a deadline met later than this was met by a pro
 
 
 class Deadline:
-    """Calls `then` after `seconds`; if the process did not run then, OVERSLEPT_SECONDS after it runs again."""
+    """Calls `then` after `seconds`; if the process did not run then, OVERSLEPT_SECONDS after it runs again.
 
-    __slots__ = ("_handle", "_loop", "_then")
+    It has one timer. To put it off only sets the time: the timer that is under way goes on from there when it is met.
+    """
+
+    __slots__ = ("_due", "_handle", "_loop", "_met_at", "_then")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, then: Callable[[], None]) -> None:
         self._loop = loop
         self._then = then
-        self._set(seconds)
+        self._handle: asyncio.TimerHandle | None = None
+        self.set(seconds)
+
+    def set(self, seconds: float) -> None:
+        """Let it be `seconds` from now, whatever it was before."""
+        self._due = self._loop.time() + seconds
+        if self._handle is None or self._due < self._met_at:
+            self._start()
 
     def cancel(self) -> None:
-        """Never call it."""
-        self._handle.cancel()
+        """Do not call it, unless it is set again."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
-    def _set(self, seconds: float) -> None:
-        due = self._loop.time() + seconds
-        self._handle = self._loop.call_at(due, self._met, due)
+    def _start(self) -> None:
+        self.cancel()
+        self._met_at = self._due
+        self._handle = self._loop.call_at(self._due, self._met)
 
-    def _met(self, due: float) -> None:
-        if self._loop.time() - due > OVERSLEPT_SECONDS:
-            self._set(OVERSLEPT_SECONDS)
+    def _met(self) -> None:
+        self._handle = None
+        late = self._loop.time() - self._due
+        if late < 0:
+            self._start()
+        elif late > OVERSLEPT_SECONDS:
+            self.set(OVERSLEPT_SECONDS)
         else:
             self._then()
 
