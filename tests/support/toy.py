@@ -14,7 +14,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from countersign.runtime.database.postgres import Connection, migrations_of
-from countersign.runtime.errors import KeyUnknownError, OffContractError
+from countersign.runtime.errors import ConflictError, KeyUnknownError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import never
 from countersign.runtime.messages.cloudevents import Event, read, write
@@ -71,6 +71,7 @@ class Adding:
     out: str
     keys_held: set[str] = field(default_factory=set)
     poison: set[str] = field(default_factory=set)
+    mended: bool = False
     dedupes_by_key: bool = True
     saves_at_once = staticmethod(never)
 
@@ -94,8 +95,8 @@ class Adding:
         if event.id in state:
             return None
         match event.trouble:
-            case "conflict":
-                raise OffContractError("id: another addition has it")
+            case "conflict" if not self.mended:
+                raise ConflictError("id: another addition has it")
             case "key":
                 if "k1" not in self.keys_held:
                     raise KeyUnknownError("toy_keys", "k1")

@@ -159,16 +159,17 @@ def _counted(
     topics: Sequence[str],
     kinds: Sequence[str],
     sources: Sequence[str],
-    of_source: int,
-    of_topic: int,
+    of_source_max: Sequence[int],
+    of_topic_max: Sequence[int],
 ) -> Answer:
     hour = by.now.replace(minute=0, second=0, microsecond=0)
     letters = [value for _, value in server.table("dead_letter").all(by) if value["whole"] and value["kept_at"] >= hour]
     rows = []
-    for topic, kind, source in zip(topics, kinds, sources, strict=True):
+    asked = zip(topics, kinds, sources, of_source_max, of_topic_max, strict=True)
+    for topic, kind, source, most_of_source, most_of_topic in asked:
         of_this = [letter for letter in letters if (letter["topic"], letter["kind"]) == (topic, kind)]
         from_source = sum(letter["source"] == source for letter in of_this)
-        counts = {"of_source": min(of_source, from_source), "of_topic": min(of_topic, len(of_this))}
+        counts = {"of_source": min(most_of_source, from_source), "of_topic": min(most_of_topic, len(of_this))}
         rows.append({"topic": topic, "kind": kind, "source": source, **counts})
     return Answer(rows)
 
