@@ -42,6 +42,7 @@ def _append(server: Server, by: Transaction, *columns: Sequence[Any]) -> Answer:
             "headers": headers,
             "leased_until": until,
             "parked_reason": None,
+            "discarded_at": None,
             "owed_at": by.now,
         }
         count += table.insert(by, event_id, row)
@@ -114,9 +115,10 @@ def _give_back(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> An
 def _pending(server: Server, by: Transaction) -> Answer:
     rows = [value for _, value in server.table("outbox").all(by)]
     waiting = [row for row in rows if row["parked_reason"] is None]
+    parked = [row for row in rows if row["parked_reason"] is not None and row["discarded_at"] is None]
     oldest = min((row["owed_at"] for row in waiting), default=by.now)
     age = (by.now - oldest).total_seconds()
-    return Answer([{"waiting": len(waiting), "parked": len(rows) - len(waiting), "oldest": age}])
+    return Answer([{"waiting": len(waiting), "parked": len(parked), "oldest": age}])
 
 
 @performs("brake.hold", brake.HOLD)
