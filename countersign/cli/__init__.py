@@ -45,6 +45,7 @@ COMMANDS = {
     "tail": "tail",
     "trace": "trace",
     "dlq": "dlq",
+    "outbox": "outbox",
     "texts": "texts",
     "replay": "replay",
     "rebuild": "rebuild",

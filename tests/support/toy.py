@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from countersign.runtime.database.budget import Budget
 from countersign.runtime.database.postgres import Connection, migrations_of
-from countersign.runtime.errors import KeyUnknownError, OffContractError
+from countersign.runtime.errors import ConflictError, KeyUnknownError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import AT_ONCE, never
 from countersign.runtime.messages.cloudevents import Event, read, write
@@ -73,6 +73,7 @@ class Adding:
     out: str
     keys_held: set[str] = field(default_factory=set)
     poison: set[str] = field(default_factory=set)
+    mended: bool = False
     dedupes_by_key: bool = True
     delay_ms_max: int = AT_ONCE
     saves_at_once = staticmethod(never)
@@ -97,8 +98,8 @@ class Adding:
         if event.id in state:
             return None
         match event.trouble:
-            case "conflict":
-                raise OffContractError("id: another addition has it")
+            case "conflict" if not self.mended:
+                raise ConflictError("id: another addition has it")
             case "key":
                 if "k1" not in self.keys_held:
                     raise KeyUnknownError("toy_keys", "k1")

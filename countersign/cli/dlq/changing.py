@@ -12,8 +12,7 @@ import typer
 from countersign.cli.database import ask
 from countersign.cli.dlq.options import BeginsWith, Kind, OneService, Source, Topic
 from countersign.cli.dlq.services import require_service
-from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who, reason_of
-from countersign.operations import journal
+from countersign.cli.options import NOT_DONE, AsJson, By, Dsn, Execute, Reason, Who
 from countersign.operations.letters import TRIES_MAX, Choice, Desk, Letters
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from countersign.operations.letters import Brake, Count
 
 app = typer.Typer()
-_NOT_DONE = "Nothing was done: add --reason and --execute.\n"
 
 
 @app.command(
@@ -56,7 +54,7 @@ def redrive(  # noqa: PLR0913 - one argument for each option
     async def act(desk: Desk) -> int:
         return await desk.redrive(choice, rate)
 
-    by = _By(reason, who, execute=execute)
+    by = By(reason, who, execute=execute)
     return _change(service, choice, act, "are folded again", by, dsn, as_json=as_json, state="redrive")
 
 
@@ -83,7 +81,7 @@ def discard(  # noqa: PLR0913 - one argument for each option
     async def act(desk: Desk) -> int:
         return await desk.discard(choice)
 
-    return _change(service, choice, act, "are discarded", _By(reason, who, execute=execute), dsn, as_json=as_json)
+    return _change(service, choice, act, "are discarded", By(reason, who, execute=execute), dsn, as_json=as_json)
 
 
 @app.command(epilog='\b\ntry:\n  countersign dlq unpark verifier --reason "mended in 1.4.2" --execute')
@@ -107,7 +105,7 @@ def unpark(  # noqa: PLR0913 - one argument for each option
     async def act(desk: Desk) -> int:
         return await desk.unpark(choice)
 
-    by = _By(reason, who, execute=execute)
+    by = By(reason, who, execute=execute)
     return _change(service, choice, act, "can be redriven again", by, dsn, as_json=as_json, parked=True)
 
 
@@ -130,7 +128,7 @@ def release(  # noqa: PLR0913 - one argument for each option
     Exit codes: 0 done or shown, 1 no brake holds that, 2 PostgreSQL does not answer, or no reason is given.
     """
     require_service(service)
-    by = _By(reason, who, execute=execute)
+    by = By(reason, who, execute=execute)
 
     async def act(db: asyncpg.Connection) -> tuple[list[Brake], list[int]]:
         brakes = [one for one in await Letters(db, [service]).held() if one.topic == topic]
@@ -150,17 +148,8 @@ def release(  # noqa: PLR0913 - one argument for each option
         sys.stderr.write(f"No brake of {service} holds a partition of {topic}.\n")
         return 1
     if not as_json:
-        sys.stdout.write("released\n" if execute else _NOT_DONE)
+        sys.stdout.write("released\n" if execute else NOT_DONE)
     return 0
-
-
-class _By:
-    """Who asks for a change, and why. Raises CommandFailedError where it is to be done and no reason is given."""
-
-    def __init__(self, reason: str | None, who: str | None, *, execute: bool) -> None:
-        self.why = reason_of(reason) if execute else ""
-        self.who = who or journal.who()
-        self.execute = execute
 
 
 def _change(  # noqa: PLR0913 - what the three commands share
@@ -168,7 +157,7 @@ def _change(  # noqa: PLR0913 - what the three commands share
     choice: Choice,
     act: Callable[[Desk], Awaitable[int]],
     done_words: str,
-    by: _By,
+    by: By,
     dsn: str | None,
     *,
     as_json: bool,
@@ -190,7 +179,7 @@ def _change(  # noqa: PLR0913 - what the three commands share
         elif by.execute and wanted:
             sys.stdout.write(f"{changed} letters {done_words}.\n")
         elif wanted:
-            sys.stdout.write(_NOT_DONE)
+            sys.stdout.write(NOT_DONE)
         return wanted
 
     return 0 if ask(dsn, run) else 1

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections import Counter
 from dataclasses import asdict
-from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,19 +14,17 @@ from countersign.cli.database import ask
 from countersign.cli.dlq.options import BeginsWith, Kind, Most, OneService, Service, Source, State, Topic
 from countersign.cli.dlq.services import letters_of, require_service
 from countersign.cli.options import AsJson, Dsn
+from countersign.cli.printing import print_rows
 from countersign.cli.service_program import answers_of
 from countersign.operations.letters import Choice, Letters
 from countersign.operations.masking import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     import asyncpg
 
     from countersign.operations.letters import Content
 
 app = typer.Typer()
-_BELOW = frozenset({"source", "cause", "reason"})
 _NONE = "No dead letter fits."
 _NOT_KEPT = (
     "not kept, as the cause says, or because too many records of this topic or producer were refused in that hour; the "
@@ -59,7 +55,7 @@ def list_letters(  # noqa: PLR0913 - one argument for each option
     async def rows(db: asyncpg.Connection) -> list[dict[str, Any]]:
         return [asdict(one) for one in await letters_of(db, service).newest(choice, most)]
 
-    return _print(
+    return print_rows(
         ask(dsn, rows),
         ("kept_at", "service", "topic", "partition", "offset", "state", "tries", "cause"),
         _NONE,
@@ -90,7 +86,7 @@ def groups(  # noqa: PLR0913 - one argument for each option
         return [asdict(one) for one in await letters_of(db, service).causes(choice, most)]
 
     columns = ("letters", "service", "topic", "state", "first", "last", "source", "cause")
-    return _print(ask(dsn, rows), columns, _NONE, as_json=as_json)
+    return print_rows(ask(dsn, rows), columns, _NONE, as_json=as_json)
 
 
 @app.command(epilog="\b\ntry:\n  countersign dlq show access.requests.v1 3 17")
@@ -132,7 +128,7 @@ def held(service: Service = None, as_json: AsJson = False, dsn: Dsn = None) -> i
         return [asdict(one) for one in await letters_of(db, service).held()]
 
     brakes = ask(dsn, rows)
-    _print(brakes, ("service", "topic", "partition", "since", "reason"), "No partition is held.", as_json=as_json)
+    print_rows(brakes, ("service", "topic", "partition", "since", "reason"), "No partition is held.", as_json=as_json)
     return 1 if brakes else 0
 
 
@@ -156,44 +152,6 @@ def check(service: OneService, as_json: AsJson = False) -> int:
     sys.stdout.write(f"{len(letters) - failing} of {service}'s new dead letters would pass, {failing} would fail.\n")
     sys.stdout.writelines(f"  {count}  {cause}\n" for cause, count in causes.most_common())
     return 1 if causes else 0
-
-
-def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str], none: str, *, as_json: bool) -> int:
-    if as_json:
-        sys.stdout.writelines(json.dumps(row, default=str) + "\n" for row in rows)
-    elif rows:
-        sys.stdout.writelines(f"{line}\n" for line in _lines(rows, columns))
-    else:
-        sys.stderr.write(f"{none}\n")
-    return 0 if rows else 1
-
-
-def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Iterable[str]:
-    """Yield a table; below each row is its cause, or why it is held, as that is longer than terminals are wide."""
-    short = [column for column in columns if column not in _BELOW]
-    cells = [[column.removesuffix("_at") for column in short], *([_shown(row[one]) for one in short] for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(short))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    yield lines[0]
-    for line, row in zip(lines[1:], rows, strict=True):
-        yield line
-        for column in columns:
-            if column in _BELOW:
-                yield from _below(f"from {row[column]}" if column == "source" else _shown(row[column]))
-
-
-def _below(text: str) -> list[str]:
-    """Return a text below a row; on a terminal it goes on below itself."""
-    if not sys.stdout.isatty():
-        return [f"    {text}"]
-    width = max(shutil.get_terminal_size().columns - 1, 20)
-    return wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)
 
 
 def _document(content: Content) -> dict[str, Any]:

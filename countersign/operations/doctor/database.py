@@ -29,7 +29,7 @@ _CAUSES_MAX = 1_000
 OUTBOX = """
 SELECT count(*) FILTER (WHERE parked_reason IS NULL AND leased_until < now()) AS waiting,
        extract(epoch FROM now() - min(leased_until) FILTER (WHERE parked_reason IS NULL))::float8 AS seconds,
-       count(*) FILTER (WHERE parked_reason IS NOT NULL) AS parked
+       count(*) FILTER (WHERE parked_reason IS NOT NULL AND discarded_at IS NULL) AS parked
   FROM {schema}.outbox
 """
 # A schema that is not there, or not as new as this program, is said with the migrations.
@@ -100,7 +100,7 @@ def judged_outboxes(outboxes: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
             found.append(wrong(f"outbox of {service}", told, todo))
         if outbox["parked"]:
             told = f"Kafka refused {outbox['parked']} records for good: they are parked"
-            todo = f"look at parked_reason in {service}.outbox, and mend that"
+            todo = f"countersign outbox ls --service {service}; mend that, then countersign outbox retry {service}"
             found.append(wrong(f"outbox of {service}", told, todo))
     return found or [fine("outbox", "nothing waits too long to be published")]
 

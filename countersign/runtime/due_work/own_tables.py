@@ -18,6 +18,13 @@ DELETE FROM brake WHERE (topic, partition) IN (
         ORDER BY released_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
+DISCARDED_ROWS = """
+DELETE FROM outbox WHERE event_id IN (
+       SELECT event_id FROM outbox
+        WHERE discarded_at < now() - $1::interval
+        ORDER BY discarded_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
+
 RULES = (
     Rule(
         table="dead_letter",
@@ -26,7 +33,12 @@ RULES = (
         why="after it was folded, discarded or redriven too late; one that waits or is parked stays: somebody decides",
     ),
     Rule(table="brake", kept=KEYS_KEPT, statement=RELEASED_BRAKES, why="after its release; a held one stays"),
-    stays("outbox", "a row is deleted when Kafka has it; a parked one stays until somebody unparks it (alarm)"),
+    Rule(
+        table="outbox",
+        kept=KEYS_KEPT,
+        statement=DISCARDED_ROWS,
+        why="after somebody discarded it; one that Kafka has is deleted at once, a parked one stays (alarm)",
+    ),
     stays("operation", "the record of what people on call did, a row for each command"),
     stays("replay", "a row for each replay that somebody ran, with its operation"),
     stays("replay_partition", "as its replay"),

@@ -14,6 +14,7 @@ from countersign.runtime.folding.dead_letter import DeadLetter, LetterReports
 from countersign.runtime.folding.fold import in_rounds
 from countersign.runtime.folding.sizes import TooLongError
 from countersign.runtime.folding.transactions import StoppingError, Transactions
+from countersign.runtime.folding.whole_letters import NoRoomError
 from countersign.runtime.messages.repairs import RepairReports
 from countersign.runtime.tracing.tracer import NO_TRACER
 
@@ -191,28 +192,36 @@ class Folder:
         error, tries = failed, 0 if failed is None else 1
         while tries < TRIES:
             try:
-                incoming = self._parsed(batch, record)
-                if incoming is None:
-                    return
-                if isinstance(incoming, DeadLetter):
-                    await self._keep(batch, incoming)
-                    return
-                batch.fold.keys(incoming)
-                folded = await self._transactions.absorb(batch.fold, [incoming], [])
+                found = await self._once(batch, record)
             except TooLongError as slow:
                 if await self._transactions.answers():  # else it was the server, and the record is tried again
                     error, tries = slow, tries + 1
                 continue
+            except NoRoomError as full:
+                self._hold(batch, record, str(full))
+                return
             except Exception as bug:
                 if kind_of(bug) is Kind.INFRASTRUCTURE or isinstance(bug, StoppingError):
                     raise
                 error, tries = bug, tries + 1
                 continue
-            if not folded.suspects:
-                self._settled(batch, [incoming], folded)
+            if found is None:
                 return
-            error, tries = folded.suspects[0][1], tries + 1
+            error, tries = found, tries + 1
         await self._give_up(batch, record, error)
+
+    async def _once(self, batch: Batch, record: Record) -> Exception | None:
+        """Parse and fold one record; return the bug that `decide` met, None if the record is settled."""
+        incoming = self._parsed(batch, record)
+        if isinstance(incoming, DeadLetter):
+            await self._keep(batch, incoming)
+        elif incoming is not None:
+            batch.fold.keys(incoming)
+            folded = await self._transactions.absorb(batch.fold, [incoming], [])
+            if folded.suspects:
+                return folded.suspects[0][1]
+            self._settled(batch, [incoming], folded)
+        return None
 
     async def _give_up(self, batch: Batch, record: Record, error: Exception | None) -> None:
         """Keep a dead letter of a record at which our own code fails, and brake if there are too many."""
@@ -224,8 +233,12 @@ class Folder:
         self._metrics.bugs.labels(record.topic).inc()
         reason = self._tallies[record.topic, record.partition].failed(record.key or b"")
         if reason is not None:
-            first = batch.unfolded(record.partition)
-            batch.held[record.partition] = (reason, record.offset + 1 if first is None else first)
+            self._hold(batch, record, reason)
+
+    def _hold(self, batch: Batch, record: Record, reason: str) -> None:
+        """Brake the partition of a record at the first record that is not folded."""
+        first = batch.unfolded(record.partition)
+        batch.held[record.partition] = (reason, record.offset + 1 if first is None else first)
 
     async def _keep(self, batch: Batch, letter: DeadLetter) -> None:
         """Keep a letter alone; without the record's content if that cannot be stored."""

@@ -30,6 +30,8 @@ def runtime_limits(settings: ServiceSettings) -> Iterator[Limit]:
     for name, most in (("source", whole_letters.WHOLE_OF_SOURCE_MAX), ("topic", whole_letters.WHOLE_OF_TOPIC_MAX)):
         source = "chosen: enough to redrive after a bug; of a flood the rest is kept as key, hash, length and cause"
         yield Limit(f"dead_letters.whole_of_{name}_hourly_max", str(most), source)
+    waiting = "chosen: five minutes of 66 grants a second; with more that wait for a key, their partition waits"
+    yield Limit("dead_letters.waiting_of_topic_hourly_max", str(whole_letters.WAITING_MAX), waiting)
     for name, seconds, source in (
         ("headers", connections.HEADERS_SECONDS_MAX, "chosen: below the 20 s of Apache's mod_reqtimeout"),
         ("idle", connections.IDLE_SECONDS_MAX, "chosen: as nginx; longer than the 60 s of proxies, which close first"),

@@ -75,7 +75,7 @@ PARK = "UPDATE outbox SET parked_reason = $2 WHERE event_id = $1"
 
 PENDING = """
 SELECT count(*) FILTER (WHERE parked_reason IS NULL) AS waiting,
-       count(*) FILTER (WHERE parked_reason IS NOT NULL) AS parked,
+       count(*) FILTER (WHERE parked_reason IS NOT NULL AND discarded_at IS NULL) AS parked,
        coalesce(extract(epoch FROM now() - min(owed_at) FILTER (WHERE parked_reason IS NULL)), 0)::float8 AS oldest
   FROM outbox
 """

@@ -106,7 +106,7 @@ class Metrics:
         self.outbox = Gauge(
             "countersign_outbox_rows",
             "Outbox rows, waiting or parked. Parked rows were refused by the broker for good: somebody must look at "
-            "`parked_reason`.",
+            "`countersign outbox ls`.",
             ("state",),
             registry=registry,
         )

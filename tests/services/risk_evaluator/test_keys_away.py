@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 
-from countersign.runtime.folding import whole_letters
 from tests.support.evaluator import Evaluator, evaluating_with
 from tests.support.grants import KeySite
 from tests.support.kafka import eventually, publish
@@ -19,11 +18,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers
 
 
-async def test_log_ins_are_assessed_while_the_keys_are_away(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_log_ins_are_assessed_while_the_keys_are_away(servers: Servers) -> None:
     """A grant whose key is not at hand waits by itself; once the key is there its place is learned."""
-    # Grants of other tests' keys are on the topic too: more than are kept whole in an hour.
-    monkeypatch.setattr(whole_letters, "WHOLE_OF_SOURCE_MAX", 1_000_000)
-    monkeypatch.setattr(whole_letters, "WHOLE_OF_TOPIC_MAX", 1_000_000)
     evaluator = Evaluator(servers)
     async with KeySite() as site, evaluating_with(evaluator, site) as machine:
         member = await a_member(servers)

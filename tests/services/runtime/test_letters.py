@@ -70,7 +70,7 @@ async def test_of_a_flood_the_first_letters_are_whole(toy: Toy, monkeypatch: pyt
     rows = []
     for source in (b"/a", b"/b", b"/c"):
         for _ in range(10):
-            row = toy.added(trouble="key")
+            row = toy.added(trouble="conflict")
             headers = tuple((name, source if name == "ce_source" else value) for name, value in row.headers)
             rows.append(Outgoing(row.event_id, row.topic, row.key, row.value, headers))
     async with running(toy.service(), toy.settings()):
@@ -86,11 +86,29 @@ async def test_of_a_flood_the_first_letters_are_whole(toy: Toy, monkeypatch: pyt
         assert {row["record_key"] for row in bare} < {row.key for row in rows}  # they are still found by it
         await publish(toy.servers.kafka, Outgoing(uuid4(), toy.topic, b"odd", b"{nope", rows[0].headers))
         await eventually(lambda: _counted(toy, "dead_letter WHERE whole AND kind = 'off_contract'", 1))
-        toy.fold.keys_held.add("k1")
+        toy.fold.mended = True
+        await toy.fetch("UPDATE dead_letter SET state = 'redrive', next_try_at = now() WHERE kind = 'conflict'")
         await eventually(lambda: _counted(toy, "addition", 12), within=60)
+        await toy.fetch("UPDATE dead_letter SET state = 'new' WHERE state = 'redrive'")
     assert (await _rechecked(toy)).count("its content was not kept, so it cannot be folded again") == 18
     kept = await toy.fetch("SELECT value_bytes, value_sha256 FROM dead_letter")
     assert {(row["value_bytes"] > 0, len(row["value_sha256"])) for row in kept} == {(True, 32)}
+
+
+async def test_what_waits_for_a_key_never_loses_its_content(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more than are kept in an hour the partition waits, and all are folded once the key is there."""
+    monkeypatch.setattr(whole_letters, "WHOLE_OF_SOURCE_MAX", 3)
+    monkeypatch.setattr(whole_letters, "WHOLE_OF_TOPIC_MAX", 3)
+    monkeypatch.setattr(whole_letters, "WAITING_MAX", 7)
+    await publish(toy.servers.kafka, *(toy.added(trouble="key") for _ in range(20)))
+    async with running(toy.service(), toy.settings()):
+        await eventually(lambda: _counted(toy, "brake WHERE released_at IS NULL", 1), within=30)
+        held = await toy.fetch("SELECT reason FROM brake")
+        assert [row["reason"] for row in held] == ["7 records of this hour wait for a key, and no more are kept"]
+        assert await toy.count("dead_letter WHERE whole AND state = 'redrive'") == await toy.count("dead_letter") == 7
+        toy.fold.keys_held.add("k1")
+        await toy.fetch("UPDATE brake SET released_at = now()")
+        await eventually(lambda: _counted(toy, "addition", 20), within=60)
 
 
 async def test_a_letter_without_its_content_cannot_be_redriven(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

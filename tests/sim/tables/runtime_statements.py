@@ -58,6 +58,7 @@ def _keep_rows(server: Server, by: Transaction, rows: Iterable[Sequence[Any]]) -
             "leased_until": until,
             "leased_by": by.loop,
             "parked_reason": None,
+            "discarded_at": None,
             "owed_at": by.now,
         }
         if table.insert(by, event_id, row):
@@ -134,9 +135,10 @@ def _give_back(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> An
 def _pending(server: Server, by: Transaction) -> Answer:
     rows = [value for _, value in server.table("outbox").all(by)]
     waiting = [row for row in rows if row["parked_reason"] is None]
+    parked = [row for row in rows if row["parked_reason"] is not None and row["discarded_at"] is None]
     oldest = min((row["owed_at"] for row in waiting), default=by.now)
     age = (by.now - oldest).total_seconds()
-    return Answer([{"waiting": len(waiting), "parked": len(rows) - len(waiting), "oldest": age}])
+    return Answer([{"waiting": len(waiting), "parked": len(parked), "oldest": age}])
 
 
 @performs("brake.hold", brake.HOLD)
@@ -179,16 +181,17 @@ def _counted(
     topics: Sequence[str],
     kinds: Sequence[str],
     sources: Sequence[str],
-    of_source: int,
-    of_topic: int,
+    of_source_max: Sequence[int],
+    of_topic_max: Sequence[int],
 ) -> Answer:
     hour = by.now.replace(minute=0, second=0, microsecond=0)
     letters = [value for _, value in server.table("dead_letter").all(by) if value["whole"] and value["kept_at"] >= hour]
     rows = []
-    for topic, kind, source in zip(topics, kinds, sources, strict=True):
+    asked = zip(topics, kinds, sources, of_source_max, of_topic_max, strict=True)
+    for topic, kind, source, most_of_source, most_of_topic in asked:
         of_this = [letter for letter in letters if (letter["topic"], letter["kind"]) == (topic, kind)]
         from_source = sum(letter["source"] == source for letter in of_this)
-        counts = {"of_source": min(of_source, from_source), "of_topic": min(of_topic, len(of_this))}
+        counts = {"of_source": min(most_of_source, from_source), "of_topic": min(most_of_topic, len(of_this))}
         rows.append({"topic": topic, "kind": kind, "source": source, **counts})
     return Answer(rows)
 
