@@ -246,7 +246,7 @@ def to_id(text: str, name: str) -> UUID:
 
 
 async def body(request: web.Request, model: type[M]) -> M:
-    """Return the body as a model. Raises ProblemError 400 where it is not JSON and 422 where its fields are not right."""
+    """Return the body as a model. Raises ProblemError 400 where it is not JSON 422 where its fields are wrong."""
     raw = await _read(request)
     try:
         return model.model_validate_json(raw)
@@ -259,7 +259,7 @@ async def body(request: web.Request, model: type[M]) -> M:
 
 
 async def _read(request: web.Request) -> bytes:
-    """Return the body. Raises ProblemError 408 if it comes too slowly; one that came with its headers needs no timer."""
+    """Return the body. Raises ProblemError 408 if it is slow; one that came with its headers needs no timer."""
     if request.content.is_eof():
         return await request.read()
     try:
