@@ -68,7 +68,6 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
             log=frame.log,
         )
         notices = Notices(
-            Waker(),
             sender,
             provider,
             pause_check,
@@ -83,7 +82,7 @@ async def wire(frame: Frame[NotifierSettings]) -> AsyncIterator[Parts]:
             log=frame.log,
         )
         yield Parts(
-            folds=[Challenges(rings.codes, waker), SettingNotices(notices.waker), DecisionNotices(notices.waker)],
+            folds=[Challenges(rings.codes, waker), SettingNotices(), DecisionNotices()],
             dues=[texts, notices],
             small_dues=[Doubts(counters, settings.claim.settled_within, frame.log), Sweep(retention.RULES)],
         )

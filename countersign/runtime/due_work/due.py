@@ -32,7 +32,8 @@ class Due(Protocol[Item, Done, Stored]):
     """Work that becomes due.
 
     `every` is the seconds between looks when nobody wakes it, `parallel` the acts in flight. `leases`: what was taken
-    is not found again until its lease is over; else nothing more is taken before all of it is settled.
+    is not found again until its lease is over, so more is taken once an eighth of the places is free; else nothing more
+    is taken before all of it is settled.
     """
 
     name: str
@@ -62,6 +63,9 @@ class Due(Protocol[Item, Done, Stored]):
 
 
 AnyDue = Due[Any, Any, Any]
+# chosen: in a backlog places become free one by one, and a look for each would cost a transaction for each item. No
+# larger share, since few places are free while a provider hangs.
+FREE_SHARE = 8
 LEAVE_AFTER_SECONDS = 5.0  # chosen: of the end of a process, for a database that is away
 
 
@@ -137,8 +141,9 @@ class DueLoop:
                 await self._due.waker.wait(self._due.every)
 
     async def _room(self) -> int:
-        """Wait until something may be taken; return how much."""
-        for _ in range(free := 1 if self._due.leases else self._due.parallel):
+        """Wait until enough places are free for a look that takes several items; return how many are free."""
+        free = max(1, self._due.parallel // FREE_SHARE) if self._due.leases else self._due.parallel
+        for _ in range(free):
             await self._free.acquire()
         for _ in range(free):
             self._free.release()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from countersign.contract.number import SealBrokenError, open_number
 from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.errors import KeyUnknownError
+from countersign.runtime.waker import Waker
 from services.notifier.decide import NUMBER_UNREADABLE
 from services.notifier.model import Answer, Receipt
 from services.notifier.notices import store
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from countersign.policy import TextLimits
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import Key, KeyRing
-    from countersign.runtime.waker import Waker
     from services.notifier.counters import Counters
     from services.notifier.model import SmsText
     from services.notifier.notices.model import Candidate, Settlement
@@ -77,7 +77,8 @@ class Wording:
 class Notices:
     """Notices that are due. One is claimed once, by a commit, before it leaves; what is in doubt never leaves again.
 
-    All processes together claim at most `rate` a second, and none while codes wait.
+    All processes together claim at most `rate` a second, and none while codes wait. Nobody wakes it: it looks once a
+    second, and takes together what has come by then.
     """
 
     name = "notices"
@@ -86,7 +87,6 @@ class Notices:
 
     def __init__(  # noqa: PLR0913 - the parts of a text on its way
         self,
-        waker: Waker,
         sender: SmsSender,
         provider: Provider,
         pause_check: PauseCheck,
@@ -101,7 +101,7 @@ class Notices:
         settled_within: timedelta,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self.waker = waker
+        self.waker = Waker()
         self.parallel = parallel
         self._rate = rate
         self._sender = sender

@@ -26,21 +26,17 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.messages.record import Incoming, Record
     from countersign.runtime.publishing.outbox import Kept
-    from countersign.runtime.waker import Waker
     from services.notifier.notices.decide import Decision, Setting
     from services.notifier.notices.model import Happening
 
 
 class _Told:
-    """What both folds share: nothing is loaded but the time, and what is kept wakes the lane."""
+    """What both folds share: nothing is loaded but the time. The lane finds what is kept when it next looks."""
 
     dedupes_by_key = True
     delay_ms_max = PATIENTLY
     stale_after = LIFE
     saves_at_once = staticmethod(always)
-
-    def __init__(self, waker: Waker) -> None:
-        self._waker = waker
 
     async def load(self, db: Connection, events: Sequence[object]) -> tuple[None, datetime]:
         del events
@@ -57,8 +53,7 @@ class _Told:
         return Effect("text", forbidden=True)
 
     def committed(self, outcomes: Sequence[Happening]) -> None:
-        del outcomes
-        self._waker.wake()
+        """Wake nobody: a look for each notice would cost more than the rest of it, and nobody waits for one."""
 
 
 class SettingNotices(_Told):
@@ -66,8 +61,7 @@ class SettingNotices(_Told):
 
     topic = TwoFactorEnabled.topic
 
-    def __init__(self, waker: Waker) -> None:
-        super().__init__(waker)
+    def __init__(self) -> None:
         self._parse: Callable[[Record], Incoming[Setting] | None] = reader(
             TwoFactorEnabled, TwoFactorDisabled, NumberReplaced, NumberReset
         )
@@ -88,8 +82,7 @@ class DecisionNotices(_Told):
 
     topic = AccessGranted.topic
 
-    def __init__(self, waker: Waker) -> None:
-        super().__init__(waker)
+    def __init__(self) -> None:
         self._parse: Callable[[Record], Incoming[Decision] | None] = reader(AccessGranted, AccessDenied)
 
     def parse(self, record: Record) -> Incoming[Decision] | None:
