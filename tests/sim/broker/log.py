@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EPOCH_MS = 1_767_225_600_000  # the clock of the servers at virtual time 0: 2026-01-01
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Held:
     """A record as the broker holds it. An unreadable one has a header whose name is not UTF-8."""
 

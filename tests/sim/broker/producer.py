@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
     from tests.sim.world.loop import SimFuture, SimTask
 
 REQUEST_BYTES_MAX = 1_048_576  # aiokafka's default
-_partition_of = DefaultPartitioner()
+_partitioner = DefaultPartitioner()
+
+
+@lru_cache(maxsize=1000)
+def _partition_of(key: bytes | None, partitions: int) -> int:
+    """Return the partition of a key, as aiokafka does."""
+    number: int = _partitioner(key, list(range(partitions)), [])
+    return number
 
 
 class Owed:
@@ -179,9 +187,7 @@ class SimProducer:
         await self._find(topic)
         if len(value or b"") + len(key or b"") > REQUEST_BYTES_MAX:
             raise MessageSizeTooLargeError("larger than max_request_size")
-        number = (
-            _partition_of(key, list(range(len(self._broker.topics[topic]))), []) if partition is None else partition
-        )
+        number = _partition_of(key, len(self._broker.topics[topic])) if partition is None else partition
         return self._owe(TopicPartition(topic, number), key, value, headers or (), is_alone=False)
 
     def create_batch(self) -> _OneRecord:

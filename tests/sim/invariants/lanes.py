@@ -35,9 +35,10 @@ class WatchedHealth(Health):
         self._tellers: dict[tuple[str, type[Any]], Any] = {}
 
     def tell(self, name: str, reason: str | None) -> None:
-        teller = sys._getframe(1).f_locals.get("self")
-        if self._tellers.setdefault((name, type(teller)), teller) is not teller:
-            current().find(f"one voice for each subject of health: two of {type(teller).__name__} tell of {name}")
+        if reason is not None or name in self._reasons:  # else nothing changes, and frames take long to look into
+            teller = sys._getframe(1).f_locals.get("self")
+            if self._tellers.setdefault((name, type(teller)), teller) is not teller:
+                current().find(f"one voice for each subject of health: two of {type(teller).__name__} tell of {name}")
         super().tell(name, reason)
 
 

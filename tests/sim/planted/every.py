@@ -1,10 +1,10 @@
-"""Every fault that can be put back, by the number under which it was found."""
+"""Every fault that can be put in: by the number under which it was found, or by what lanes would have in common."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.sim.planted import consuming, ends, publishing
+from tests.sim.planted import consuming, ends, lanes, publishing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,4 +33,8 @@ PLANTED: dict[str, Planted] = {
     "25": Planted(consuming.pass_over_positions, ("no false letters",)),
     "31": Planted(publishing.sweep_on, ("the sweeper pauses", "one owner per row")),
     "34": Planted(consuming.leave_consumers, ("no leaks",)),
+    "subject": Planted(lanes.share_subject, ("one voice for each subject of health",)),
+    "release": Planted(lanes.know_release_twice, ("a brake is its own lane's",)),
+    "end": Planted(lanes.end_without_worker, ("an end leaves nothing behind",)),
+    "lie": Planted(lanes.lie_everywhere, ("a lane's trouble is its own",)),
 }

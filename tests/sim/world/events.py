@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -38,6 +39,7 @@ def value_of(event: Asked) -> bytes:
     return orjson.dumps(tuple(event))
 
 
+@lru_cache(maxsize=1000)
 def owed_id(kind: int, event_id: int) -> UUID:
     """Return the id of what is owed for an event."""
     return UUID(int=(kind << 64) + event_id)
