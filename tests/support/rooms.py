@@ -30,8 +30,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "publishing": frozenset({"broker", "database", "messages", "settings", "tracing", "watching"}),
     "due_work": frozenset({"database", "messages", "publishing", "retention", "watching"}),
     "folding": frozenset({"database", "due_work", "messages", "publishing", "retention", "tracing", "watching"}),
-    "consuming": frozenset({"broker", "database", "folding", "messages", "settings", "watching"}),
-    "replay": frozenset({"consuming", "database", "folding", "messages", "publishing", "settings"}),
+    "consuming": frozenset({
+        "broker", "database", "folding", "messages", "publishing", "settings", "tracing", "watching",
+    }),
+    "replay": frozenset({"broker", "consuming", "database", "folding", "messages", "publishing", "settings"}),
     "program": frozenset({
         "broker", "consuming", "database", "due_work", "folding", "keys", "messages", "publishing", "replay",
         "retention", "settings", "tracing", "watching", "web",
