@@ -46,6 +46,10 @@ class Counting(Adding):
         self.free = asyncio.Event()
         self.free.set()
 
+    async def is_loading(self) -> bool:
+        """Return True once it has begun."""
+        return self.loads > 0
+
     async def load(self, db: Connection, events: Sequence[Incoming[Added]]) -> tuple[set[UUID], datetime]:
         self.loads += 1
         await self.free.wait()
@@ -126,10 +130,13 @@ async def test_a_lane_whose_fold_hangs_holds_up_no_other(servers: Servers, stuck
     """Neither the patient one the urgent one, nor the other way round; and what hung is folded afterwards."""
     async with two_lanes(servers) as there, there.running():
         hung: Counting = getattr(there, stuck)
+        rows = there.rows(10)
         hung.free.clear()
-        await publish(servers.kafka, *there.rows(10))
         try:
-            await eventually(lambda: there.has_folded(*((0, 10) if stuck == "urgent" else (10, 0))), within=20)
+            await publish(servers.kafka, *(row for row in rows if row.topic == hung.topic))
+            await eventually(hung.is_loading)
+            await publish(servers.kafka, *(row for row in rows if row.topic != hung.topic))
+            await eventually(lambda: there.has_folded(*((0, 10) if stuck == "urgent" else (10, 0))))
         finally:
             hung.free.set()
         await eventually(lambda: there.has_folded(10, 10))
