@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -52,7 +53,8 @@ class Due(Protocol[Item, Done, Stored]):
     async def settle(self, db: Connection, done: Sequence[Done]) -> Settled[Stored]:
         """Store what came of it, in one transaction, and keep what it owes to Kafka. Count and log nothing here.
 
-        The transaction may still fail, and then this is called again.
+        The transaction may still fail, and then this is called again. Work whose `settle` is one statement may say so
+        by an attribute `settles_at_once`: it is then called without a transaction, which saves two round trips.
         """
         ...
 
@@ -62,6 +64,13 @@ class Due(Protocol[Item, Done, Stored]):
 
 
 AnyDue = Due[Any, Any, Any]
+
+
+def settles_at_once(due: AnyDue) -> bool:
+    """Return True if the work says that its `settle` is one statement at most; without a word it is several."""
+    return bool(getattr(due, "settles_at_once", False))
+
+
 # chosen: in a backlog places become free one by one, and a look for each would cost a transaction for each item
 FREE_SHARE = 3
 LEAVE_AFTER_SECONDS = 5.0  # chosen: of the end of a process, for a database that is away
@@ -195,7 +204,10 @@ class DueLoop:
             return
 
     async def _settle_once(self, done: Sequence[object]) -> None:
-        async with self._settling.use() as db, db.transaction():
+        async with AsyncExitStack() as held:
+            db = await held.enter_async_context(self._settling.use())
+            if not settles_at_once(self._due):
+                await held.enter_async_context(db.transaction())
             settled = await self._due.settle(db, done)
         await self._checkpoint(f"{self._due.name}.settled")
         self._publisher.hand(settled.due)
