@@ -39,6 +39,7 @@ class Writing:
     every = 2.0
     parallel = 2  # a file of the largest size lies in memory twice
     leases = True
+    settles_at_once = False
 
     def __init__(self, pool: Pool, offered: timedelta, counter: Counter) -> None:
         self.waker = Waker()
@@ -75,6 +76,7 @@ class Ending:
     every = 2.0
     parallel = 100
     leases = True
+    settles_at_once = False
 
     def __init__(self, counter: Counter) -> None:
         self.waker = Waker()

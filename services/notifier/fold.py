@@ -11,8 +11,7 @@ from countersign.runtime.folding.fold import AT_ONCE, always
 from countersign.runtime.publishing.outbox import NOTHING, append
 from services.notifier import store
 from services.notifier.decide import LATE, receive
-from services.notifier.deliveries import delivery_of
-from services.notifier.model import State
+from services.notifier.deliveries import late_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -61,8 +60,8 @@ class Challenges:
             await store.insert(db, outcomes, LATE)
             return NOTHING
         async with db.transaction():
-            rows = await store.insert(db, outcomes, LATE)
-            return await append(db, [delivery_of(row, now) for row in rows if row["state"] == State.SUPPRESSED])
+            new = await store.insert(db, outcomes, LATE)
+            return await append(db, [late_delivery(text, now) for text in outcomes if text.late and text.key in new])
 
     def effect(self, outcome: Dispatch) -> Effect:
         return Effect("text suppressed late") if outcome.late else Effect("text", forbidden=True)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from countersign.runtime.messages.record import Outgoing
+
 # The natural key of a text: challenge_id and send.
 TextKey: TypeAlias = "tuple[UUID, int]"
 
@@ -85,6 +87,17 @@ class SealedNumber:
 
 
 @dataclass(frozen=True, slots=True)
+class Addressed:
+    """To whom a text goes, as the event of its end names them."""
+
+    account_id: UUID
+    user_id: UUID
+    number_id: UUID
+    country: str | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A text that is due, locked by whoever judges it. `held_by` says why it did not leave so far.
 
@@ -94,6 +107,7 @@ class Candidate:
     key: TextKey
     account_id: UUID
     user_id: UUID
+    number_id: UUID
     expires_at: datetime
     claims: int
     number: SealedNumber | None
@@ -101,6 +115,12 @@ class Candidate:
     reserved: bool = False
     event: bytes = field(default=b"", repr=False)
     traceparent: str | None = None
+
+    @property
+    def addressed(self) -> Addressed:
+        """Return to whom it goes."""
+        country = self.number.country if self.number else None
+        return Addressed(self.account_id, self.user_id, self.number_id, country, self.traceparent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +210,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a text came to. It counts only if the text is still in `was` with as many `claims`."""
+    """What a text came to. It counts only if the text is still in `was` with as many `claims`.
+
+    `delivery` is the event that is then owed to Kafka; None: the text is due again.
+    """
 
     key: TextKey
     was: State
@@ -201,3 +224,4 @@ class Settlement:
     segments: int = 0
     message_id: str | None = None
     pause_seconds: float = 0.0
+    delivery: Outgoing | None = None

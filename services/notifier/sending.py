@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from countersign.contract import ChallengeIssued
@@ -12,21 +13,20 @@ from countersign.contract.number import SealBrokenError as NumberBroken
 from countersign.contract.number import open_number
 from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.errors import KeyUnknownError
-from countersign.runtime.publishing.outbox import append
 from countersign.runtime.tracing.spans import SpanKind, ours
 from countersign.runtime.waker import Waker
-from services.notifier import store
+from services.notifier import settling, store
 from services.notifier.codes import open_code
 from services.notifier.compose import compose
 from services.notifier.decide import NUMBER_UNREADABLE, attempted, doubted, plan, withheld
-from services.notifier.deliveries import delivery_of
+from services.notifier.deliveries import with_delivery
 from services.notifier.model import Answer, Receipt, Send, Settlement, Withhold
 from services.notifier.pauses import pauses
 from services.notifier.words import choose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime
 
     import asyncpg
     import structlog
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from countersign.policy import TextLimits
     from countersign.runtime.database.postgres import Connection
     from countersign.runtime.keys import KeyRing
-    from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.tracing.spans import Attributes
     from countersign.runtime.tracing.tracer import Tracer
     from services.notifier.counters import Counters
-    from services.notifier.model import Candidate, SmsText, TextKey
+    from services.notifier.model import Candidate, SmsText
     from services.notifier.pauses import PauseCheck
     from services.notifier.provider import Provider
     from services.notifier.settings import TextSettings
@@ -57,11 +56,20 @@ class SmsSender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A text that is ours to send until `good_until`, in monotonic seconds; its code is good for `life`."""
+    """A text that is ours to send until `good_until`; its code is good for `life`.
+
+    `judged_at` by the database's clock was `judged` by ours, in monotonic seconds as `good_until` is.
+    """
 
     step: Send
     good_until: float
     life: timedelta
+    judged_at: datetime
+    judged: float
+
+    def at(self, seconds: float) -> datetime:
+        """Return the time by the database's clock at a monotonic time."""
+        return self.judged_at + timedelta(seconds=seconds - self.judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,7 @@ class Texts:
     name = "texts"
     every = 1.0
     leases = True
+    settles_at_once = True
 
     def __init__(  # noqa: PLR0913 - the parts of a text on its way
         self,
@@ -137,8 +146,8 @@ class Texts:
         self._tracer = tracer
         self._log = log
 
-    async def take(self, db: Connection, limit: int) -> Sequence[Claim | Withhold]:
-        """Claim texts that may leave, and lease those that never will; delayed ones stay due."""
+    async def take(self, db: Connection, limit: int) -> Sequence[Claim | Settlement]:
+        """Claim texts that may leave, and lease those that never will until they are settled; delayed ones stay due."""
         started = _seconds()
         sending = self._provider.room(limit, started) > 0
         stopped = await pauses(db)
@@ -146,27 +155,30 @@ class Texts:
         if not candidates:
             return ()
         recent, now = await store.recent(db, candidates, self._limits)
+        judged = _seconds()
         room = self._provider.room(limit, started)  # asked again: the notices may have claimed the one try meanwhile
         steps = plan(candidates, recent, self._limits, room=room, now=now, pauses=stopped)
         self._provider.claimed(sum(isinstance(step, Send) for step in steps), started)
         await store.mark(db, steps, now)
-        items: list[Claim | Withhold] = []
+        items: list[Claim | Settlement] = []
         for step in steps:
             if isinstance(step, Send):
                 life = step.candidate.expires_at - now
-                items.append(Claim(step, started + min(self._claim_good_for, life).total_seconds(), life))
+                good_until = started + min(self._claim_good_for, life).total_seconds()
+                items.append(Claim(step, good_until, life, now, judged))
             elif isinstance(step, Withhold):
-                items.append(step)
+                items.append(with_delivery(withheld(step), step.candidate.addressed, now))
         return items
 
-    async def act(self, item: Claim | Withhold) -> Settlement:
+    async def act(self, item: Claim | Settlement) -> Settlement:
         """Send a claimed text."""
-        if isinstance(item, Withhold):
-            return withheld(item)
+        if isinstance(item, Settlement):
+            return item
         async with self._in_flight:
             receipt, segments = await self._attempt(item)
-        self._provider.heard(receipt, _seconds())
-        return attempted(item.step.candidate, receipt, segments)
+        self._provider.heard(receipt, ended := _seconds())
+        candidate = item.step.candidate
+        return with_delivery(attempted(candidate, receipt, segments), candidate.addressed, item.at(ended))
 
     async def _attempt(self, claim: Claim) -> tuple[Receipt, int]:
         candidate, sealed = claim.step.candidate, claim.step.number
@@ -196,9 +208,9 @@ class Texts:
 
     async def settle(self, db: Connection, done: Sequence[Settlement]) -> Settled[asyncpg.Record | Settlement]:
         """Store what became of texts. Those that were doubted before are stored as they were."""
-        rows = await store.settle(db, done)
+        rows, owed = await settling.settle(db, done)
         found = {(row["challenge_id"], row["send"]) for row in rows}
-        return Settled(await append(db, deliveries(rows)), [*rows, *(one for one in done if one.key not in found)])
+        return Settled(owed, [*rows, *(one for one in done if one.key not in found)])
 
     def committed(self, done: Sequence[asyncpg.Record | Settlement]) -> None:
         """Tell what became of texts, and of answers that came after the text was counted as unknown."""
@@ -216,6 +228,7 @@ class Doubts:
     name = "texts_in_doubt"
     parallel = 500
     leases = False
+    settles_at_once = True
 
     def __init__(
         self, counters: Counters, settled_within: timedelta, log: structlog.typing.FilteringBoundLogger
@@ -226,19 +239,19 @@ class Doubts:
         self._counters = counters
         self._log = log
 
-    async def take(self, db: Connection, limit: int) -> Sequence[tuple[TextKey, int]]:
+    async def take(self, db: Connection, limit: int) -> Sequence[Settlement]:
         """Look for them. No lease: settling twice is settling once."""
-        return await store.in_doubt(db, limit, self._settled_within)
+        found = await settling.in_doubt(db, limit, self._settled_within)
+        return [with_delivery(doubted(key, claims), to, now) for now, key, claims, to in found]
 
-    async def act(self, item: tuple[TextKey, int]) -> Settlement:
+    async def act(self, item: Settlement) -> Settlement:
         """Nothing can be done about it."""
-        key, claims = item
-        return doubted(key, claims)
+        return item
 
     async def settle(self, db: Connection, done: Sequence[Settlement]) -> Settled[asyncpg.Record]:
         """Store them as unknown."""
-        rows = await store.settle(db, done)
-        return Settled(await append(db, deliveries(rows)), rows)
+        rows, owed = await settling.settle(db, done)
+        return Settled(owed, rows)
 
     def committed(self, done: Sequence[asyncpg.Record]) -> None:
         """Tell the ends."""
@@ -246,16 +259,11 @@ class Doubts:
             tell(row, self._counters, self._log)
 
 
-def deliveries(rows: Sequence[asyncpg.Record]) -> list[Outgoing]:
-    """Return the events of the texts among these that have come to their end."""
-    return [delivery_of(row, row["now"]) for row in rows if store.is_end(row)]
-
-
 def tell(row: asyncpg.Record, counters: Counters, log: structlog.typing.FilteringBoundLogger) -> None:
     """Count and log what was stored of a text."""
     counters.count(row)
     log.info(
-        "text_settled" if store.is_end(row) else "text_due_again",
+        "text_settled" if settling.is_end(row) else "text_due_again",
         request_id=row["request_id"],
         challenge_id=str(row["challenge_id"]),
         send=row["send"],

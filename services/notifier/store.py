@@ -6,18 +6,18 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from countersign.runtime.database import leases
-from services.notifier.decide import first_of_each, ordinary_of, reserve_of
-from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, SentTimes, State
+from services.notifier.decide import ordinary_of, reserve_of
+from services.notifier.model import Candidate, Delay, Known, Recent, SealedNumber, Send, SentTimes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     import asyncpg
 
     from countersign.policy import TextLimits
     from countersign.runtime.database.postgres import Connection
-    from services.notifier.model import Dispatch, Settlement, Step, TextKey
+    from services.notifier.model import Dispatch, Step, TextKey
 
 _LOCKS = 0x534D53  # our class of advisory locks: "SMS"
 
@@ -46,14 +46,14 @@ SELECT challenge_id, send, fingerprint, account_id, user_id, number_id, expires_
           reserved, ip)
  ORDER BY challenge_id, send
     ON CONFLICT DO NOTHING
-RETURNING challenge_id, send, account_id, user_id, number_id, state, country, segments, provider_message_id, reason,
-          retry_at, traceparent
+RETURNING challenge_id, send
 """
 
 # While the provider takes nothing ($2 false) only texts whose challenge is nearly over are looked at, to end them.
 DUE = """
-SELECT d.challenge_id, d.send, d.account_id, d.user_id, d.expires_at, d.claims, d.reason, d.reserved, d.event,
-       d.traceparent, n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
+SELECT d.challenge_id, d.send, d.account_id, d.user_id, d.number_id, d.expires_at, d.claims, d.reason, d.reserved,
+       d.event, d.traceparent,
+       n.user_id AS number_user_id, n.sealed, n.key_id, n.fingerprint, n.country, n.account_members
   FROM dispatch d
   LEFT JOIN enrolment.sealed_number n ON n.number_id = d.number_id
  WHERE d.state = 'due' AND d.due_at <= now() AND ($2 OR d.expires_at < now() + interval '5 seconds')
@@ -108,43 +108,6 @@ UPDATE dispatch d
  WHERE d.challenge_id = s.challenge_id AND d.send = s.send
 """  # noqa: S608 - a constant of the runtime
 
-IN_DOUBT = """
-SELECT challenge_id, send, claims FROM dispatch
- WHERE state = 'claimed' AND claimed_at < now() - $2::interval
- ORDER BY claimed_at LIMIT $1
-"""
-
-# Locked in one order, so that a late sender and whoever doubted its claim cannot deadlock; the first of them counts.
-# A text that certainly did not leave is due again, and does not count against the limits.
-SETTLE = """
-WITH held AS (
-    SELECT d.challenge_id, d.send, s.state, s.reason, s.retry_at, s.segments, s.message_id, s.pause,
-           convert_from(d.event, 'UTF8')::jsonb ->> 'request_id' AS request_id
-      FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[],
-                  $8::smallint[], $9::text[], $10::float8[])
-        AS s (challenge_id, send, was, claims, state, reason, retry_at, segments, message_id, pause)
-      JOIN dispatch d USING (challenge_id, send)
-     WHERE d.state = s.was AND d.claims = s.claims
-     ORDER BY d.challenge_id, d.send
-       FOR UPDATE OF d)
-UPDATE dispatch d
-   SET state = h.state,
-       reason = h.reason,
-       retry_at = h.retry_at,
-       segments = h.segments,
-       provider_message_id = h.message_id,
-       event = CASE WHEN h.state = 'due' THEN d.event END,
-       due_at = CASE WHEN h.state = 'due' THEN now() + make_interval(secs => h.pause) END,
-       claimed_at = CASE WHEN h.state <> 'due' THEN d.claimed_at END,
-       counted_at = CASE WHEN h.state <> 'due' THEN d.counted_at END,
-       settled_at = CASE WHEN h.state <> 'due' THEN now() END
-  FROM held h
- WHERE d.challenge_id = h.challenge_id AND d.send = h.send
-RETURNING now() AS now, d.challenge_id, d.send, d.account_id, d.user_id, d.number_id, d.state, d.country, d.segments,
-          d.provider_message_id, d.reason, d.retry_at, d.traceparent, h.request_id,
-          extract(epoch FROM now() - d.created_at)::float8 AS age_seconds
-"""
-
 
 # In small bites, so that it never holds up a claim.
 async def known(db: Connection, keys: Sequence[TextKey], code_secrets: Mapping[str, bytes]) -> tuple[Known, datetime]:
@@ -154,9 +117,9 @@ async def known(db: Connection, keys: Sequence[TextKey], code_secrets: Mapping[s
     return Known(found, code_secrets), rows[0]["now"]
 
 
-async def insert(db: Connection, dispatches: Sequence[Dispatch], late_reason: str) -> list[asyncpg.Record]:
-    """Keep new texts and return those that nobody kept before."""
-    rows: list[asyncpg.Record] = await db.fetch(
+async def insert(db: Connection, dispatches: Sequence[Dispatch], late_reason: str) -> set[TextKey]:
+    """Keep new texts and return the keys of those that nobody kept before."""
+    rows = await db.fetch(
         INSERT,
         [d.key[0] for d in dispatches],
         [d.key[1] for d in dispatches],
@@ -172,7 +135,7 @@ async def insert(db: Connection, dispatches: Sequence[Dispatch], late_reason: st
         [d.ip for d in dispatches],
         late_reason,
     )
-    return rows
+    return {(row["challenge_id"], row["send"]) for row in rows}
 
 
 async def due(db: Connection, limit: int, *, sending: bool) -> list[Candidate]:
@@ -195,6 +158,7 @@ def _candidate(row: asyncpg.Record) -> Candidate:
         (row["challenge_id"], row["send"]),
         row["account_id"],
         row["user_id"],
+        row["number_id"],
         row["expires_at"],
         row["claims"],
         number,
@@ -254,33 +218,3 @@ async def mark(db: Connection, steps: Sequence[Step], now: datetime) -> None:
 
 
 _STEPS: Mapping[type, str] = {Send: "send", Delay: "delay"}
-
-
-async def in_doubt(db: Connection, limit: int, settled_within: timedelta) -> list[tuple[TextKey, int]]:
-    """Return claims that nobody settled in time, and how often each text was claimed."""
-    rows = await db.fetch(IN_DOUBT, limit, settled_within)
-    return [((row["challenge_id"], row["send"]), row["claims"]) for row in rows]
-
-
-async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[asyncpg.Record]:
-    """Settle those that are still as they were left; return them as they are now."""
-    settlements = first_of_each(settlements)
-    rows: list[asyncpg.Record] = await db.fetch(
-        SETTLE,
-        [s.key[0] for s in settlements],
-        [s.key[1] for s in settlements],
-        [s.was for s in settlements],
-        [s.claims for s in settlements],
-        [s.state for s in settlements],
-        [s.reason for s in settlements],
-        [s.retry_at for s in settlements],
-        [s.segments for s in settlements],
-        [s.message_id for s in settlements],
-        [s.pause_seconds for s in settlements],
-    )
-    return rows
-
-
-def is_end(row: asyncpg.Record) -> bool:
-    """Tell whether a settled text has come to its end, or is due again."""
-    return State(row["state"]) is not State.DUE

@@ -37,6 +37,7 @@ class Expiry:
     every = 0.5
     parallel = 200
     leases = True
+    settles_at_once = False
 
     def __init__(self, desk: Desk, unsettled: UnsettledTexts) -> None:
         self.waker = Waker()

@@ -14,7 +14,8 @@ from uuid import UUID
 import aiohttp
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.notifier.store import DUE, INSERT, KNOWN, LOCK, MARK, RECENT, SETTLE
+from services.notifier.settling import SETTLE
+from services.notifier.store import DUE, INSERT, KNOWN, LOCK, MARK, RECENT
 from tests.bench.bare import log, out, secret_of
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Notify:
         countries = [row["country"] for row in rows]
         sends, steps = [1] * len(rows), ["send"] * len(rows)
         await db.execute(MARK, ids, sends, steps, nothing, nothing, prints, countries, now, [False] * len(rows))
+        self._now = now
         return rows
 
     async def _send(self, row: Any) -> None:
@@ -119,7 +121,19 @@ class Notify:
         self._in_flight -= 1
         self._free.release()
         nothing = (None, None)
-        self._done.put_nowait((row["challenge_id"], 1, "claimed", 1, "accepted", *nothing, 1, found and found[1], 0.0))
+        columns = (
+            row["challenge_id"],
+            1,
+            "claimed",
+            1,
+            "accepted",
+            *nothing,
+            1,
+            found and found[1],
+            0.0,
+            row["challenge_id"],
+        )
+        self._done.put_nowait((columns, self._out(row, found)))
 
     async def _settle(self, bare: Bare) -> None:
         db = await bare.connect()
@@ -128,18 +142,19 @@ class Notify:
             while not self._done.empty():
                 done.append(self._done.get_nowait())
             async with db.transaction():
-                rows = await db.fetch(SETTLE, *(list(column) for column in zip(*done, strict=True)))
-                outs = [self._out(row) for row in rows]
+                columns = [columns for columns, _ in done]
+                rows = await db.fetch(SETTLE, *(list(column) for column in zip(*columns, strict=True)))
+                outs = [out for _, out in done]
                 await bare.append(db, outs)
             bare.publish(outs)
             for row in rows:
                 log("settled", "", {"account_id": str(row["account_id"])})
             sys.stdout.flush()
 
-    def _out(self, row: Any) -> Out:
+    def _out(self, row: Any, found: re.Match[str] | None) -> Out:
         event = {name: str(row[name]) for name in ("challenge_id", "account_id", "user_id", "number_id", "country")}
-        event |= {"send": 1, "segments": 1, "provider": "sns", "provider_message_id": row["provider_message_id"]}
-        return out("sms.deliveries.v1", "countersign.sms.accepted.v1", event["challenge_id"], event, row["now"])
+        event |= {"send": 1, "segments": 1, "provider": "sns", "provider_message_id": found and found[1]}
+        return out("sms.deliveries.v1", "countersign.sms.accepted.v1", event["challenge_id"], event, self._now)
 
 
 def _unsealed(text: str) -> bytes:

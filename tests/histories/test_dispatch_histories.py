@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from services.notifier.model import Settlement, TextKey, Withhold
+    from services.notifier.model import Settlement, TextKey
     from tests.histories.notifier import Notifier
     from tests.support.notifier import Challenge, Person
     from tests.support.servers import Servers
@@ -203,9 +203,9 @@ class DispatchHistory(RuleBasedStateMachine):
 
     # what holds
 
-    def _reserve_was_used_up(self, withheld: Withhold) -> None:
+    def _reserve_was_used_up(self, withheld: Settlement) -> None:
         """Check that texts of others never keep a reserved one from leaving."""
-        challenge = self.texts[withheld.candidate.key].challenge
+        challenge = self.texts[withheld.key].challenge
         if not challenge.event.reserved or withheld.reason not in {"number.hour", "number.day"}:
             return
         left = [self.ground.at - at for at in self._left(challenge.event.user_id, reserved=True)]

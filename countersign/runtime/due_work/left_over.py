@@ -30,6 +30,7 @@ class LeftOver:
     every = 2.0
     parallel = 500
     leases = True
+    settles_at_once = True
 
     def __init__(self, publisher: Publisher, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
         self.waker = Waker()

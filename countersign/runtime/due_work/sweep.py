@@ -25,6 +25,7 @@ class Sweep:
     name = "sweep"
     parallel = 2  # one more than is ever in flight, so that it pauses after each
     leases = False
+    settles_at_once = False
 
     def __init__(self, rules: Sequence[Rule], every: float = 600.0) -> None:
         self.every = every

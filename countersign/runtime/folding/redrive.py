@@ -30,6 +30,7 @@ class Redrives:
     every = 1.0
     parallel = 1
     leases = True
+    settles_at_once = True
 
     def __init__(
         self,

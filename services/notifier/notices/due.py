@@ -84,6 +84,7 @@ class Notices:
     name = "notices"
     every = 1.0
     leases = True
+    settles_at_once = True
 
     def __init__(  # noqa: PLR0913 - the parts of a text on its way
         self,

@@ -35,6 +35,7 @@ class Once:
     every = 0.05
     parallel = 1
     leases = False
+    settles_at_once = False
 
     def __init__(self, killer: Pool, failing: int) -> None:
         self.waker = Waker()

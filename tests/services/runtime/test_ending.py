@@ -79,6 +79,7 @@ class Slow:
     every = 0.1
     parallel = 2
     leases = False
+    settles_at_once = False
 
     def __init__(self) -> None:
         self.waker = Waker()

@@ -111,6 +111,7 @@ class Doing:
     every = 3.0
     parallel = 3
     leases = True
+    settles_at_once = False
 
     def __init__(self, told: Callable[[int], None], seconds: float) -> None:
         self.waker = Waker()

@@ -25,7 +25,7 @@ LIMITS = TextLimits()
 
 
 def a_text(now: datetime = NOON, *, reserved: bool) -> Candidate:
-    return Candidate((uuid4(), 1), ACCOUNT, USER, now + timedelta(minutes=5), 0, NUMBER, reserved=reserved)
+    return Candidate((uuid4(), 1), ACCOUNT, USER, uuid4(), now + timedelta(minutes=5), 0, NUMBER, reserved=reserved)
 
 
 def ago(*minutes: float) -> list[datetime]:
