@@ -5,6 +5,8 @@ The lengths are settings. Each connection carries them as parameters, so stateme
 
 from __future__ import annotations
 
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from countersign.runtime.settings import LeaseSettings, Limit
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 
+@lru_cache(maxsize=1)  # each of the dozen connections of a process asks
 def parameters(settings: LeaseSettings) -> Mapping[str, str]:
     """Return the parameters that a connection to PostgreSQL is opened with."""
-    return {_parameter(name): _seconds(value) for name, value in _values(settings)}
+    return MappingProxyType({_parameter(name): _seconds(value) for name, value in _values(settings)})
 
 
 def limits(settings: LeaseSettings) -> list[Limit]:

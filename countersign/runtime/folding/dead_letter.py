@@ -106,7 +106,8 @@ class LetterReports:
         source = self._metrics.sources.name(record.header("ce_source"))
         self._metrics.dead_letters.labels(record.topic, letter.kind, source).inc()
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        story = {"request_id": str(letter.request_id)} if letter.request_id is not None else {}
+        request_id = letter.request_id
+        story = {"request_id": str(request_id)} if request_id is not None else {}
         self._log.warning("dead_letter", **place, kind=letter.kind, cause=letter.cause, source=source, **story)
         if letter.alarm is not None:
             self._log.error(letter.alarm, **place, **story)

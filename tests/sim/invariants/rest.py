@@ -37,7 +37,7 @@ class Watching:
         self._swept: Counter[UUID] = Counter()
         self.world.broker.appended = self._appended
         self._owed_since: dict[UUID, float] = {}
-        self.world.server.row_taken = self._taken
+        self.world.server.rows_taken = self._taken
         self.world.server.rows_owed = self._owed
         self.world.server.letters_settled = self._settled
         self.world.on_told = self._told
@@ -59,8 +59,8 @@ class Watching:
         """Note since when rows can be seen: a transaction may have waited, and its time is that of its begin."""
         self._owed_since.update(dict.fromkeys(event_ids, self.world.scheduler.now))
 
-    def _taken(self, event_id: UUID) -> None:
-        """Count how often a row is leased anew while no broker answers."""
+    def _taken(self, event_ids: Sequence[UUID]) -> None:
+        """Count how often a row is leased anew while no broker answers, by somebody who knows of it."""
         broker, now = self.world.broker, self.world.scheduler.now
         if broker.answers:
             self._outage_since = None
@@ -68,8 +68,8 @@ class Watching:
             return
         if self._outage_since is None:
             self._outage_since = now
-        self._swept[event_id] += 1
-        if self._swept[event_id] > SWEEPS_MAX + self.world.kills:
+        self._swept.update(event_ids)
+        if any(self._swept[event_id] > SWEEPS_MAX + self.world.kills for event_id in event_ids):
             self.world.find("the sweeper pauses in an outage: a row was leased again and again")
 
     def _settled(self) -> None:

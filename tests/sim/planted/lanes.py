@@ -13,8 +13,6 @@ from countersign.runtime.program.ending import Ending
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiokafka import TopicPartition
-
 
 def share_subject() -> None:
     """All due work tells of one subject of health: who is well says so for who is not."""
@@ -31,11 +29,11 @@ def know_release_twice() -> None:
     """Who is told of a release does not forget the brake at once, and tells of it again."""
     let_go = Brakes._let_go
 
-    def faulty(self: Brakes, partition: TopicPartition) -> None:
-        hold = self._held[partition]
-        let_go(self, partition)
+    def faulty(self: Brakes, *args: Any) -> None:
+        hold = self._held[partition := args[-1]]
+        let_go(self, *args)
         self._held[partition] = hold
-        let_go(self, partition)
+        let_go(self, *args)
 
     Brakes._let_go = faulty  # type: ignore[method-assign]
 
@@ -45,7 +43,7 @@ def end_without_worker() -> None:
     wait_for = Ending.wait_for
 
     async def faulty(self: Ending, part: str, tasks: Sequence[asyncio.Task[Any]]) -> None:
-        if part != "worker":
+        if not part.startswith("worker"):
             await wait_for(self, part, tasks)
 
     Ending.wait_for = faulty  # type: ignore[method-assign]

@@ -159,6 +159,7 @@ class SimConnection:
         is_cut = commits and bool(by.changes) and server.cuts_commits > 0
         if is_cut:
             server.cuts_commits -= 1
+            by.is_cut = True
         counts_first = server.rng.random() < 0.5 and not server.is_hung
         if counts_first:
             self._close_transaction(commits=commits)

@@ -46,9 +46,12 @@ def time_at(seconds: float) -> datetime:
 
 
 class Transaction:
-    """What a session has changed and not committed. It began `at` that virtual time, in the process with that loop."""
+    """What a session has changed and not committed. It began `at` that virtual time, in the process with that loop.
 
-    __slots__ = ("_now", "after_commit", "at", "changes", "is_over", "loop", "settings", "waiting")
+    `is_cut`: whoever commits it does not hear whether it counts.
+    """
+
+    __slots__ = ("_now", "after_commit", "at", "changes", "is_cut", "is_over", "loop", "settings", "waiting")
 
     def __init__(self, at: float, settings: dict[str, str] | None = None, loop: SimLoop | None = None) -> None:
         self.at = at
@@ -56,7 +59,7 @@ class Transaction:
         self.settings = settings or _NO_SETTINGS
         self.loop = loop
         self.changes: list[tuple[Table, Row, Transaction | None, Values | None]] = []
-        self.is_over = False
+        self.is_over = self.is_cut = False
         self.waiting: list[Callable[[], None]] = []
         self.after_commit: list[Callable[[], None]] = []
 

@@ -80,8 +80,12 @@ def _take(server: Server, by: Transaction, limit: int, without: Sequence[str]) -
     ]
     due.sort(key=lambda pair: pair[0])
     taken = [table.change(by, row, leased_until=until, leased_by=by.loop) for _, row in due[:limit]]
-    for row in taken:
-        server.row_taken(row["event_id"])
+
+    def tell() -> None:
+        if not by.is_cut:  # whoever does not know of its lease has to find the rows once more
+            server.rows_taken([row["event_id"] for row in taken])
+
+    by.after_commit.append(tell)
     return Answer(taken)
 
 

@@ -37,7 +37,7 @@ class Server:
         self.cuts_commits = 0
         self.slowness = 1.0
         self.unknown: list[str] = []
-        self.row_taken: Callable[[UUID], None] = lambda _event_id: None
+        self.rows_taken: Callable[[Sequence[UUID]], None] = lambda _event_ids: None
         self.letters_settled: Callable[[], None] = lambda: None
         self.rows_owed: Callable[[Sequence[UUID]], None] = lambda _event_ids: None
         self.events_folded: Callable[[str, Sequence[int]], None] = lambda _topic, _numbers: None
