@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import ConsumerRebalanceListener
 
-from countersign.runtime.consuming import stopping
+from countersign.runtime.broker import closing
 from countersign.runtime.consuming.membership import Member
 from countersign.runtime.settings import KafkaSettings
 from tests.support.breakable import breakable
@@ -50,7 +50,7 @@ class _Nobody(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has n
 @pytest.mark.servers
 async def test_fifty_consumers_of_a_frozen_broker_leave_no_task_and_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """They were joining their group again when it froze: their own stop waits for an answer."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(closing, "STOP_SECONDS_MAX", 0.5)
     async with breakable() as broken:
         settings = KafkaSettings(bootstrap_servers=broken.servers.kafka)
         tasks, sockets = asyncio.all_tasks(), _sockets()
@@ -66,7 +66,7 @@ async def test_fifty_consumers_of_a_frozen_broker_leave_no_task_and_no_socket(mo
         for consumer in consumers:
             consumer.subscribe([TOPIC], listener=_Nobody())
         await asyncio.sleep(0.5)
-        await asyncio.gather(*(stopping.close_consumer(consumer) for consumer in consumers))
+        await asyncio.gather(*(closing.close_consumer(consumer) for consumer in consumers))
         await asyncio.sleep(0.2)
         # Services of other tests run in this loop too, and begin tasks all the time.
         left = {task for task in asyncio.all_tasks() - tasks if id(_owner(task)) not in others}
