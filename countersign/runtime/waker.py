@@ -17,9 +17,9 @@ class Waker:
 
     async def wait(self, seconds: float) -> None:
         """Return when woken, or after that many seconds."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._event.set)
         try:
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            pass
+            await self._event.wait()
+        finally:
+            timer.cancel()
         self._event.clear()

@@ -115,9 +115,9 @@ def _lanes(rng: Random, processes: int) -> list[Step]:
     """Draw trouble of one topic alone, or of none, while records of the other come all the time."""
     ill, well = rng.choice((TOPICS, TOPICS[::-1]))
     length = 6.0 + 6.0 * rng.random()
-    steps = [_record(rng, number, length, None, well) for number in range(rng.randrange(8, 16))]
+    steps = [_record(rng, number, length, None, well) for number in range(rng.randrange(6, 12))]
     trouble = rng.choice((None, None, "bug", "save", "key"))
-    steps += [_record(rng, number, length / 2, trouble, ill) for number in range(rng.randrange(4, 20))]
+    steps += [_record(rng, number, length / 2, trouble, ill) for number in range(rng.randrange(4, 12))]
     if trouble is None:
         steps += [_locked(rng, ill) for _ in range(rng.choice((0, 1, 2)))]
     if rng.random() < 0.4:
@@ -133,7 +133,7 @@ def _record(rng: Random, number: int, length: float, trouble: str | None, topic:
 
 def _quiet(rng: Random) -> list[Step]:
     """Draw events that nobody waits for, in every other schedule: all well, or with a trouble of their own."""
-    count, length = rng.choice((0, 0, 2, 5, 9)), rng.choice((0.5, 3.0, 6.0))
+    count, length = rng.choice((0, 0, 2, 4)), rng.choice((0.5, 3.0, 6.0))
     trouble = rng.choice((None, None, *TROUBLES))
     return [_record(rng, number, length, trouble if rng.random() < 0.4 else None, QUIET) for number in range(count)]
 

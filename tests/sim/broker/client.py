@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiokafka import TopicPartition
 
     from tests.sim.broker.log import Broker
-    from tests.sim.world.loop import SimLoop, SimTask
+    from tests.sim.world.loop import SimFuture, SimLoop, SimTask
 
 
 class _Connection:
@@ -41,6 +41,11 @@ class _Cluster:
 
     def leader_for_partition(self, place: TopicPartition) -> int:
         return -1 if place in self._broker.leaderless else 0
+
+
+def _finish(waiter: SimFuture) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Client:
@@ -75,7 +80,9 @@ class Client:
 
     async def request(self) -> None:
         """Wait as long as a request and its answer take. Raises KafkaTimeoutError, KafkaConnectionError."""
-        await asyncio.sleep(self.broker.latency())
+        waiter = self.loop.create_future()
+        self.broker.scheduler.wire.arrive(self.broker.latency(), _finish, waiter)
+        await waiter
         if self.broker.is_down:
             raise KafkaConnectionError("no broker")
         if self.broker.is_frozen:

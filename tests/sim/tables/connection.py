@@ -59,7 +59,7 @@ class SimConnection:
 
     async def _round_trip(self) -> None:
         waiter = self._waiter = self.loop.create_future()
-        self.server.pass_later(waiter, self.loop)
+        self.server.pass_later(waiter)
         await waiter
 
     async def execute(self, statement: str, *args: Any, timeout: float | None = None) -> str:

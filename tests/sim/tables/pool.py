@@ -30,7 +30,10 @@ class SimPool:
 
     @asynccontextmanager
     async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[SimConnection]:
-        async with asyncio.timeout(timeout):
+        if self._room.locked():
+            async with asyncio.timeout(timeout):
+                await self._room.acquire()
+        else:
             await self._room.acquire()
         try:
             while self._free and self._free[-1].is_closed():

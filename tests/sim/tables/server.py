@@ -68,12 +68,12 @@ class Server:
         """Draw how long a statement and its answer take."""
         return (0.0003 + 0.003 * self.rng.random()) * self.slowness
 
-    def pass_later(self, waiter: SimFuture, loop: SimLoop) -> None:
+    def pass_later(self, waiter: SimFuture) -> None:
         """Let a waiter go on after a round trip; while the server hangs, once it goes on."""
         if self.is_hung:
             self._park(waiter)
         else:
-            loop.call_later(self.latency(), self._pass, waiter)
+            self.scheduler.wire.arrive(self.latency(), self._pass, waiter)
 
     def _park(self, waiter: SimFuture) -> None:
         self._hung.append(waiter)
@@ -115,7 +115,7 @@ class Server:
         hung, self._hung = self._hung, []
         for waiter in hung:
             if not waiter.done() and not waiter.get_loop().is_dead:  # type: ignore[attr-defined]
-                waiter.get_loop().call_later(self.latency(), self._pass, waiter)
+                self.pass_later(waiter)
 
 
 def _time_out(waiter: SimFuture) -> None:

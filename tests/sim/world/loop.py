@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from random import Random
 
 
+_NO_CONTEXT = contextvars.Context()
+
+
 class LivelockError(AssertionError):
     """The budget of callbacks is used up: something runs in circles and virtual time does not get on."""
 
@@ -51,7 +54,7 @@ class SimTimer(SimHandle):
 
     __slots__ = ("loop", "time")
 
-    def __init__(self, call: tuple[Any, ...], context: contextvars.Context, loop: SimLoop, time: float) -> None:
+    def __init__(self, call: tuple[Any, ...], context: contextvars.Context, loop: SimLoop | Wire, time: float) -> None:
         self.call = call
         self.context = context
         self.loop = loop
@@ -59,6 +62,26 @@ class SimTimer(SimHandle):
 
     def when(self) -> float:
         return self.time
+
+
+class Wire:
+    """Where what comes from a server arrives: it is done at its time, and wakes whoever waits for it."""
+
+    is_dead = False
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def put(self, timer: SimTimer) -> None:
+        """Do it: its time has come."""
+        if timer.call is not None:
+            timer.call[0](*timer.call[1:])
+
+    def arrive(self, seconds: float, *call: Any) -> None:
+        """Call back when so many seconds are over."""
+        scheduler = self._scheduler
+        when = scheduler.now + seconds
+        heappush(scheduler.timers, (when, scheduler.number(), SimTimer(call, _NO_CONTEXT, self, when)))
 
 
 class SimTask(asyncio.Task):  # type: ignore[type-arg]
@@ -88,6 +111,7 @@ class Scheduler:
         self.timers: list[tuple[float, int, SimTimer]] = []
         self.awake: list[SimLoop] = []
         self.loops: list[SimLoop] = []
+        self.wire = Wire(self)
         self._is_over = False
 
     def loop(self, name: str) -> SimLoop:

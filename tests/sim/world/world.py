@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from contextlib import asynccontextmanager
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class World:
     def metrics_of(self) -> Metrics:
         """Lend metrics to a process. Only this world counts in them meanwhile."""
         if self._metrics_given == len(self._metrics):
-            self._metrics.append(Metrics())
+            self._metrics.append(_quick(Metrics()))
         self._metrics_given += 1
         return self._metrics[self._metrics_given - 1]
 
@@ -186,3 +187,11 @@ class World:
         own = [self.broker, self.server, self.submitters, *self.scheduler.loops, self.scheduler, self]
         for part in (*clients, *self.processes, *own):
             vars(part).clear()
+
+
+def _quick(metrics: Metrics) -> Metrics:
+    """Let each metric know the labels that it was asked for; from `braked` and `lag` some are taken out again."""
+    for part in vars(metrics).values():
+        if getattr(part, "_labelnames", ()) and part not in (metrics.braked, metrics.lag):
+            part.labels = cache(part.labels)
+    return metrics
