@@ -53,9 +53,7 @@ def race_brakes() -> None:
         async with self._link.use() as db:
             rows = await brake.held(db, self._topics)
         for partition in [one for one in self._held if (one.topic, one.partition) not in rows]:
-            self._let_go(partition)
-            if partition in consumer.assignment():
-                consumer.resume(partition)
+            self._let_go(consumer, partition)
 
     Brakes.hold = hold  # type: ignore[method-assign]
     Brakes.release = release  # type: ignore[method-assign]
