@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def a_candidate(number: SealedNumber | None = None, **over: Any) -> Candidate:
         "key": (uuid4(), 1),
         "account_id": ACCOUNT,
         "user_id": USER,
-        "number_id": uuid4(),
+        "number_id": USER,
         "expires_at": NOON + 5 * MINUTE,
         "claims": 0,
         "number": number or a_number(),
@@ -176,12 +177,7 @@ def test_each_member_adds_to_the_budget_of_the_account() -> None:
     [
         (a_candidate(a_number(country="CU")), State.SUPPRESSED, "country", None),
         (a_candidate(a_number(user_id=uuid4())), State.REFUSED, "number.unknown", None),
-        (
-            Candidate((uuid4(), 1), ACCOUNT, USER, uuid4(), NOON + MINUTE, 0, None),
-            State.REFUSED,
-            "number.unknown",
-            None,
-        ),
+        (replace(a_candidate(), number=None), State.REFUSED, "number.unknown", None),
         (
             a_candidate(expires_at=NOON + timedelta(seconds=4.9)),
             State.SUPPRESSED,
