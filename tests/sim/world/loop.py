@@ -14,6 +14,8 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from tests.sim.world.handles import SimHandle, SimTimer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from random import Random
@@ -28,40 +30,6 @@ class LivelockError(AssertionError):
 
 class StuckError(BaseException):
     """One callback does not come to its end: no time-out helps there, and no `except Exception` may take it."""
-
-
-class SimHandle:
-    """A callback that is due. asyncio only ever asks for `cancel`, `cancelled` and `when`.
-
-    `call` has the callback and its arguments, and is None once the handle is cancelled.
-    """
-
-    __slots__ = ("call", "context")
-
-    def __init__(self, call: tuple[Any, ...], context: contextvars.Context) -> None:
-        self.call: tuple[Any, ...] | None = call
-        self.context = context
-
-    def cancel(self) -> None:
-        self.call = None
-
-    def cancelled(self) -> bool:
-        return self.call is None
-
-
-class SimTimer(SimHandle):
-    """A callback that will be due at `time`, unless its loop is dead by then."""
-
-    __slots__ = ("loop", "time")
-
-    def __init__(self, call: tuple[Any, ...], context: contextvars.Context, loop: SimLoop | Wire, time: float) -> None:
-        self.call = call
-        self.context = context
-        self.loop = loop
-        self.time = time
-
-    def when(self) -> float:
-        return self.time
 
 
 class Wire:
