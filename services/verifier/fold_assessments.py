@@ -10,7 +10,7 @@ from countersign.runtime.errors import KeyUnknownError, OffContractError
 from countersign.runtime.folding.effect import Effect
 from countersign.runtime.folding.fold import AT_ONCE, never
 from countersign.runtime.publishing import outbox
-from services.verifier import store_assessments, store_decisions
+from services.verifier import store_assessments, store_challenges, store_decisions
 from services.verifier.decide_assessment import check_mac, check_req, is_seen, is_stale, take
 from services.verifier.issue import Text
 from services.verifier.model import Allow, Asked, Denied, Deny, Granted, Open
@@ -97,6 +97,8 @@ class AssessmentFold:
         decisions = [_decision(one) for one in decided]
         due = await store_assessments.decide(db, decided, decisions, self._desk.signer, now)
         expires_at = now + self._codes.lifetime
+        crowded_out = [old for one in outcomes if isinstance(one.ending, Open) for old in one.ending.cancels]
+        await store_challenges.lock_challenges(db, crowded_out)  # before their user's counter, as answers do
         texts, opened = await store_assessments.open_challenges(
             db,
             [self._opening(one, one.ending, now, expires_at) for one in outcomes if isinstance(one.ending, Open)],

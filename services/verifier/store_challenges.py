@@ -12,6 +12,7 @@ from services.verifier.store_assessments import protection_of
 from services.verifier.store_decisions import Decided, asked_of, decided, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -29,6 +30,10 @@ CHALLENGE_COLUMNS = """
        c.challenge_id, c.request_id, c.account_id, c.user_id, c.action, c.digest, c.req, c.reasons, c.number_id,
        c.traceparent, c.place_known, c.attempts, c.attempts_max, c.expires_at, c.closed_at
 """
+
+# In one order against answers, further texts and expiry; what is read afterwards is read under these locks. Whoever
+# needs a counter too locks it after its challenges.
+LOCK = "SELECT FROM challenge WHERE challenge_id = ANY($1::uuid[]) ORDER BY challenge_id FOR UPDATE"
 
 # One snapshot, and a time that is not before it: what it shows was stored before. Nothing is locked: see UNCHANGED.
 READ = f"""
@@ -141,6 +146,12 @@ class Read:
             seen.counter.last_failed_at,
             seen.now + READ_GOOD_FOR,
         )
+
+
+async def lock_challenges(db: Connection, challenge_ids: Sequence[UUID]) -> None:
+    """Lock challenges until the transaction ends."""
+    if challenge_ids:
+        await db.execute(LOCK, challenge_ids)
 
 
 async def read(db: Connection, challenge_id: UUID, good_sends: int, answer_id: UUID | None = None) -> Read | None:

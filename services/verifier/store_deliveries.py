@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.verifier.decide_delivery import Texts
 from services.verifier.model import Send
-from services.verifier.store_challenges import CHALLENGE_COLUMNS, challenge_of
+from services.verifier.store_challenges import CHALLENGE_COLUMNS, challenge_of, lock_challenges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from countersign.runtime.database.postgres import Connection
     from services.verifier.model import Delivered
-
-# Locked in one order against answers, further texts and expiry; what is read afterwards is read under these locks.
-LOCK = "SELECT FROM challenge WHERE challenge_id = ANY($1::uuid[]) ORDER BY challenge_id FOR UPDATE"
 
 # A row for each text, and one with the time alone where there is no challenge.
 TEXTS = f"""
@@ -47,7 +44,7 @@ UPDATE send s SET state = h.state, reason = h.reason, retry_at = h.retry_at
 async def load(db: Connection, challenge_ids: Sequence[UUID], *, lock: bool) -> tuple[dict[UUID, Texts], datetime]:
     """Return the challenges with their texts, and the database's now; with `lock` until the transaction ends."""
     if lock:
-        await db.execute(LOCK, challenge_ids)
+        await lock_challenges(db, challenge_ids)
     rows = await db.fetch(TEXTS, challenge_ids)
     challenges = {row["challenge_id"]: challenge_of(row) for row in rows if row["request_id"] is not None}
     sends: defaultdict[UUID, dict[int, Send]] = defaultdict(dict)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from countersign.contract import base64url, challenge_id_of
 from services.verifier import store_deliveries
 from services.verifier.store_assessments import LOAD, TAKE_IN, TAKE_TURNS
-from services.verifier.store_challenges import COUNT, READ, READ_GOOD_FOR
+from services.verifier.store_challenges import COUNT, LOCK, READ, READ_GOOD_FOR
 from tests.bench.bare import log, out, secret_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Verify:
 
     async def _deliver(self, db: Any, values: Sequence[dict[str, Any]]) -> list[Out]:
         ids = [UUID(value["challenge_id"]) for value in values]
-        await db.execute(store_deliveries.LOCK, ids)
+        await db.execute(LOCK, ids)
         await db.fetch(store_deliveries.TEXTS, ids)
         nothing = [None] * len(ids)
         await db.execute(store_deliveries.DELIVER, ids, [1] * len(ids), ["accepted"] * len(ids), nothing, nothing)

@@ -13,6 +13,7 @@ import pytest
 from services.verifier import store_challenges
 from services.verifier.challenges import Answered, Challenges, Sent, Waiting
 from services.verifier.counters import FAILURES_FREE
+from services.verifier.decide_assessment import OPEN_MAX
 from services.verifier.store_challenges import READ_GOOD_FOR
 from tests.support.kafka import eventually
 from tests.support.verifier_parts import wired
@@ -104,6 +105,25 @@ async def test_an_answer_takes_two_round_trips(
     over, trips = await asked(sections.answer(challenge_id, code, uuid4()))
     assert (over, trips) == (Answered("over", 0), 1)
     assert await asked(sections.answer(uuid4(), code, uuid4())) == (None, 1)
+
+
+async def test_a_challenge_is_locked_before_the_counter_also_by_what_crowds_it_out(verifier: VerifierUnderTest) -> None:
+    """Else an answer, which has the one and wants the other, and a fourth challenge would wait for each other."""
+    member = await verifier.member()
+    _, oldest = await verifier.challenged(member)
+    for _ in range(OPEN_MAX - 1):
+        await verifier.challenged(member)
+    answering = await asyncpg.connect(verifier.servers.postgres_dsn)
+    try:
+        async with answering.transaction():
+            await answering.execute("SELECT FROM verifier.challenge WHERE challenge_id = $1 FOR UPDATE", oldest)
+            fourth = await verifier.assess(member)
+            await eventually(lambda: verifier.db.fetchval(WAITS))
+            await answering.execute("SET LOCAL lock_timeout = '3s'")
+            await answering.execute("SELECT FROM verifier.counter WHERE user_id = $1 FOR UPDATE", member.user_id)
+    finally:
+        await answering.close()
+    assert (await verifier.state(fourth.request_id, wait=10))["state"] == "challenged"
 
 
 async def test_every_end_takes_two_round_trips(
