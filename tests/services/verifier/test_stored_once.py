@@ -119,8 +119,8 @@ async def test_a_challenge_is_locked_before_the_counter_also_by_what_crowds_it_o
             await answering.execute("SELECT FROM verifier.challenge WHERE challenge_id = $1 FOR UPDATE", oldest)
             fourth = await verifier.assess(member)
             await eventually(lambda: verifier.db.fetchval(WAITS))
-            await answering.execute("SET LOCAL lock_timeout = '3s'")
-            await answering.execute("SELECT FROM verifier.counter WHERE user_id = $1 FOR UPDATE", member.user_id)
+            sql = "SELECT FROM verifier.counter WHERE user_id = $1 FOR UPDATE NOWAIT"
+            assert len(await answering.fetch(sql, member.user_id)) == 1
     finally:
         await answering.close()
     assert (await verifier.state(fourth.request_id, wait=10))["state"] == "challenged"
