@@ -66,8 +66,7 @@ def own_twice() -> None:
     def hand(self: Publisher, due: Sequence[Outgoing]) -> None:
         for row in due:
             self._owned.own(row.event_id)
-            self._lane(row).waiting.append(row)
-        self._handed.set()
+            self._put(self._lane(row), row)
 
     sweep_on()
     Publisher.hand = hand  # type: ignore[method-assign]
