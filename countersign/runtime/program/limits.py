@@ -8,7 +8,7 @@ from countersign.runtime.database import leases
 from countersign.runtime.database.budget import LIMIT, Budget
 from countersign.runtime.due_work import own_tables
 from countersign.runtime.folding import whole_letters
-from countersign.runtime.publishing import lane, publisher
+from countersign.runtime.publishing import partition_queue, publisher
 from countersign.runtime.settings import ConnectionSettings, HttpSettings, Limit, ServiceSettings, TraceSettings
 from countersign.runtime.tracing import exporting
 from countersign.runtime.web import connections, http
@@ -67,7 +67,11 @@ def connection_limit(budget: Budget) -> Limit:
 def _publishing() -> Iterator[Limit]:
     for name, value, source in (
         ("rows_max", f"{publisher.ROWS_MAX}", "chosen: what a process publishes in less than a second"),
-        ("lane.rows_max", f"{lane.WAITING_MAX}", "chosen: rows of a partition in memory; more wait in the outbox"),
+        (
+            "partition_queue.rows_max",
+            f"{partition_queue.WAITING_MAX}",
+            "chosen: rows of a partition in memory; more wait in the outbox",
+        ),
         ("stalled_seconds", f"{publisher.STALLED_SECONDS:g} s", "chosen: a broker acknowledges in milliseconds"),
         ("stop_seconds_max", f"{publisher.STOP_SECONDS_MAX:g} s", "chosen: what is left goes to the next process"),
     ):

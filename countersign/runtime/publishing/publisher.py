@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from countersign.clock import loop_seconds
 from countersign.runtime.backoff import Backoff
-from countersign.runtime.publishing.lane import Lane
 from countersign.runtime.publishing.outbox import LinkedRows
 from countersign.runtime.publishing.owned import Owned
+from countersign.runtime.publishing.partition_queue import PartitionQueue
 from countersign.runtime.publishing.producer import AiokafkaProducer
 from countersign.runtime.publishing.producing import Producing
 from countersign.runtime.publishing.pump import Pump
@@ -81,10 +81,12 @@ class Publisher:
         self._log = log
         self._lease_seconds = lease.total_seconds()
         self._chance = chance
-        self._lanes: dict[tuple[str, int | None], Lane] = {}
-        self._filled: dict[Lane, None] = {}  # those that nobody may be at work on, in the order in which they got rows
+        self._queues: dict[tuple[str, int | None], PartitionQueue] = {}
+        self._filled: dict[
+            PartitionQueue, None
+        ] = {}  # those that nobody may be at work on, in the order in which they got rows
         self._owned = Owned(rows or LinkedRows(link), self._lease_seconds)
-        self._troubles = Troubles(self._lanes.values(), health=health, metrics=metrics, log=log)
+        self._troubles = Troubles(self._queues.values(), health=health, metrics=metrics, log=log)
         self._owned.on_parked = self._troubles.parked
         self.producing = Producing(
             make or (lambda: AiokafkaProducer(kafka, request_timeout_ms=REQUEST_MS_MAX, options=OPTIONS))
@@ -113,16 +115,16 @@ class Publisher:
         for row in due:
             if row.event_id in self._owned:
                 continue
-            lane = self._lane(row)
+            queue = self._queue(row)
             self._owned.own(row.event_id)
             if len(self._owned) > ROWS_MAX:
                 self._owned.give_back(row.event_id)
                 self._rows_wanted = True
-            elif lane.closed:
+            elif queue.closed:
                 self._owned.give_back(row.event_id)
                 self._left_out |= {row.topic}
             else:
-                self._put(lane, row)
+                self._put(queue, row)
 
     def room(self, wanted: int) -> Room:
         """Return what of `wanted` rows may be leased now. `on_room` is called when there is more."""
@@ -162,10 +164,10 @@ class Publisher:
         ends_at: float | None = None
         while True:
             filled, self._filled = self._filled, {}
-            for lane in filled:
-                if not lane.at_work and not lane.empty:
-                    lane.at_work = True
-                    pumping.add(task := flights.create_task(self._empty(lane)))
+            for queue in filled:
+                if not queue.at_work and not queue.empty:
+                    queue.at_work = True
+                    pumping.add(task := flights.create_task(self._empty(queue)))
                     task.add_done_callback(pumping.discard)
             if self._stopping:
                 ends_at = ends_at or loop_seconds() + STOP_SECONDS_MAX
@@ -178,30 +180,30 @@ class Publisher:
                 await self._handed.wait()
             self._handed.clear()
 
-    async def _empty(self, lane: Lane) -> None:
+    async def _empty(self, queue: PartitionQueue) -> None:
         try:
-            await self._pump.empty(lane)
+            await self._pump.empty(queue)
         finally:
-            lane.at_work = False
+            queue.at_work = False
             if self._stopping:
-                lane.waiting.clear()  # they are given back at the end of `run`
-                lane.suspects.clear()
-            self._filled[lane] = None  # for rows that came into it meanwhile
+                queue.waiting.clear()  # they are given back at the end of `run`
+                queue.suspects.clear()
+            self._filled[queue] = None  # for rows that came into it meanwhile
             self._handed.set()
 
-    def _lane(self, row: Outgoing) -> Lane:
+    def _queue(self, row: Outgoing) -> PartitionQueue:
         partition = self.producing.partition_of(row.topic, row.key)
-        found = self._lanes.get((row.topic, partition))
+        found = self._queues.get((row.topic, partition))
         if found is None:
-            found = self._lanes[row.topic, partition] = Lane(row.topic, partition, self._chance)
+            found = self._queues[row.topic, partition] = PartitionQueue(row.topic, partition, self._chance)
         return found
 
     def _place(self, row: Outgoing) -> None:
-        self._put(self._lane(row), row)
+        self._put(self._queue(row), row)
 
-    def _put(self, lane: Lane, row: Outgoing) -> None:
-        lane.waiting.append(row)
-        self._filled[lane] = None
+    def _put(self, queue: PartitionQueue, row: Outgoing) -> None:
+        queue.waiting.append(row)
+        self._filled[queue] = None
         self._handed.set()
 
     async def _write_forever(self) -> None:
@@ -221,7 +223,7 @@ class Publisher:
         self._say_room()
 
     def _closed_topics(self) -> frozenset[str]:
-        return frozenset(lane.topic for lane in self._lanes.values() if lane.closed)
+        return frozenset(queue.topic for queue in self._queues.values() if queue.closed)
 
     def _say_room(self) -> None:
         """Wake the sweeper once if what it could not have, or what was given back, can be taken now."""
@@ -231,15 +233,15 @@ class Publisher:
             self.on_room()
 
     async def _tend_forever(self) -> None:
-        """Keep the leases of what is in flight, and see which lanes are in trouble."""
+        """Keep the leases of what is in flight, and see which queues are in trouble."""
         while True:
             await asyncio.sleep(min(TEND_EVERY_SECONDS_MAX, self._lease_seconds / 6))
             now = loop_seconds()
-            for lane in self._lanes.values():
-                if lane.since is not None and now - lane.since > STALLED_SECONDS and lane.trouble is None:
-                    self._troubles.stalled(lane, STALLED_SECONDS)
-                if lane.trouble is not None:
-                    for row in lane.surplus():
+            for queue in self._queues.values():
+                if queue.since is not None and now - queue.since > STALLED_SECONDS and queue.trouble is None:
+                    self._troubles.stalled(queue, STALLED_SECONDS)
+                if queue.trouble is not None:
+                    for row in queue.surplus():
                         self._owned.give_back(row.event_id)
             try:
                 await self._owned.renew()

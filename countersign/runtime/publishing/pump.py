@@ -1,4 +1,4 @@
-"""Moves the rows of a lane to Kafka: send, wait for the acknowledgements, sort them, try again after a pause."""
+"""Moves the rows of a queue to Kafka: send, wait for the acknowledgements, sort them, try again after a pause."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.publishing.acks import Answer
-    from countersign.runtime.publishing.lane import Lane
     from countersign.runtime.publishing.owned import Owned
+    from countersign.runtime.publishing.partition_queue import PartitionQueue
     from countersign.runtime.publishing.producing import Producing
     from countersign.runtime.publishing.troubles import Troubles
     from countersign.runtime.tracing.tracer import Tracer
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Pump:
-    """Empties lanes. `place` puts a row into the lane of its partition."""
+    """Empties queues. `place` puts a row into the queue of its partition."""
 
     def __init__(  # noqa: PLR0913 - what a publisher has
         self,
@@ -58,37 +58,37 @@ class Pump:
         """Let no try follow a failed one."""
         self._stopping.set()
 
-    async def empty(self, lane: Lane) -> None:
-        """Try until nothing is left in the lane."""
-        while not lane.empty:
-            lane.since = loop_seconds()
-            failed = await self._try(lane)
-            lane.since = None
+    async def empty(self, queue: PartitionQueue) -> None:
+        """Try until nothing is left in the queue."""
+        while not queue.empty:
+            queue.since = loop_seconds()
+            failed = await self._try(queue)
+            queue.since = None
             if failed is not None and self._stopping.is_set():
                 return
             if failed is not None:
-                self._give_back(lane)
-                await self._pause(lane.backoff.next())
-        self._troubles.well(lane)
+                self._give_back(queue)
+                await self._pause(queue.backoff.next())
+        self._troubles.well(queue)
 
-    async def _try(self, lane: Lane) -> Answer | None:
-        """Try once. Return what failed, so that the lane has to wait; None if it may go on."""
+    async def _try(self, queue: PartitionQueue) -> Answer | None:
+        """Try once. Return what failed, so that the queue has to wait; None if it may go on."""
         try:
             await self._producer()
-            if lane.partition is None:
-                await self._find(lane)
+            if queue.partition is None:
+                await self._find(queue)
                 return None
         except TROUBLE as error:
             if isinstance(error, asyncio.CancelledError):
                 raise
-            self._troubles.failed(lane, answer := answer_of(error), len(lane.waiting))
+            self._troubles.failed(queue, answer := answer_of(error), len(queue.waiting))
             return answer
-        if rows := lane.next(self._owned.may_send):
-            return self._sort(lane, rows, await self._acknowledged(rows))
-        return await self._try_alone(lane)
+        if rows := queue.next(self._owned.may_send):
+            return self._sort(queue, rows, await self._acknowledged(rows))
+        return await self._try_alone(queue)
 
     async def _producer(self) -> None:
-        """Return when there is a producer: one lane tries to start it, the others wait for that one."""
+        """Return when there is a producer: one queue tries to start it, the others wait for that one."""
         async with self._one_starts:
             while True:
                 try:
@@ -103,12 +103,12 @@ class Pump:
                     self._troubles.producer()
                     return
 
-    async def _find(self, lane: Lane) -> None:
-        """Put the rows of a topic into the lanes of their partitions."""
-        await self._producing.find(lane.topic)
-        if self._producing.partition_of(lane.topic, b"") is None:
+    async def _find(self, queue: PartitionQueue) -> None:
+        """Put the rows of a topic into the queues of their partitions."""
+        await self._producing.find(queue.topic)
+        if self._producing.partition_of(queue.topic, b"") is None:
             raise UnknownTopicOrPartitionError
-        rows, waiting = list(lane.waiting), lane.waiting
+        rows, waiting = list(queue.waiting), queue.waiting
         waiting.clear()
         for row in rows:
             self._place(row)
@@ -127,26 +127,26 @@ class Pump:
         self._metrics.published.labels(row.topic).inc()
         self._tracer.sent(row, answer.place, began)
 
-    def _sort(self, lane: Lane, rows: Sequence[Outgoing], answers: Sequence[Answer]) -> Answer | None:
+    def _sort(self, queue: PartitionQueue, rows: Sequence[Outgoing], answers: Sequence[Answer]) -> Answer | None:
         again = []
         failed: Answer | None = None
         for row, answer in zip(rows, answers, strict=True):
             if answer.ack is Ack.REFUSED:
-                lane.suspects.append(row)
+                queue.suspects.append(row)
             elif answer.ack is not Ack.DONE:
                 again.append(row)
                 failed = answer
-        lane.waiting.extendleft(reversed(again))
+        queue.waiting.extendleft(reversed(again))
         if failed is not None:
-            self._troubles.failed(lane, failed, len(again))
-        elif not lane.suspects:
-            self._troubles.well(lane)
+            self._troubles.failed(queue, failed, len(again))
+        elif not queue.suspects:
+            self._troubles.well(queue)
         return failed
 
-    async def _try_alone(self, lane: Lane) -> Answer | None:
+    async def _try_alone(self, queue: PartitionQueue) -> Answer | None:
         """Try a row that was refused in a batch with others. Refused alone, it is refused for good."""
-        while lane.suspects:
-            row = lane.suspects.popleft()
+        while queue.suspects:
+            row = queue.suspects.popleft()
             if not self._owned.may_send(row.event_id):
                 continue
             began = self._tracer.clock()
@@ -158,14 +158,14 @@ class Pump:
                 case Ack.REFUSED:
                     self._owned.refuse(row, answer.reason)
                 case Ack.AGAIN | Ack.NO_RIGHTS:
-                    lane.suspects.appendleft(row)
-                    self._troubles.failed(lane, answer, 1)
+                    queue.suspects.appendleft(row)
+                    self._troubles.failed(queue, answer, 1)
                     return answer
         return None
 
-    def _give_back(self, lane: Lane) -> None:
-        if lane.trouble is not None:
-            for row in lane.surplus():
+    def _give_back(self, queue: PartitionQueue) -> None:
+        if queue.trouble is not None:
+            for row in queue.surplus():
                 self._owned.give_back(row.event_id)
 
     async def _pause(self, seconds: float) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.messages.record import Outgoing
     from countersign.runtime.publishing.acks import Answer
-    from countersign.runtime.publishing.lane import Lane
+    from countersign.runtime.publishing.partition_queue import PartitionQueue
     from countersign.runtime.watching.health import Health
     from countersign.runtime.watching.metrics import Metrics
 
@@ -21,17 +21,17 @@ FAILURES_MIN = 2  # chosen: a single one is mended by the next try, a dead produ
 
 
 class Troubles:
-    """Says what is wrong with lanes, and with Kafka as a whole. It stays said until a record is acknowledged."""
+    """Says what is wrong with queues, and with Kafka as a whole. It stays said until a record is acknowledged."""
 
     def __init__(
         self,
-        lanes: Iterable[Lane],
+        queues: Iterable[PartitionQueue],
         *,
         health: Health,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self._lanes = lanes
+        self._queues = queues
         self._health = health
         self._metrics = metrics
         self._log = log
@@ -50,28 +50,30 @@ class Troubles:
         self._away = None
         self._tell()
 
-    def failed(self, lane: Lane, answer: Answer, rows: int) -> None:
-        """Say that a try of a lane failed for so many rows."""
-        failures = lane.failed()
-        self._metrics.publish_failures.labels(lane.topic, answer.ack.value).inc(rows)
-        self._log.warning("publish_failed", topic=lane.topic, partition=lane.partition, error=answer.reason, rows=rows)
+    def failed(self, queue: PartitionQueue, answer: Answer, rows: int) -> None:
+        """Say that a try of a queue failed for so many rows."""
+        failures = queue.failed()
+        self._metrics.publish_failures.labels(queue.topic, answer.ack.value).inc(rows)
+        self._log.warning(
+            "publish_failed", topic=queue.topic, partition=queue.partition, error=answer.reason, rows=rows
+        )
         if answer.ack is Ack.NO_RIGHTS:
-            if lane.trouble is None:
-                self._log.error("publish_rights_missing", topic=lane.topic, error=answer.reason)
-            lane.trouble = f"Kafka does not let us write to {lane.topic}: {answer.reason}"
+            if queue.trouble is None:
+                self._log.error("publish_rights_missing", topic=queue.topic, error=answer.reason)
+            queue.trouble = f"Kafka does not let us write to {queue.topic}: {answer.reason}"
         elif failures >= FAILURES_MIN:
-            lane.trouble = f"Kafka does not take records of {lane.topic}: {answer.reason}"
+            queue.trouble = f"Kafka does not take records of {queue.topic}: {answer.reason}"
         self._tell()
 
-    def stalled(self, lane: Lane, seconds: float) -> None:
+    def stalled(self, queue: PartitionQueue, seconds: float) -> None:
         """Say that nothing was acknowledged for so long."""
-        self._log.warning("publish_stalled", topic=lane.topic, partition=lane.partition, seconds=seconds)
-        lane.trouble = f"Kafka does not take records of {lane.topic}: no acknowledgement for {seconds:g} s"
+        self._log.warning("publish_stalled", topic=queue.topic, partition=queue.partition, seconds=seconds)
+        queue.trouble = f"Kafka does not take records of {queue.topic}: no acknowledgement for {seconds:g} s"
         self._tell()
 
-    def well(self, lane: Lane) -> None:
+    def well(self, queue: PartitionQueue) -> None:
         """Say that a try went well, or that nothing is left to try."""
-        lane.well()
+        queue.well()
         self._tell()
 
     def parked(self, row: Outgoing, reason: str) -> None:
@@ -80,4 +82,4 @@ class Troubles:
         self._log.error("outbox_row_parked", topic=row.topic, event_id=str(row.event_id), error=reason)
 
     def _tell(self) -> None:
-        self._health.tell("kafka", self._away or next((lane.trouble for lane in self._lanes if lane.trouble), None))
+        self._health.tell("kafka", self._away or next((queue.trouble for queue in self._queues if queue.trouble), None))

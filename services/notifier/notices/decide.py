@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from countersign.policy import TextLimits
     from countersign.runtime.messages.record import Incoming
     from services.notifier.model import Receipt
-    from services.notifier.notices.model import Candidate, Lane, Step
+    from services.notifier.notices.model import Candidate, Pace, Step
 
 LIFE = timedelta(hours=1)  # chosen: what is older is no news, and a replay must not send it again
 SHARE = 5  # chosen: at most a fifth of the sending rate, so that codes never wait for notices
@@ -79,9 +79,9 @@ def rate_of(texts_per_second: int) -> int:
     return max(1, texts_per_second // SHARE)
 
 
-def room_in(lane: Lane, rate: int, provider_room: int) -> int:
+def room_for(pace: Pace, rate: int, provider_room: int) -> int:
     """Return how many notices may leave now; none while codes wait."""
-    return 0 if lane.codes_wait else max(0, min(rate - lane.claimed, provider_room))
+    return 0 if pace.codes_wait else max(0, min(rate - pace.claimed, provider_room))
 
 
 def plan(

@@ -1,4 +1,4 @@
-"""The lane of notices: due -> claim (commit) -> send -> settle, at a rate of its own and behind the codes."""
+"""Notices on their way: due -> claim (commit) -> send -> settle, at a rate of its own and behind the codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from countersign.runtime.waker import Waker
 from services.notifier.decide import NUMBER_UNREADABLE
 from services.notifier.model import Answer, Receipt
 from services.notifier.notices import store
-from services.notifier.notices.decide import attempted, plan, room_in
+from services.notifier.notices.decide import attempted, plan, room_for
 from services.notifier.notices.model import Send
 from services.notifier.notices.words import notice
 from services.notifier.pauses import pauses
@@ -119,9 +119,9 @@ class Notices:
     async def take(self, db: Connection, limit: int) -> Sequence[Claim | Ended]:
         """End those in doubt and those that never leave; claim those that may leave; the others stay due."""
         started = _seconds()
-        lane = await store.lane(db)
+        pace = await store.take_turn(db)
         ended = [Ended(row) for row in await store.doubt(db, self._settled_within)]
-        room = min(limit, room_in(lane, self._rate, self._provider.room(limit, started)))
+        room = min(limit, room_for(pace, self._rate, self._provider.room(limit, started)))
         stopped = await pauses(db)
         candidates = await store.due(db, sending=room > 0 or bool(stopped))
         if not candidates:
@@ -129,9 +129,9 @@ class Notices:
         left = await store.left_today(db, candidates)
         keys = self._keys_of(candidates)
         room = self._provider.room(room, started)  # asked again: the codes may have claimed the one try meanwhile
-        steps = plan(candidates, left, self._limits, keys=keys, room=room, now=lane.now, pauses=stopped)
+        steps = plan(candidates, left, self._limits, keys=keys, room=room, now=pace.now, pauses=stopped)
         self._provider.claimed(sum(isinstance(step, Send) for step in steps), started)
-        ended += [Ended(row) for row in await store.mark(db, steps, lane.now)]
+        ended += [Ended(row) for row in await store.mark(db, steps, pace.now)]
         good_until = started + self._claim_good_for.total_seconds()
         claims = [Claim(step, keys[step.number.key_id], good_until) for step in steps if isinstance(step, Send)]
         return [*claims, *ended]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class _Told:
-    """What both folds share: nothing is loaded but the time. The lane finds what is kept when it next looks."""
+    """What both folds share: nothing is loaded but the time. Notices that are kept are found by the next look."""
 
     dedupes_by_key = True
     delay_ms_max = PATIENTLY

@@ -73,8 +73,8 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """How the lane stands: how many notices were claimed within a second, and whether codes wait for their turn."""
+class Pace:
+    """How fast notices leave now: how many were claimed within a second, and whether codes wait for their turn."""
 
     now: datetime
     claimed: int

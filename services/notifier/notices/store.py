@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.notifier.model import SealedNumber, State
-from services.notifier.notices.model import Candidate, Delay, Kind, Lane, Reader, Send, Withhold
+from services.notifier.notices.model import Candidate, Delay, Kind, Pace, Reader, Send, Withhold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from countersign.runtime.database.postgres import Connection
     from services.notifier.notices.model import Happening, Settlement, Step
 
-_LOOKED_AT_MAX = 200  # a helping: those that end without a text use up none of the lane's rate
+_LOOKED_AT_MAX = 200  # a helping: those that end without a text use up none of the rate
 _LOCKS = 0x4E4F5445  # our class of advisory locks: "NOTE"
 
 NOW = "SELECT now()"
@@ -50,12 +50,12 @@ SELECT e.event_id, t.number_id, e.kind, e.account_id, t.user_id, t.ip, e.void_at
     ON CONFLICT DO NOTHING
 """
 
-# One process at a time judges the lane, so that its rate and the limit of a number hold across all of them.
+# One process at a time claims notices, so that their rate and the limit of a number hold across all of them.
 LOCK = "SELECT pg_advisory_xact_lock($1, 0)"
 
 # Asked only once the lock is held: an earlier statement would not see what the last holder committed. A code that is
 # due for longer than a look takes waits for a sender or a provider: it goes first.
-LANE = """
+PACE = """
 SELECT clock_timestamp() AS now,
        (SELECT count(*) FROM notice WHERE claimed_at > clock_timestamp() - interval '1 second') AS claimed,
        EXISTS (SELECT FROM dispatch
@@ -160,12 +160,12 @@ async def keep(db: Connection, happenings: Sequence[Happening]) -> None:
     )
 
 
-async def lane(db: Connection) -> Lane:
-    """Take the lane for this transaction, and return how it stands."""
+async def take_turn(db: Connection) -> Pace:
+    """Keep other processes from claiming notices until the transaction ends, and return how fast they leave."""
     await db.execute(LOCK, _LOCKS)
-    row = await db.fetchrow(LANE)
+    row = await db.fetchrow(PACE)
     assert row is not None
-    return Lane(row["now"], row["claimed"], row["codes_wait"])
+    return Pace(row["now"], row["claimed"], row["codes_wait"])
 
 
 async def due(db: Connection, *, sending: bool) -> list[Candidate]:

@@ -82,7 +82,7 @@ async def test_everybody_is_told_once_however_often_the_topics_are_read(near: Ne
     async with near.notifier():
         await tell(near, *events)
         await caught_up(near.servers, *TOPICS)
-        await asyncio.sleep(1.5)  # one more look of the lane
+        await asyncio.sleep(1.5)  # one more look
     assert await notices_of(near, anna.account_id) == before
     assert {row["state"] for row in before} == {"accepted"}
     (german,), (english,) = received(sns, anna), received(sns, bob)

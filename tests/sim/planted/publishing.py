@@ -10,8 +10,8 @@ from countersign.client.requests import AccessRequests, KafkaAwayError
 from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.publishing import acks, outbox, producing, pump
 from countersign.runtime.publishing.acks import Ack, Answer
-from countersign.runtime.publishing.lane import Lane
 from countersign.runtime.publishing.owned import Owned
+from countersign.runtime.publishing.partition_queue import PartitionQueue
 from countersign.runtime.publishing.producer import AiokafkaProducer
 from countersign.runtime.publishing.publisher import Publisher
 
@@ -66,23 +66,23 @@ def own_twice() -> None:
     def hand(self: Publisher, due: Sequence[Outgoing]) -> None:
         for row in due:
             self._owned.own(row.event_id)
-            self._put(self._lane(row), row)
+            self._put(self._queue(row), row)
 
     sweep_on()
     Publisher.hand = hand  # type: ignore[method-assign]
-    Lane.surplus = lambda _self: []  # type: ignore[method-assign]
+    PartitionQueue.surplus = lambda _self: []  # type: ignore[method-assign]
     Owned.may_send = lambda _self, _event_id: True  # type: ignore[method-assign]
     Owned.renew = no_renewal  # type: ignore[method-assign]
 
 
 def share_one_slot() -> None:
-    """A lane that waits keeps the slot that another one needs."""
+    """A queue that waits keeps the slot that another one needs."""
     empty = Publisher._empty
 
-    async def faulty(self: Publisher, lane: Any) -> None:
+    async def faulty(self: Publisher, queue: Any) -> None:
         slots = self.__dict__.setdefault("_slots", asyncio.Semaphore(1))
         async with slots:
-            await empty(self, lane)
+            await empty(self, queue)
 
     Publisher._empty = faulty  # type: ignore[method-assign]
 

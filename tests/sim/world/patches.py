@@ -27,7 +27,7 @@ from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.folding import brake
 from countersign.runtime.folding.redrive import Redrives
 from countersign.runtime.program import machine, service
-from countersign.runtime.publishing import lane, publisher
+from countersign.runtime.publishing import partition_queue, publisher
 from tests.sim.broker.admin import SimAdmin
 from tests.sim.broker.consumer import SimConsumer
 from tests.sim.broker.producer import SimProducer
@@ -53,9 +53,9 @@ SMALLER: tuple[tuple[Any, str, Any], ...] = (
     (publisher, "ROWS_MAX", 12),
     (publisher, "WRITE_EVERY_SECONDS", 1.0),
     (publisher, "TEND_EVERY_SECONDS_MAX", 2.0),
-    (lane, "IN_FLIGHT_MAX", 4),
-    (lane, "WAITING_MAX", 6),
-    (lane, "PROBES_MAX", 2),
+    (partition_queue, "IN_FLIGHT_MAX", 4),
+    (partition_queue, "WAITING_MAX", 6),
+    (partition_queue, "PROBES_MAX", 2),
     (LeftOver, "parallel", 6),
     (LeftOver, "every", 4.0),
     (Redrives, "every", 4.0),

@@ -14,8 +14,17 @@ from services.notifier.compose import BRAND_CHARACTERS_MAX
 from services.notifier.gsm7 import PART_SEPTETS_MAX, septets
 from services.notifier.model import Answer, Pauses, Receipt, SealedNumber, State
 from services.notifier.notices import words
-from services.notifier.notices.decide import KEY_PAUSE, LIFE, attempted, of_decision, of_setting, plan, rate_of, room_in
-from services.notifier.notices.model import Candidate, Delay, Kind, Lane, Reader, Send, Withhold
+from services.notifier.notices.decide import (
+    KEY_PAUSE,
+    LIFE,
+    attempted,
+    of_decision,
+    of_setting,
+    plan,
+    rate_of,
+    room_for,
+)
+from services.notifier.notices.model import Candidate, Delay, Kind, Pace, Reader, Send, Withhold
 from tests.support import events
 from tests.support.events import incoming
 
@@ -171,7 +180,7 @@ def test_a_fifth_of_the_rate(per_second: int, rate: int) -> None:
 )
 def test_codes_go_first(claimed: int, codes_wait: bool, provider: int, room: int) -> None:
     """No notice while a code waits; never more than the rate or what the provider takes."""
-    assert room_in(Lane(NOON, claimed, codes_wait), 4, provider) == room
+    assert room_for(Pace(NOON, claimed, codes_wait), 4, provider) == room
 
 
 @pytest.mark.parametrize(

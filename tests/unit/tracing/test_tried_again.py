@@ -231,7 +231,7 @@ def _published(failures: list[Exception], rows: Sequence[Outgoing]) -> tuple[lis
     "failures",
     [
         [],
-        [KafkaConnectionError()],  # tried again with the rest of its lane
+        [KafkaConnectionError()],  # tried again with the rest of its queue
         [KafkaConnectionError(), KafkaConnectionError(), KafkaConnectionError()],
         [MessageSizeTooLargeError()],  # refused in a batch with others, and accepted alone
     ],

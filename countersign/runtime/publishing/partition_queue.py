@@ -19,10 +19,10 @@ WAITING_MAX = 1_000  # more are given back to the sweeper
 PROBES_MAX = 20  # rows that wait on while a partition is in trouble: enough to notice that it is well again
 
 
-class Lane:
+class PartitionQueue:
     """The rows of one partition. Without a partition: rows of a topic whose partitions are not known yet.
 
-    A lane that waits, for an acknowledgement or before its next try, keeps no other lane waiting.
+    A queue that waits, for an acknowledgement or before its next try, keeps no other queue waiting.
     """
 
     def __init__(self, topic: str, partition: int | None, chance: Chance | None = None) -> None:
@@ -67,7 +67,7 @@ class Lane:
         self.backoff.reset()
 
     def surplus(self) -> list[Outgoing]:
-        """Take out what need not wait here while the lane is in trouble."""
+        """Take out what need not wait here while the queue is in trouble."""
         rows = []
         while len(self.waiting) > PROBES_MAX:
             rows.append(self.waiting.pop())
