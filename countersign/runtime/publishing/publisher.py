@@ -82,9 +82,8 @@ class Publisher:
         self._lease_seconds = lease.total_seconds()
         self._chance = chance
         self._queues: dict[tuple[str, int | None], PartitionQueue] = {}
-        self._filled: dict[
-            PartitionQueue, None
-        ] = {}  # those that nobody may be at work on, in the order in which they got rows
+        # Those that nobody may be at work on, in the order in which they got rows.
+        self._filled: dict[PartitionQueue, None] = {}
         self._owned = Owned(rows or LinkedRows(link), self._lease_seconds)
         self._troubles = Troubles(self._queues.values(), health=health, metrics=metrics, log=log)
         self._owned.on_parked = self._troubles.parked
