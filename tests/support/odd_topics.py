@@ -24,9 +24,9 @@ ORDINARY: dict[str, str] = {}
 NARROW = {"max.message.bytes": "2000"}
 
 
-async def a_topic(bootstrap: str, configs: dict[str, str] = ORDINARY, partitions: int = 1) -> str:
+async def a_topic(bootstrap: str, configs: dict[str, str] = ORDINARY, partitions: int = 1, name: str = "") -> str:
     """Lay a topic and return its name."""
-    name = f"odd.{uuid4().hex[:10]}"
+    name = name or f"odd.{uuid4().hex[:10]}"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

@@ -19,6 +19,7 @@ from countersign.runtime.publishing import outbox
 from deploy.local.postgres import OPERATOR
 from tests.support.evaluator import evaluating
 from tests.support.kafka import eventually, read_topic
+from tests.support.odd_topics import a_topic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,13 +27,20 @@ if TYPE_CHECKING:
     from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
-SERVICE, TOPIC = "risk_evaluator", "access.assessments.v1"
+# What these rows hold is no event: they go to a topic that nobody reads.
+SERVICE, TOPIC = "risk_evaluator", f"test.outbox.{uuid4().hex}"
 REASON = ("--reason", "mended in a test", "--who", "ann@bastion", "--execute")
 TOO_LARGE = "MessageSizeTooLargeError"
 PARKED = """
 INSERT INTO outbox (event_id, topic, key, value, headers, leased_until, parked_reason)
 VALUES ($1, $2, 'secret key', 'secret value', '[]', now(), $3)
 """
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module", autouse=True)
+async def topic(servers: Servers) -> None:
+    """Make the topic that the rows go to."""
+    await a_topic(servers.kafka, name=TOPIC)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
