@@ -106,7 +106,7 @@ class SimConnection:
     async def _performed(self, statement: str, args: tuple[Any, ...]) -> Answer:
         """Perform a statement as soon as the locks are free. Raises LockNotAvailableError."""
         self._must_go_on()
-        if self._has_failed:
+        if self._has_failed and statement not in {"COMMIT", "ROLLBACK"}:
             raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
         server, is_alone = self.server, self.transaction_open is None
         by = server.transaction(self.settings, self.loop) if self.transaction_open is None else self.transaction_open
