@@ -7,14 +7,12 @@ from typing import Annotated
 import typer
 
 from countersign.cli.surroundings import CommandFailedError
-from countersign.operations import journal
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON objects, one a line")]
 Bootstrap = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka (else KAFKA_BOOTSTRAP_SERVERS)")]
 Dsn = Annotated[str | None, typer.Option(metavar="URL", help="PostgreSQL (else OPERATOR_DSN, POSTGRES_DSN)")]
 Reason = Annotated[str | None, typer.Option(help="why, for whoever asks later")]
 Execute = Annotated[bool, typer.Option("--execute", help="do it; without this it is only shown")]
-NOT_DONE = "Nothing was done: add --reason and --execute.\n"
 Who = Annotated[str | None, typer.Option(help="who does it (else this machine's user)")]
 
 
@@ -23,12 +21,3 @@ def reason_of(text: str | None) -> str:
     if text is None or not text.strip():
         raise CommandFailedError("why? Give a --reason: it is kept with what is done")
     return text.strip()
-
-
-class By:
-    """Who asks for a change, and why. Raises CommandFailedError where it is to be done and no reason is given."""
-
-    def __init__(self, reason: str | None, who: str | None, *, execute: bool) -> None:
-        self.why = reason_of(reason) if execute else ""
-        self.who = who or journal.who()
-        self.execute = execute

@@ -6,18 +6,18 @@ is given, which wants a --reason; who did it and why is kept beside what was cha
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
+from countersign.cli.changing import By, carry_out
 from countersign.cli.database import ask
 from countersign.cli.dlq.options import Most, OneService, Service, Topic
 from countersign.cli.dlq.services import require_service
-from countersign.cli.options import NOT_DONE, AsJson, By, Dsn, Execute, Reason, Who
+from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who
 from countersign.cli.printing import print_rows
 from countersign.operations.letters import SERVICES
 from countersign.operations.parked import OutboxDesk, ParkedChoice, ParkedRows
@@ -122,14 +122,15 @@ def _change(
     async def run(db: asyncpg.Connection) -> int:
         desk = OutboxDesk(db, service, by.who, by.why)
         wanted = await desk.count(choice)
-        if not as_json:
-            sys.stdout.write(f"{wanted} parked rows of {service} would change.\n")
-        changed = await act(desk, choice) if by.execute and wanted else 0
-        if as_json:
-            told = {"service": service, "rows": wanted, "changed": changed, "done": by.execute}
-            sys.stdout.write(json.dumps(told) + "\n")
-        elif wanted:
-            sys.stdout.write(f"{changed} rows {done_words}.\n" if by.execute else NOT_DONE)
+        await carry_out(
+            partial(act, desk, choice),
+            wanted,
+            by,
+            shown=f"{wanted} parked rows of {service} would change.\n",
+            done_words=f"rows {done_words}",
+            told={"service": service, "rows": wanted},
+            as_json=as_json,
+        )
         return wanted
 
     return 0 if ask(dsn, run) else 1

@@ -109,7 +109,6 @@ UPDATE dispatch d
 """  # noqa: S608 - a constant of the runtime
 
 
-# In small bites, so that it never holds up a claim.
 async def known(db: Connection, keys: Sequence[TextKey], code_secrets: Mapping[str, bytes]) -> tuple[Known, datetime]:
     """Return which of these texts are known already, and the database's now."""
     rows = await db.fetch(KNOWN, [key[0] for key in keys], [key[1] for key in keys])

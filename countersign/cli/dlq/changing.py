@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from countersign.cli.changing import NOT_DONE, By, carry_out
 from countersign.cli.database import ask
 from countersign.cli.dlq.options import BeginsWith, Kind, OneService, Source, Topic
 from countersign.cli.dlq.services import require_service
-from countersign.cli.options import NOT_DONE, AsJson, By, Dsn, Execute, Reason, Who
+from countersign.cli.options import AsJson, Dsn, Execute, Reason, Who
 from countersign.operations.letters import TRIES_MAX, Choice, Desk, Letters
 
 if TYPE_CHECKING:
@@ -170,16 +172,15 @@ def _change(  # noqa: PLR0913 - what the three commands share
         desk = Desk(db, service, by.who, by.why)
         count = await desk.count(choice, state)
         wanted = count.parked if parked else count.ready
-        if not as_json:
-            sys.stdout.write(_shown(service, wanted, count, parked=parked, redrives=state == "redrive"))
-        changed = await act(desk) if by.execute and wanted else 0
-        if as_json:
-            told = {"service": service, "letters": wanted, "changed": changed, "done": by.execute} | asdict(count)
-            sys.stdout.write(json.dumps(told) + "\n")
-        elif by.execute and wanted:
-            sys.stdout.write(f"{changed} letters {done_words}.\n")
-        elif wanted:
-            sys.stdout.write(NOT_DONE)
+        await carry_out(
+            partial(act, desk),
+            wanted,
+            by,
+            shown=_shown(service, wanted, count, parked=parked, redrives=state == "redrive"),
+            done_words=f"letters {done_words}",
+            told={"service": service, "letters": wanted} | asdict(count),
+            as_json=as_json,
+        )
         return wanted
 
     return 0 if ask(dsn, run) else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import nullcontext
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -200,10 +200,10 @@ class DueLoop:
             return
 
     async def _settle_once(self, done: Sequence[object]) -> None:
-        async with AsyncExitStack() as held:
-            db = await held.enter_async_context(self._settling.use())
-            if not self._due.settles_at_once:
-                await held.enter_async_context(db.transaction())
+        async with (
+            self._settling.use() as db,
+            nullcontext() if self._due.settles_at_once else db.transaction(),
+        ):
             settled = await self._due.settle(db, done)
         await self._checkpoint(f"{self._due.name}.settled")
         self._publisher.hand(settled.due)

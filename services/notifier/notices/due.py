@@ -1,4 +1,4 @@
-"""Notices on their way: due -> claim (commit) -> send -> settle, at a rate of its own and behind the codes."""
+"""Notices on their way: due -> claim (commit) -> send -> settle, at a rate of their own and behind the codes."""
 
 from __future__ import annotations
 
