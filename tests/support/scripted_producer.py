@@ -92,6 +92,7 @@ class RowsInMemory:
         self.there: set[UUID] = set()
         self.parked: dict[UUID, str] = {}
         self.given_back: list[UUID] = []
+        self.belongs: dict[UUID, int | None] = {}
         self.extended: list[UUID] = []
 
     def _ask(self) -> None:
@@ -107,9 +108,10 @@ class RowsInMemory:
         self.extended += event_ids
         return self.there & set(event_ids) - self.parked.keys()
 
-    async def give_back(self, event_ids: Sequence[UUID]) -> None:
+    async def give_back(self, event_ids: Sequence[UUID], partitions: Sequence[int | None]) -> None:
         self._ask()
         self.given_back += event_ids
+        self.belongs.update(zip(event_ids, partitions, strict=True))
 
     async def park(self, event_id: UUID, reason: str) -> None:
         self._ask()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Kept = NewType("Kept", tuple[Outgoing, ...])
 NOTHING = Kept(())
 
+# A topic and one of its partitions, or None: all of them.
+Place = tuple[str, int | None]
+
 # The lease keeps the sweeper away while whoever committed the row publishes it.
 APPEND = f"""
 INSERT INTO outbox (event_id, topic, key, value, headers, leased_until)
@@ -40,12 +43,13 @@ owed AS (
 """
 
 # Left by a dead process, or given back while the brokers took no records. Committed before anything is sent. $2: topics
-# whose rows have to wait.
+# whose rows have to wait; $3, $4: partitions whose rows have to. Where a row belongs is known once it was given back.
 TAKE = f"""
 UPDATE outbox SET leased_until = now() + {leases.OUTBOX}
  WHERE event_id IN (
        SELECT event_id FROM outbox
         WHERE parked_reason IS NULL AND leased_until < now() AND topic <> ALL ($2::text[])
+          AND (topic, coalesce(partition, -1)) NOT IN (SELECT * FROM unnest($3::text[], $4::integer[]))
         ORDER BY leased_until LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING event_id, topic, key, value, headers
 """  # noqa: S608 - a constant of the runtime
@@ -62,7 +66,12 @@ EXTEND = f"""
 UPDATE outbox SET leased_until = now() + {leases.OUTBOX} WHERE event_id IN ({_MINE}) RETURNING event_id
 """  # noqa: S608 - a constant of the runtime
 
-GIVE_BACK = f"UPDATE outbox SET leased_until = now() WHERE event_id IN ({_MINE})"  # noqa: S608 - a constant of ours
+GIVE_BACK = f"""
+WITH mine AS MATERIALIZED ({_MINE})
+UPDATE outbox o SET leased_until = now(), partition = coalesce(g.partition, o.partition)
+  FROM mine JOIN unnest($1::uuid[], $2::integer[]) AS g (event_id, partition) USING (event_id)
+ WHERE o.event_id = mine.event_id
+"""  # noqa: S608 - a constant of the runtime
 
 # A row of which somebody else writes something is waited for. In the same order, which a DELETE alone does not have.
 FORGET = """
@@ -122,11 +131,17 @@ def _columns(due: Sequence[Outgoing]) -> tuple[list[object], ...]:
     )
 
 
-async def take(db: Connection, limit: int, without: Collection[str] = ()) -> list[Outgoing]:
-    """Lease rows whose lease ran out, but none of the topics in `without`; they are ours until it runs out again."""
+async def take(db: Connection, limit: int, without: Collection[Place] = ()) -> list[Outgoing]:
+    """Lease rows whose lease ran out; they are ours until it runs out again.
+
+    Rows of the places in `without` stay, as far as it is known that they belong there.
+    """
+    topics = [topic for topic, partition in without if partition is None]
+    partitions = [(topic, partition) for topic, partition in without if partition is not None]
+    columns = [topic for topic, _ in partitions], [partition for _, partition in partitions]
     return [
         Outgoing(row["event_id"], row["topic"], row["key"], row["value"], headers_from_text(row["headers"]))
-        for row in await db.fetch(TAKE, limit, list(without))
+        for row in await db.fetch(TAKE, limit, topics, *columns)
     ]
 
 
@@ -147,8 +162,8 @@ class OutboxRows(Protocol):
         """Lease rows for the whole length again; return those that are there and not parked."""
         ...
 
-    async def give_back(self, event_ids: Sequence[UUID]) -> None:
-        """End the leases of rows, so that any sweeper may take them."""
+    async def give_back(self, event_ids: Sequence[UUID], partitions: Sequence[int | None]) -> None:
+        """End the leases of rows, so that any sweeper may take them, and note where each belongs; None: not known."""
         ...
 
     async def park(self, event_id: UUID, reason: str) -> None:
@@ -172,10 +187,10 @@ class LinkedRows:
         async with self._link.use() as db:
             return {row["event_id"] for row in await db.fetch(EXTEND, event_ids)}
 
-    async def give_back(self, event_ids: Sequence[UUID]) -> None:
-        """End leases."""
+    async def give_back(self, event_ids: Sequence[UUID], partitions: Sequence[int | None]) -> None:
+        """End leases and note partitions."""
         async with self._link.use() as db:
-            await db.execute(GIVE_BACK, event_ids)
+            await db.execute(GIVE_BACK, event_ids, partitions)
 
     async def park(self, event_id: UUID, reason: str) -> None:
         """Park a row."""

@@ -32,7 +32,7 @@ class Owned:
         self._lapsed: set[UUID] = set()
         self._done: list[UUID] = []
         self._refused: dict[UUID, tuple[Outgoing, str]] = {}
-        self._given_back: dict[UUID, float] = {}
+        self._given_back: dict[UUID, tuple[float, int | None]] = {}
         self.on_parked: Callable[[Outgoing, str], None] = lambda _row, _reason: None
 
     def __len__(self) -> int:
@@ -62,9 +62,12 @@ class Owned:
         """Park the row with the next `write`: no retry helps."""
         self._refused[row.event_id] = (row, reason)
 
-    def give_back(self, event_id: UUID) -> None:
-        """End the lease with the next `write`, so that a sweeper takes the row later, here or elsewhere."""
-        self._given_back[event_id] = self._until.pop(event_id, loop_seconds() + self._lease_seconds)
+    def give_back(self, event_id: UUID, partition: int | None = None) -> None:
+        """End the lease with the next `write`, so that a sweeper takes the row later, here or elsewhere.
+
+        `partition` is where the row belongs, if that is known: a sweeper leaves it while that one is in trouble.
+        """
+        self._given_back[event_id] = (self._until.pop(event_id, loop_seconds() + self._lease_seconds), partition)
 
     def give_all_back(self) -> None:
         """Give back everything that is neither published nor refused: nobody here works on it any more."""
@@ -92,11 +95,13 @@ class Owned:
             self._refused.pop(event_id, None)
             self._drop(event_id)
             self.on_parked(row, reason)
-        for part in _parts([event_id for event_id, until in self._given_back.items() if until > loop_seconds()]):
-            await self._rows.give_back(part)
+        partitions = self._to_give_back()
+        for part in _parts(partitions):
+            await self._rows.give_back(part, [partitions[event_id] for event_id in part])
             for event_id in part:
                 self._given_back.pop(event_id, None)
-        self._given_back = {event_id: until for event_id, until in self._given_back.items() if until > loop_seconds()}
+        still = self._to_give_back()
+        self._given_back = {event_id: at for event_id, at in self._given_back.items() if event_id in still}
         return bool(done)
 
     async def renew(self) -> None:
@@ -114,6 +119,11 @@ class Owned:
                     if answered_at >= until:
                         self._lapsed.add(event_id)
                     self._until[event_id] = asked_at + self._lease_seconds
+
+    def _to_give_back(self) -> dict[UUID, int | None]:
+        """Return the rows whose lease has not ended by itself yet, with their partitions."""
+        now = loop_seconds()
+        return {event_id: partition for event_id, (until, partition) in self._given_back.items() if until > now}
 
     def _drop(self, event_id: UUID) -> None:
         self._until.pop(event_id, None)

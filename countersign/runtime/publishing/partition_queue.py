@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.backoff import Chance
     from countersign.runtime.messages.record import Outgoing
+    from countersign.runtime.publishing.outbox import Place
 
 IN_FLIGHT_MAX = 200  # rows sent together; in an outage, as many per partition keep a lease
 WAITING_MAX = 1_000  # more are given back to the sweeper
@@ -35,6 +36,11 @@ class PartitionQueue:
         self.at_work = False
         self.backoff = Backoff(chance)
         self._failures = 0
+
+    @property
+    def place(self) -> Place:
+        """The topic and the partition."""
+        return self.topic, self.partition
 
     @property
     def closed(self) -> bool:

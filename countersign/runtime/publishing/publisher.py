@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Link
     from countersign.runtime.messages.record import Outgoing
-    from countersign.runtime.publishing.outbox import OutboxRows
+    from countersign.runtime.publishing.outbox import OutboxRows, Place
     from countersign.runtime.publishing.producer import Producer
     from countersign.runtime.tracing.tracer import Tracer
     from countersign.runtime.watching.health import Health
@@ -48,10 +48,10 @@ _AS_SHIPPED = LeaseSettings().outbox
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many rows a sweeper may lease, and the topics whose rows have to wait."""
+    """How many rows a sweeper may lease, and the places whose rows have to wait."""
 
     rows: int
-    without: frozenset[str]
+    without: frozenset[Place]
 
 
 class Publisher:
@@ -81,7 +81,7 @@ class Publisher:
         self._log = log
         self._lease_seconds = lease.total_seconds()
         self._chance = chance
-        self._queues: dict[tuple[str, int | None], PartitionQueue] = {}
+        self._queues: dict[Place, PartitionQueue] = {}
         # Those that nobody may be at work on, in the order in which they got rows.
         self._filled: dict[PartitionQueue, None] = {}
         self._owned = Owned(rows or LinkedRows(link), self._lease_seconds)
@@ -103,7 +103,7 @@ class Publisher:
         self._handed = asyncio.Event()
         self._stopping = False
         self._rows_wanted = False
-        self._left_out: frozenset[str] = frozenset()
+        self._left_out: frozenset[Place] = frozenset()
         self.on_room: Callable[[], None] = lambda: None  # called when there is room again after `room` gave too little
 
     def hand(self, due: Sequence[Outgoing]) -> None:
@@ -117,11 +117,11 @@ class Publisher:
             queue = self._queue(row)
             self._owned.own(row.event_id)
             if len(self._owned) > ROWS_MAX:
-                self._owned.give_back(row.event_id)
+                self._owned.give_back(row.event_id, queue.partition)
                 self._rows_wanted = True
             elif queue.closed:
-                self._owned.give_back(row.event_id)
-                self._left_out |= {row.topic}
+                self._owned.give_back(row.event_id, queue.partition)
+                self._left_out |= {queue.place}
             else:
                 self._put(queue, row)
 
@@ -129,7 +129,7 @@ class Publisher:
         """Return what of `wanted` rows may be leased now. `on_room` is called when there is more."""
         rows = 0 if self._stopping else max(0, min(wanted, ROWS_MAX - len(self._owned)))
         self._rows_wanted = rows < wanted
-        self._left_out = self._closed_topics()
+        self._left_out = self._closed()
         return Room(rows, self._left_out)
 
     async def run(self) -> None:
@@ -221,13 +221,13 @@ class Publisher:
             await self._checkpoint("outbox_deleted")
         self._say_room()
 
-    def _closed_topics(self) -> frozenset[str]:
-        return frozenset(queue.topic for queue in self._queues.values() if queue.closed)
+    def _closed(self) -> frozenset[Place]:
+        return frozenset(queue.place for queue in self._queues.values() if queue.closed)
 
     def _say_room(self) -> None:
         """Wake the sweeper once if what it could not have, or what was given back, can be taken now."""
         rows = self._rows_wanted and len(self._owned) <= ROWS_MAX / 2
-        if rows or (self._left_out and self._left_out - self._closed_topics()):
+        if rows or (self._left_out and self._left_out - self._closed()):
             self._rows_wanted, self._left_out = False, frozenset()
             self.on_room()
 
@@ -241,7 +241,7 @@ class Publisher:
                     self._troubles.stalled(queue, STALLED_SECONDS)
                 if queue.trouble is not None:
                     for row in queue.surplus():
-                        self._owned.give_back(row.event_id)
+                        self._owned.give_back(row.event_id, queue.partition)
             try:
                 await self._owned.renew()
             except Exception as error:  # noqa: BLE001 - a row whose lease ends is not sent

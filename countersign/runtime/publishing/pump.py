@@ -166,7 +166,7 @@ class Pump:
     def _give_back(self, queue: PartitionQueue) -> None:
         if queue.trouble is not None:
             for row in queue.surplus():
-                self._owned.give_back(row.event_id)
+                self._owned.give_back(row.event_id, queue.partition)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not for longer than the process lives."""

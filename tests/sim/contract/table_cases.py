@@ -78,7 +78,7 @@ async def a_row_is_forgotten_or_parked(open_: Open) -> None:
 
 
 async def a_lease_is_extended_or_given_back(open_: Open) -> None:
-    """Of rows that are there and not parked; a given back one is taken at once, but not one of a topic that waits."""
+    """Of rows that are there and not parked; a given back one is taken at once, but not one of a place that waits."""
     db = await open_()
     rows = outbox.LinkedRows(_Linked(db))  # type: ignore[arg-type] # what it needs of a link
     await outbox.append(db, [_row(number) for number in range(4)])
@@ -86,10 +86,31 @@ async def a_lease_is_extended_or_given_back(open_: Open) -> None:
     await rows.forget([UUID(int=2)])
     await asyncio.sleep(LEASE_SECONDS / 2)
     assert await rows.extend([UUID(int=number) for number in (0, 2, 3, 9)]) == {UUID(int=0)}
-    await rows.give_back([UUID(int=1), UUID(int=3)])
+    await rows.give_back([UUID(int=1), UUID(int=3)], [None, None])
     await asyncio.sleep(0.05)
-    assert await outbox.take(db, 10, ["t"]) == []
-    assert [row.event_id.int for row in await outbox.take(db, 10, ["other"])] == [1]
+    assert await outbox.take(db, 10, [("t", None)]) == []
+    assert [row.event_id.int for row in await outbox.take(db, 10, [("other", None), ("t", 0)])] == [1]
+
+
+async def a_row_that_was_given_back_waits_for_its_partition_alone(open_: Open) -> None:
+    """Where one belongs is noted once it is known, and stays noted. One of which nobody knows it is taken."""
+    db = await open_()
+    rows = outbox.LinkedRows(_Linked(db))  # type: ignore[arg-type] # what it needs of a link
+    await outbox.append(db, [_row(number) for number in range(4)])
+    ids = [UUID(int=number) for number in range(4)]
+
+    async def taken(*without: outbox.Place) -> list[int]:
+        await asyncio.sleep(0.05)
+        return sorted(row.event_id.int for row in await outbox.take(db, 10, without))
+
+    await rows.give_back(ids, [0, 0, 1, None])
+    assert await taken(("t", 0), ("other", 1)) == [2, 3]
+    await rows.give_back(ids, [None] * 4)
+    assert await taken(("t", 0), ("t", 1)) == [3]
+    await rows.give_back(ids[3:], [0])
+    assert await taken(("t", 0)) == [2]
+    assert await taken(("t", None)) == []
+    assert await taken(("other", None)) == [0, 1, 3]
 
 
 class _Linked:

@@ -60,6 +60,7 @@ def _keep_rows(server: Server, by: Transaction, rows: Iterable[Sequence[Any]]) -
             "parked_reason": None,
             "discarded_at": None,
             "owed_at": by.now,
+            "partition": None,
         }
         if table.insert(by, event_id, row):
             new.append(event_id)
@@ -68,14 +69,23 @@ def _keep_rows(server: Server, by: Transaction, rows: Iterable[Sequence[Any]]) -
 
 
 @performs("outbox.take", outbox.TAKE)
-def _take(server: Server, by: Transaction, limit: int, without: Sequence[str]) -> Answer:
+def _take(
+    server: Server,
+    by: Transaction,
+    limit: int,
+    without: Sequence[str],
+    of_topics: Sequence[str],
+    partitions: Sequence[int],
+) -> Answer:
     table, until = server.table("outbox"), by.now + lease(by, "outbox")
+    left_out = set(zip(of_topics, partitions, strict=True))
     due = [
         (value["leased_until"], row)
         for row, value in table.all(by)
         if value["parked_reason"] is None
         and value["leased_until"] < by.now
         and value["topic"] not in without
+        and (value["topic"], value["partition"]) not in left_out
         and not table.is_locked(by, row)
     ]
     due.sort(key=lambda pair: pair[0])
@@ -128,10 +138,12 @@ def _extend(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Answe
 
 
 @performs("outbox.give_back", outbox.GIVE_BACK)
-def _give_back(server: Server, by: Transaction, event_ids: Sequence[UUID]) -> Answer:
-    table = server.table("outbox")
+def _give_back(server: Server, by: Transaction, event_ids: Sequence[UUID], partitions: Sequence[int | None]) -> Answer:
+    table, belongs = server.table("outbox"), dict(zip(event_ids, partitions, strict=True))
     for row in list(_mine(server, by, event_ids)):
-        table.change(by, row, leased_until=by.now)
+        partition = belongs[row.key]
+        noted = {} if partition is None else {"partition": partition}
+        table.change(by, row, leased_until=by.now, **noted)
     return Answer()
 
 

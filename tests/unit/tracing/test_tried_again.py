@@ -186,7 +186,7 @@ class _Rows:
     async def extend(self, event_ids: Sequence[UUID]) -> set[UUID]:
         return set(event_ids)
 
-    async def give_back(self, event_ids: Sequence[UUID]) -> None:
+    async def give_back(self, event_ids: Sequence[UUID], partitions: Sequence[int | None]) -> None:
         """Leave them to nobody."""
 
     async def park(self, event_id: UUID, reason: str) -> None:
