@@ -217,15 +217,3 @@ async def a_record_that_cannot_be_taken_apart_raises_at_every_fetch(place: Place
     consumer.seek(partition, 2)
     assert [record.value for record in await _read(consumer, 1, partition)] == [b"3"]
     await consumer.stop()
-
-
-CASES = (
-    what_is_acknowledged_can_be_read,
-    a_producer_that_was_stopped_takes_nothing,
-    a_static_member_comes_back_to_what_it_committed,
-    a_paused_partition_gives_nothing_until_it_is_resumed,
-    what_is_not_assigned_cannot_be_used,
-    a_second_member_takes_its_share,
-    the_group_can_be_described,
-    a_record_that_cannot_be_taken_apart_raises_at_every_fetch,
-)

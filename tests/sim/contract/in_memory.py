@@ -1,7 +1,8 @@
-"""Runs a case of the contract in a world of its own."""
+"""Finds the cases of a contract, and runs one in a world of its own."""
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.world import current
@@ -10,8 +11,15 @@ from tests.sim.world.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from types import ModuleType
 
 SECONDS_MAX = 120.0
+
+
+def cases_of(module: ModuleType) -> list[Any]:
+    """Return every public coroutine function that the module defines, so that none can be forgotten."""
+    found = [each for each in vars(module).values() if iscoroutinefunction(each) and each.__module__ == module.__name__]
+    return [case for case in found if not case.__name__.startswith("_")]
 
 
 def run_in_memory(case: Callable[[], Coroutine[Any, Any, None]], seed: int = 1) -> None:

@@ -136,6 +136,26 @@ async def a_locked_row_is_passed_over(open_: Open) -> None:
     assert {row.event_id.int for row in (*first, *second)} == {0, 1, 2, 3}
 
 
+async def who_waits_too_long_for_a_lock_is_told_so_and_can_roll_back(open_: Open) -> None:
+    """Then nothing has happened, and the connection is as good as before."""
+    one, other = await open_(), await open_()
+    first, second = (outbox.LinkedRows(_Linked(db)) for db in (one, other))  # type: ignore[arg-type] # as above
+    await outbox.append(one, [_row(1)])
+
+    async def wait_for_the_lock() -> None:
+        async with other.transaction():
+            await outbox.append(other, [_row(2)])
+            await second.forget([UUID(int=1)])
+
+    async with one.transaction():
+        await first.forget([UUID(int=1)])
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await wait_for_the_lock()
+        assert not other.is_in_transaction()
+        assert (await outbox.pending(other))[0] == 1
+    assert (await outbox.pending(other))[0] == 0
+
+
 async def a_transaction_is_whole_or_not_at_all(open_: Open) -> None:
     """What is not committed is seen by nobody else, and gone after a rollback."""
     one, other = await open_(), await open_()
@@ -268,21 +288,3 @@ async def a_session_that_ends_takes_its_transaction_with_it(open_: Open) -> None
     assert (await outbox.pending(other))[0] == 0
     await other.close(timeout=2)
     assert other.is_closed()
-
-
-CASES = (
-    rows_are_left_alone_for_their_lease,
-    a_row_is_kept_once,
-    a_row_is_forgotten_or_parked,
-    a_lease_is_extended_or_given_back,
-    a_locked_row_is_passed_over,
-    a_transaction_is_whole_or_not_at_all,
-    who_inserts_the_same_key_waits,
-    a_brake_is_held_and_released,
-    a_letter_is_kept_once_and_taken_when_it_is_due,
-    letters_of_two_topics_of_one_name_are_told_apart,
-    a_letter_is_settled_by_what_became_of_it,
-    the_service_keeps_an_event_once_and_does_what_is_due_once,
-    the_second_fold_notes_an_event_and_what_it_owes_in_one_statement,
-    a_session_that_ends_takes_its_transaction_with_it,
-)

@@ -17,8 +17,8 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from tests.sim.broker.admin import SimAdmin
 from tests.sim.broker.consumer import SimConsumer
 from tests.sim.broker.producer import SimProducer
-from tests.sim.contract.broker_cases import CASES
-from tests.sim.contract.in_memory import run_in_memory
+from tests.sim.contract import broker_cases
+from tests.sim.contract.in_memory import cases_of, run_in_memory
 from tests.sim.world.current import current
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.support.servers import Servers
 
-_CASES = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+_CASES = pytest.mark.parametrize("case", cases_of(broker_cases), ids=lambda case: case.__name__)
 
 
 class _Saying(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka has no types

@@ -12,8 +12,8 @@ import pytest
 from countersign.runtime.database import leases
 from countersign.runtime.database.postgres import migrations_of
 from countersign.runtime.settings import LeaseSettings
-from tests.sim.contract.in_memory import run_in_memory
-from tests.sim.contract.table_cases import CASES, LEASE_SECONDS
+from tests.sim.contract import table_cases
+from tests.sim.contract.in_memory import cases_of, run_in_memory
 from tests.sim.tables import connection, statements
 from tests.sim.world import noting, service
 from tests.support.toy import OPERATOR
@@ -21,7 +21,12 @@ from tests.support.toy import OPERATOR
 if TYPE_CHECKING:
     from tests.support.servers import Servers
 
-_SETTINGS = {**leases.parameters(LeaseSettings()), "countersign.lease_outbox": f"{LEASE_SECONDS} s"}
+_SETTINGS = {
+    **leases.parameters(LeaseSettings()),
+    "countersign.lease_outbox": f"{table_cases.LEASE_SECONDS} s",
+    "lock_timeout": "1000",
+}
+CASES = cases_of(table_cases)
 _CASES = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 
 

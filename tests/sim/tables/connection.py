@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.sim.tables.server import Server
     from tests.sim.world.loop import SimFuture, SimLoop
 
-LOCK_SECONDS_MAX = 10.0  # the lock_timeout that the runtime sets
+LOCK_MS_MAX = "10000"  # the lock_timeout that the runtime sets
 
 
 async def connect(
@@ -110,7 +110,7 @@ class SimConnection:
             raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
         server, is_alone = self.server, self.transaction_open is None
         by = server.transaction(self.settings, self.loop) if self.transaction_open is None else self.transaction_open
-        deadline = server.scheduler.now + LOCK_SECONDS_MAX
+        deadline = server.scheduler.now + float(self.settings.get("lock_timeout", LOCK_MS_MAX)) / 1_000
         while True:
             mark = by.mark()
             try:
