@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SECONDS = 10
+# A command that is stopped in the middle holds no locks for longer than this.
+_SETTINGS = {"application_name": "countersign", "idle_in_transaction_session_timeout": f"{_SECONDS * 1_000}"}
 
 
 def address_of(dsn: str | None) -> str:
@@ -29,7 +31,7 @@ def address_of(dsn: str | None) -> str:
 async def database(address: str) -> AsyncIterator[asyncpg.Connection]:
     """Connect for one command. Raises CommandFailedError, in words, if PostgreSQL does not let it."""
     with naming_postgres(address):
-        db = await asyncpg.connect(address, timeout=_SECONDS, command_timeout=_SECONDS * 6)
+        db = await asyncpg.connect(address, timeout=_SECONDS, command_timeout=_SECONDS * 6, server_settings=_SETTINGS)
     try:
         yield db
     finally:

@@ -16,6 +16,7 @@ import asyncpg
 from countersign.runtime.database.budget import POOL_MAX
 from countersign.runtime.database.migration_lock import hold_migration_lock, with_free_tables
 from countersign.runtime.database.pool import Plans, ServingPool, leave_as_it_is, require_writable
+from countersign.runtime.database.stopped_sessions import STOPPED_SECONDS_MAX, end_stopped_sessions
 from countersign.runtime.errors import Kind, kind_of
 
 if TYPE_CHECKING:
@@ -64,26 +65,28 @@ async def open_pool(
     return await pool
 
 
-async def require_writable_pool(pool: Pool, seconds: float) -> None:
-    """Ask the pool that serves, as a route would, whether it can write.
+async def look_at_server(pool: Pool, seconds: float) -> int:
+    """Ask the pool that serves, as a route would, whether it can write; end sessions of ours that were stopped.
 
-    Raises an infrastructure error if it cannot; the connection is then closed. Waits that many seconds at most for a
-    connection, and as many for the answer.
+    Returns how many sessions were ended. Raises an infrastructure error if the pool cannot write; the connection is
+    then closed. Waits that many seconds at most for a connection, and as many for the answer.
     """
     # The time-out is inside: one outside would cancel, and asyncpg then waits for the server before it lets go.
     async with pool.acquire(timeout=seconds) as db, asyncio.timeout(seconds):
         await require_writable(db)
+        return await end_stopped_sessions(db)
 
 
 def _server_settings(service: str) -> dict[str, str]:
     # A server that waits for us inside a transaction gives up: a stopped process holds no locks for longer than it
-    # holds its partitions, and whoever waits for one of them gets it before the wait is over.
+    # holds its partitions, and whoever waits for one of them gets it before the wait is over. `end_stopped_sessions`
+    # does the same inside a statement.
     return {
         "application_name": f"countersign.{service}",
         "search_path": service,
         "timezone": "UTC",
         "jit": "off",
-        "idle_in_transaction_session_timeout": "8000",
+        "idle_in_transaction_session_timeout": f"{STOPPED_SECONDS_MAX * 1_000:.0f}",
         "lock_timeout": "10000",
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from countersign.runtime.consuming.lane import Reading, lanes_of, reading
 from countersign.runtime.database import leases
-from countersign.runtime.database.postgres import Link, require_writable_pool
+from countersign.runtime.database.postgres import Link, look_at_server
 from countersign.runtime.due_work.due import AnyDue, DueLoop
 from countersign.runtime.due_work.left_over import LeftOver
 from countersign.runtime.errors import Kind, kind_of, reason_of
@@ -154,7 +154,8 @@ class Machine:
         """
         while True:
             try:
-                await require_writable_pool(self._frame.pool, ANSWER_SECONDS_MAX)
+                if ended := await look_at_server(self._frame.pool, ANSWER_SECONDS_MAX):
+                    self._frame.log.warning("stopped_sessions_ended", sessions=ended)
                 for link in self._quiet_links:
                     async with asyncio.timeout(ANSWER_SECONDS_MAX):
                         await link.probe()

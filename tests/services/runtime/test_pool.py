@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from countersign.runtime.database.postgres import open_pool, require_writable_pool
+from countersign.runtime.database.postgres import look_at_server, open_pool
 from countersign.runtime.errors import ReadOnlyServerError
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ async def test_a_session_that_takes_no_writes_is_not_lent_again(pool: Pool) -> N
 async def test_readiness_asks_the_pool_and_closes_what_it_finds_unfit(pool: Pool) -> None:
     """The probe fails with the session that serves, and the session is gone."""
     first = await _session(pool)
-    await require_writable_pool(pool, 3)
+    await look_at_server(pool, 3)
     await pool.execute(READ_ONLY)
     with pytest.raises(ReadOnlyServerError):
-        await require_writable_pool(pool, 3)
+        await look_at_server(pool, 3)
     assert await _session(pool) != first
-    await require_writable_pool(pool, 3)
+    await look_at_server(pool, 3)
 
 
 async def test_readiness_does_not_wait_for_a_pool_that_lends_nothing(pool: Pool) -> None:
     """A pool whose connections are all held is not ready, and the probe says so in its time."""
     async with pool.acquire():
         with pytest.raises(TimeoutError):
-            await require_writable_pool(pool, 0.2)
-    await require_writable_pool(pool, 3)
+            await look_at_server(pool, 0.2)
+    await look_at_server(pool, 3)
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), asyncpg.InternalClientError("x")])

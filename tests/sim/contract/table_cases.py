@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from countersign.runtime.database import stopped_sessions
 from countersign.runtime.errors import Kind, kind_of
 from countersign.runtime.folding import brake, dead_letter, whole_letters
 from countersign.runtime.folding.dead_letter import DeadLetter, Redrive
@@ -276,6 +277,7 @@ async def a_session_that_ends_takes_its_transaction_with_it(open_: Open) -> None
     one, other = await open_(), await open_()
     assert one.get_server_pid() != other.get_server_pid()
     assert await one.fetchval("SELECT current_setting('transaction_read_only')") == "off"
+    assert await stopped_sessions.end_stopped_sessions(one) == 0
     transaction = one.transaction()
     await transaction.start()
     await outbox.append(one, [_row(1)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from countersign.runtime.database import stopped_sessions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -58,6 +60,11 @@ for _plain in ("BEGIN", "COMMIT", "ROLLBACK", "DISCARD PLANS", "SELECT 1"):
 @performs("transaction_read_only", "SELECT current_setting('transaction_read_only')")
 def _read_only(_server: Server, _by: Transaction) -> Answer:
     return Answer([{"current_setting": "off"}])
+
+
+@performs("stopped_sessions.end_stopped_sessions", stopped_sessions.END)
+def _no_session_was_stopped(_server: Server, _by: Transaction, _seconds: float) -> Answer:
+    return Answer()
 
 
 @performs("SELECT now()", "SELECT now()")
