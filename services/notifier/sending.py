@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from countersign.clock import loop_seconds
 from countersign.contract import ChallengeIssued
 from countersign.contract.number import SealBrokenError as NumberBroken
 from countersign.contract.number import open_number
@@ -148,14 +149,14 @@ class Texts:
 
     async def take(self, db: Connection, limit: int) -> Sequence[Claim | Settlement]:
         """Claim texts that may leave, and lease those that never will until they are settled; delayed ones stay due."""
-        started = _seconds()
+        started = loop_seconds()
         sending = self._provider.room(limit, started) > 0
         stopped = await pauses(db)
         candidates = await store.due(db, limit, sending=sending or bool(stopped))
         if not candidates:
             return ()
         recent, now = await store.recent(db, candidates, self._limits)
-        judged = _seconds()
+        judged = loop_seconds()
         room = self._provider.room(limit, started)  # asked again: the notices may have claimed the one try meanwhile
         steps = plan(candidates, recent, self._limits, room=room, now=now, pauses=stopped)
         self._provider.claimed(sum(isinstance(step, Send) for step in steps), started)
@@ -176,7 +177,7 @@ class Texts:
             return item
         async with self._in_flight:
             receipt, segments = await self._attempt(item)
-        self._provider.heard(receipt, ended := _seconds())
+        self._provider.heard(receipt, ended := loop_seconds())
         candidate = item.step.candidate
         return with_delivery(attempted(candidate, receipt, segments), candidate.addressed, item.at(ended))
 
@@ -196,7 +197,7 @@ class Texts:
             return Receipt(Answer.REFUSED, NUMBER_UNREADABLE), 0
         if (held := await self._pause_check.held(candidate.account_id, sealed.country)) is not None:
             return held, 0
-        if _seconds() >= claim.good_until:
+        if loop_seconds() >= claim.good_until:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
         what = (str(candidate.key[0]), str(candidate.key[1]), str(candidate.claims))
         span = self._tracer.begin("SNS/Publish", SpanKind.CLIENT, candidate.traceparent, *what)
@@ -284,7 +285,3 @@ def _story(candidate: Candidate) -> dict[str, str]:
         "account_id": str(candidate.account_id),
         "user_id": str(candidate.user_id),
     }
-
-
-def _seconds() -> float:
-    return asyncio.get_running_loop().time()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
+
+from countersign.clock import loop_seconds
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -37,7 +38,7 @@ class UnsettledTexts:
 
     async def look(self, db: Connection) -> None:
         """Measure, unless the last look is less than 5 s ago."""
-        now = asyncio.get_running_loop().time()
+        now = loop_seconds()
         if self._looked_at is None or now - self._looked_at >= LOOK_EVERY_SECONDS:
             self._oldest.set(await db.fetchval(OLDEST))
             self._looked_at = now

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from countersign.clock import loop_seconds
 from countersign.runtime.web.deadline import awake_timeout
 from services.verifier import store_requests
 
@@ -121,7 +122,7 @@ class Waiters:
         except Exception as error:  # noqa: BLE001 - it is the waiters' failure: each of them answers for it
             self._fail(wanted, error)
             return
-        now = asyncio.get_running_loop().time()
+        now = loop_seconds()
         for request_id in wanted:
             state = states.get(request_id)
             for waiter in list(self._waiting.get(request_id, ())):

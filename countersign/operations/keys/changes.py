@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from countersign.clock import loop_seconds
 from countersign.operations.keys.instances import look, not_asked
 from countersign.operations.keys.plan import begin_at
 
@@ -70,10 +71,10 @@ async def _unknown_to(
     """Return which instances do not know a key, and its time if given; empty as soon as all do."""
     holders = set(files.ring.holders)
     asked = [instance for instance in instances if instance.service in holders]
-    until = asyncio.get_running_loop().time() + within.total_seconds()
+    until = loop_seconds() + within.total_seconds()
     while True:
         seen = await look(asked, files.ring)
         unknown = [why for each in seen if (why := each.why_not(key_id, begins)) is not None]
-        if not unknown or asyncio.get_running_loop().time() >= until:
+        if not unknown or loop_seconds() >= until:
             return unknown
         await asyncio.sleep(_LOOK_EVERY_SECONDS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from countersign.clock import loop_seconds
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.broker.closing import close_consumer, stop_clients
 from countersign.runtime.consuming.fetching import records_of
@@ -275,6 +276,6 @@ class Worker:
     async def assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Say what is read here now."""
         self._epoch += 1
-        self.assigned_at.append(asyncio.get_running_loop().time())
+        self.assigned_at.append(loop_seconds())
         self._log.info("partitions_assigned", partitions=len(assigned))
         self._health.tell("assignment", None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiokafka.errors import KafkaError
 
+from countersign.clock import loop_seconds
 from countersign.runtime.consuming.unpacking import Odd, fetch_unpacked
 from countersign.runtime.folding.dead_letter import DeadLetter
 from countersign.runtime.messages.record import Record
@@ -53,18 +54,17 @@ class Fetching:
         A careful look or, of few partitions, some of them that find nothing are enough: what lies further on is met
         again. A new consumer takes a while until it has fetched anything.
         """
-        clock = asyncio.get_running_loop().time
         if self._careful_until is not None:
             got, letters = await self._fetch_carefully(consumer)
             if letters:
-                self._careful_until = clock() + CAREFUL_SECONDS
-            elif clock() >= self._careful_until:
+                self._careful_until = loop_seconds() + CAREFUL_SECONDS
+            elif loop_seconds() >= self._careful_until:
                 self._careful_until = None
             return got, letters
         try:
             return await consumer.getmany(timeout_ms=FETCH_MS, max_records=self._records_max), ()
         except UnicodeDecodeError:
-            self._careful_until = clock() + CAREFUL_SECONDS
+            self._careful_until = loop_seconds() + CAREFUL_SECONDS
             raise UntakeableRecordError from None
 
     async def _fetch_carefully(self, consumer: GroupConsumer) -> tuple[Fetched, list[DeadLetter]]:

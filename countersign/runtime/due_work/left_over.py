@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from countersign.clock import loop_seconds
 from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.publishing import outbox
 from countersign.runtime.waker import Waker
@@ -53,14 +53,13 @@ class LeftOver:
 
     async def _look(self, db: Connection) -> None:
         """Count what lies in the outbox: not with every helping, and seldom if that takes long."""
-        clock = asyncio.get_running_loop().time
-        if (began := clock()) < self._look_at:
+        if (began := loop_seconds()) < self._look_at:
             return
         waiting, parked, oldest = await outbox.pending(db)
         self._metrics.outbox.labels("waiting").set(waiting)
         self._metrics.outbox.labels("parked").set(parked)
         self._metrics.outbox_oldest.set(oldest)
-        self._look_at = max(began + LOOK_EVERY_SECONDS, clock() + (clock() - began) / LOOK_SHARE_MAX)
+        self._look_at = max(began + LOOK_EVERY_SECONDS, loop_seconds() + (loop_seconds() - began) / LOOK_SHARE_MAX)
 
     async def act(self, item: Outgoing) -> Outgoing:
         """Hand a row to the publisher, which deletes it when the brokers hold it."""

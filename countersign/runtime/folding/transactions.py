@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from countersign.clock import loop_seconds
 from countersign.runtime.backoff import Backoff
 from countersign.runtime.database.postgres import STATEMENT_SECONDS_MAX
 from countersign.runtime.errors import Kind, kind_of, reason_of
@@ -80,12 +81,11 @@ class Transactions:
         # One for all tries: if the answer to a commit is lost, the next try finds the events known.
         backoff, work = Backoff(), self._tracer.folding(fold)
         link = self._link if len(part) < BULK_EVENTS_MIN else self._bulk
-        clock = asyncio.get_running_loop().time
         while True:
             began: float | None = None
             try:
                 async with link.use() as db:
-                    began = clock()
+                    began = loop_seconds()
                     folded = await absorb(db, fold, part, dead=dead, checkpoint=self._checkpoint, work=work)
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
@@ -95,13 +95,13 @@ class Transactions:
                 self.waiting_for_server = True
                 self._health.tell("postgres.folds", reason_of(error))
                 self._log.warning("fold_waits", topic=fold.topic, error=type(error).__name__)
-                if began is not None and part and took_too_long(error, clock() - began):
+                if began is not None and part and took_too_long(error, loop_seconds() - began):
                     raise TooLongError(f"its transaction took longer than {STATEMENT_SECONDS_MAX:.0f} s") from error
                 await asyncio.sleep(backoff.next())
                 continue
             if self.waiting_for_server:
                 self.waiting_for_server = False
                 self._health.tell("postgres.folds", None)
-            self.sizes.went_well(fold.topic, len(part), clock() - (began or 0.0))
+            self.sizes.went_well(fold.topic, len(part), loop_seconds() - (began or 0.0))
             self._publisher.hand(folded.due)
             return folded

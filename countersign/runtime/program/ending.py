@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from countersign.clock import loop_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,13 +25,13 @@ class Ending:
     def __init__(self, log: structlog.typing.FilteringBoundLogger, cut: Callable[[], None]) -> None:
         self._log = log
         self._cut = cut
-        self._until = asyncio.get_running_loop().time() + END_SECONDS_MAX
+        self._until = loop_seconds() + END_SECONDS_MAX
 
     async def wait_for(self, part: str, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Wait for tasks that were told to stop. Those that do not are cancelled, their connections cut."""
         if not tasks:
             return
-        left = self._until - asyncio.get_running_loop().time()
+        left = self._until - loop_seconds()
         _, running = await asyncio.wait(tasks, timeout=max(left, PART_SECONDS_MIN))
         if running:
             self._log.error("end_left_behind", part=part, reason="a server does not answer; its leases free the work")

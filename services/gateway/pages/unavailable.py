@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from countersign.clock import loop_seconds
 from services.gateway.guard import problem_page
 
 if TYPE_CHECKING:
@@ -39,11 +40,10 @@ class UnavailablePage:
 
     async def _is_back(self) -> bool:
         """Tell whether Kafka and every service that pages ask answer by now."""
-        clock = asyncio.get_running_loop().time
         async with self._asking:
-            if clock() - self._looked_at >= _LOOKED_GOOD_SECONDS:
+            if loop_seconds() - self._looked_at >= _LOOKED_GOOD_SECONDS:
                 self._back = await self._all_answer()
-                self._looked_at = clock()
+                self._looked_at = loop_seconds()
             return self._back
 
     async def _all_answer(self) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from countersign.clock import loop_seconds
 from countersign.contract.number import SealBrokenError, open_number
 from countersign.runtime.due_work.settled import Settled
 from countersign.runtime.errors import KeyUnknownError
@@ -118,7 +118,7 @@ class Notices:
 
     async def take(self, db: Connection, limit: int) -> Sequence[Claim | Ended]:
         """End those in doubt and those that never leave; claim those that may leave; the others stay due."""
-        started = _seconds()
+        started = loop_seconds()
         pace = await store.take_turn(db)
         ended = [Ended(row) for row in await store.doubt(db, self._settled_within)]
         room = min(limit, room_for(pace, self._rate, self._provider.room(limit, started)))
@@ -152,7 +152,7 @@ class Notices:
         if isinstance(item, Ended):
             return item
         receipt, segments = await self._attempt(item)
-        self._provider.heard(receipt, _seconds())
+        self._provider.heard(receipt, loop_seconds())
         return attempted(item.step.candidate, receipt, segments)
 
     async def _attempt(self, claim: Claim) -> tuple[Receipt, int]:
@@ -165,7 +165,7 @@ class Notices:
         text = self._wording.text_of(claim.step)
         if (held := await self._pause_check.held(claim.step.candidate.account_id, sealed.country)) is not None:
             return held, 0
-        if _seconds() >= claim.good_until:
+        if loop_seconds() >= claim.good_until:
             return Receipt(Answer.NOT_SENT, "claim.late"), 0
         return await self._sender.send(number, text), text.segments
 
@@ -189,7 +189,3 @@ class Notices:
                 reason=row["reason"],
                 country=row["country"],
             )
-
-
-def _seconds() -> float:
-    return asyncio.get_running_loop().time()
