@@ -178,10 +178,16 @@ async def test_a_stopped_provider_keeps_no_text_beyond_its_challenge(near: Neigh
 
 async def test_64_texts_are_in_flight_and_no_more(near: Neighbourhood, sns: SnsStandIn) -> None:
     """A slow SNS holds up 64 texts of a process, not one after the other."""
-    sns.seconds = 1.0
+    sns.seconds = 4.0  # time for 64 to be on their way, also on a busy machine
     person = [await near.person() for _ in range(10)]
     challenges = [near.challenge(person[n % 10]) for n in range(100)]
     async with near.notifier():
         await near.issue(*challenges)
+
+        async def all_are_on_their_way() -> bool:
+            return sns.in_flight == 64
+
+        await eventually(all_are_on_their_way)
+        sns.seconds = 0.0
         await near.settled(*challenges)
     assert sns.in_flight_max == 64
