@@ -156,8 +156,7 @@ class Machine:
             try:
                 await require_writable_pool(self._frame.pool, ANSWER_SECONDS_MAX)
                 for link in self._quiet_links:
-                    async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                        await link.probe()
+                    await link.probe(ANSWER_SECONDS_MAX)
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise
