@@ -53,7 +53,7 @@ class Stage:
 
     def take(self, step: Step) -> None:
         """Make one step happen."""
-        self.world.note("schedule", str(step), {})
+        self.world.note("schedule", step, {})  # its text is for the trace, which few ask for
         getattr(self, f"_{step.name}")(step, *step.args)
 
     def _later(self, step: Step, call: Callable[[], None]) -> None:

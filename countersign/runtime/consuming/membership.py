@@ -87,20 +87,23 @@ class Member:
             fetch_max_wait_ms=delay_ms_max or FETCH_MS,
             fetch_min_bytes=TOGETHER_BYTES_MIN if delay_ms_max else 1,
             max_partition_fetch_bytes=PARTITION_BYTES_MAX,
-            partition_assignment_strategy=(_naming(self),),
+            partition_assignment_strategy=(_Naming(self),),
         )
         return consumer
 
 
-def _naming(member: Member) -> type[RoundRobinPartitionAssignor]:
-    """Return aiokafka's usual assignor, which sends the process id along: the protocol has a field for such things."""
+class _Naming(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka has no types
+    """aiokafka's usual assignor, which sends the process id along: the protocol has a field for such things.
 
-    class Naming(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka has no types
-        @classmethod
-        def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-            return ConsumerProtocolMemberMetadata(cls.version, list(topics), member.process_id + b"%d" % member.rejoins)
+    aiokafka asks for a class. It only calls it, so an object does, and no class is made for each consumer.
+    """
 
-    return Naming
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        told = self._member.process_id + b"%d" % self._member.rejoins
+        return ConsumerProtocolMemberMetadata(self.version, list(topics), told)
 
 
 class GroupConsumer(Protocol):

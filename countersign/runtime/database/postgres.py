@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from types import MappingProxyType
@@ -20,8 +20,10 @@ from countersign.runtime.database.stopped_sessions import STOPPED_SECONDS_MAX, e
 from countersign.runtime.errors import Kind, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
     from importlib.resources.abc import Traversable
+    from types import TracebackType
 
     import structlog
 
@@ -113,16 +115,9 @@ class Link:
         self._keeps_plans = keeps_plans
         self._plans = Plans()
 
-    @asynccontextmanager
-    async def use(self) -> AsyncIterator[Connection]:
+    def use(self) -> AbstractAsyncContextManager[Connection]:
         """Lend the connection to one user at a time; one that fails by infrastructure, or is cancelled, is dropped."""
-        async with self._one_at_a_time:
-            try:
-                yield await self.get()
-            except BaseException as error:
-                if not isinstance(error, Exception) or kind_of(error) is Kind.INFRASTRUCTURE:
-                    self.drop()
-                raise
+        return _Use(self, self._one_at_a_time)
 
     async def get(self) -> Connection:
         """Return the open connection. Raises an infrastructure error while the server is away."""
@@ -138,13 +133,13 @@ class Link:
             await self._plans.renew(self._connection)
         return self._connection
 
-    async def probe(self) -> None:
+    async def probe(self, seconds: float) -> None:
         """Drop an idle connection whose server takes no writes any more. One in use tells that by itself.
 
-        Raises an infrastructure error.
+        Raises an infrastructure error, after that many seconds at most.
         """
         if self._connection is not None and not self._one_at_a_time.locked():
-            async with self.use() as db:
+            async with asyncio.timeout(seconds), self.use() as db:
                 await require_writable(db)
 
     def drop(self) -> None:
@@ -159,6 +154,36 @@ class Link:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 await self._connection.close(timeout=2)
         self._connection = None
+
+
+class _Use:
+    """A connection while it is lent. Every batch has several of these, so it is no generator."""
+
+    __slots__ = ("_link", "_one_at_a_time")
+
+    def __init__(self, link: Link, one_at_a_time: asyncio.Lock) -> None:
+        self._link = link
+        self._one_at_a_time = one_at_a_time
+
+    async def __aenter__(self) -> Connection:
+        await self._one_at_a_time.acquire()
+        try:
+            return await self._link.get()
+        except BaseException as error:
+            self._give_back(error)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._give_back(error)
+
+    def _give_back(self, error: BaseException | None) -> None:
+        try:
+            if error is not None and (not isinstance(error, Exception) or kind_of(error) is Kind.INFRASTRUCTURE):
+                self._link.drop()
+        finally:
+            self._one_at_a_time.release()
 
 
 async def _connect_once(dsn: str, service: str) -> asyncpg.Connection[asyncpg.Record]:

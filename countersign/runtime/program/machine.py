@@ -157,8 +157,7 @@ class Machine:
                 if ended := await look_at_server(self._frame.pool, ANSWER_SECONDS_MAX):
                     self._frame.log.warning("stopped_sessions_ended", sessions=ended)
                 for link in self._quiet_links:
-                    async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                        await link.probe()
+                    await link.probe(ANSWER_SECONDS_MAX)
             except Exception as error:
                 if kind_of(error) is not Kind.INFRASTRUCTURE:
                     raise

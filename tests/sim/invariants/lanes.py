@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FOLDED_SECONDS_MAX, FOLDED_SECONDS_MAX_EACH = 2.0, 0.1
 
 
+_tell = Health.tell  # found once: this is told very often
+
+
 class WatchedHealth(Health):
     """Stands in for the runtime's own, and looks who tells what: two of a kind would overwrite each other."""
 
@@ -39,7 +42,7 @@ class WatchedHealth(Health):
             teller = sys._getframe(1).f_locals.get("self")
             if self._tellers.setdefault((name, type(teller)), teller) is not teller:
                 current().find(f"one voice for each subject of health: two of {type(teller).__name__} tell of {name}")
-        super().tell(name, reason)
+        _tell(self, name, reason)
 
 
 class Lanes:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from tests.sim.tables.rows import LockedError, Transaction
-from tests.sim.tables.statements import Answer, performed
+from tests.sim.tables.server import time_out
+from tests.sim.tables.statements import performed
 from tests.sim.world.current import current
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from tests.sim.tables.server import Server
+    from tests.sim.tables.statements import Answer
     from tests.sim.world.loop import SimFuture, SimLoop
 
 LOCK_MS_MAX = "10000"  # the lock_timeout that the runtime sets
@@ -27,8 +30,7 @@ async def connect(
     del command_timeout
     connection = SimConnection(rest.get("server_settings") or {})
     try:
-        async with asyncio.timeout(timeout):
-            await connection.open()
+        await connection.open(timeout)
     except BaseException:
         connection.terminate()
         raise
@@ -49,32 +51,42 @@ class SimConnection:
         self.transaction_open: Transaction | None = None
         self._has_failed = False
 
-    async def open(self) -> None:
-        """Reach the server and log in."""
-        await self._round_trip()
+    async def open(self, seconds: float) -> None:
+        """Reach the server and log in. Raises TimeoutError."""
+        waiter = self._round_trip()
+        timer = self.loop.call_later(seconds, time_out, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
         if self.server.is_down:
             raise ConnectionRefusedError("no simulated server")
         self._is_open = True
         self.server.sessions[self] = None
 
-    async def _round_trip(self) -> None:
+    def _round_trip(self) -> SimFuture:
+        """Return what is done once a round trip is."""
         waiter = self._waiter = self.loop.create_future()
         self.server.pass_later(waiter)
-        await waiter
+        return waiter
 
-    async def execute(self, statement: str, *args: Any, timeout: float | None = None) -> str:
-        return (await self._run(statement, args, timeout)).status
+    # Each is the one coroutine of its statement: a schedule has hundreds, and what is awaited is resumed part by part.
 
-    async def fetch(self, statement: str, *args: Any, timeout: float | None = None) -> list[Any]:
-        return (await self._run(statement, args, timeout)).rows
+    def execute(self, statement: str, *args: Any, timeout: float | None = None) -> Awaitable[str]:
+        del timeout
+        return self._run(_status, statement, args)
 
-    async def fetchrow(self, statement: str, *args: Any, timeout: float | None = None) -> Any:
-        rows = (await self._run(statement, args, timeout)).rows
-        return rows[0] if rows else None
+    def fetch(self, statement: str, *args: Any, timeout: float | None = None) -> Awaitable[list[Any]]:
+        del timeout
+        return self._run(_rows, statement, args)
 
-    async def fetchval(self, statement: str, *args: Any, timeout: float | None = None) -> Any:
-        row = await self.fetchrow(statement, *args, timeout=timeout)
-        return None if row is None else next(iter(row.values()))
+    def fetchrow(self, statement: str, *args: Any, timeout: float | None = None) -> Awaitable[Any]:
+        del timeout
+        return self._run(_row, statement, args)
+
+    def fetchval(self, statement: str, *args: Any, timeout: float | None = None) -> Awaitable[Any]:
+        del timeout
+        return self._run(_value, statement, args)
 
     def _must_be_open(self) -> None:
         if not self._is_open:
@@ -86,46 +98,58 @@ class SimConnection:
         if self.loop.is_dead or not self._is_open:
             raise asyncpg.ConnectionDoesNotExistError("the session is over")
 
-    async def _run(self, statement: str, args: tuple[Any, ...], timeout: float | None) -> Answer:
+    async def _run(self, part: Callable[[Answer], Any], statement: str, args: tuple[Any, ...]) -> Any:
+        """Return a part of what the server answers: it performs the statement at the begin of the round trip or later.
+
+        It does so as soon as the locks are free. Raises LockNotAvailableError.
+        """
         self._must_be_open()
         self._is_busy = True
-        del timeout
         try:
-            if self.server.rng.random() < 0.5:
+            comes_late = self.server.rng.random() < 0.5 or self.server.is_hung
+            if comes_late:
                 await self._round_trip()
-                return await self._performed(statement, args)
-            answer = await self._performed(statement, args) if not self.server.is_hung else None
-            await self._round_trip()
-            return answer or await self._performed(statement, args)
+            self._must_go_on()
+            if self._has_failed and statement not in {"COMMIT", "ROLLBACK"}:
+                raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
+            by = self.transaction_open or self.server.transaction(self.settings, self.loop)
+            try:
+                answer = self._performed(by, statement, args)
+            except LockedError as locked:
+                answer = await self._performed_later(locked.holder, by, statement, args)
+            if not comes_late:
+                await self._round_trip()
+            return part(answer)
         except asyncpg.PostgresError:
             self._has_failed = self.transaction_open is not None
             raise
         finally:
             self._is_busy = False
 
-    async def _performed(self, statement: str, args: tuple[Any, ...]) -> Answer:
-        """Perform a statement as soon as the locks are free. Raises LockNotAvailableError."""
-        self._must_go_on()
-        if self._has_failed and statement not in {"COMMIT", "ROLLBACK"}:
-            raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
-        server, is_alone = self.server, self.transaction_open is None
-        by = server.transaction(self.settings, self.loop) if self.transaction_open is None else self.transaction_open
-        deadline = server.scheduler.now + float(self.settings.get("lock_timeout", LOCK_MS_MAX)) / 1_000
+    def _performed(self, by: Transaction, statement: str, args: tuple[Any, ...]) -> Answer:
+        """Perform a statement; alone it is a transaction of its own. Raises LockedError."""
+        mark = by.mark()
+        try:
+            answer = performed(self.server, by, statement, args)
+        except BaseException:
+            by.undo(mark)
+            raise
+        if by is not self.transaction_open:
+            by.commit()
+        return answer
+
+    async def _performed_later(
+        self, holder: Transaction, by: Transaction, statement: str, args: tuple[Any, ...]
+    ) -> Answer:
+        """Perform a statement once the locks are free. Raises LockNotAvailableError."""
+        deadline = self.server.scheduler.now + float(self.settings.get("lock_timeout", LOCK_MS_MAX)) / 1_000
         while True:
-            mark = by.mark()
+            await self._wait_for(holder, deadline)
+            self._must_go_on()  # the session may have been lost while it waited
             try:
-                answer = performed(server, by, statement, args)
+                return self._performed(by, statement, args)
             except LockedError as locked:
-                by.undo(mark)
-                await self._wait_for(locked.holder, deadline)
-                self._must_go_on()  # the session may have been lost while it waited
-            except BaseException:
-                by.undo(mark)
-                raise
-            else:
-                if is_alone:
-                    by.commit()
-                return answer
+                holder = locked.holder
 
     async def _wait_for(self, holder: Transaction, deadline: float) -> None:
         waiter = self._waiter = self.loop.create_future()
@@ -145,7 +169,7 @@ class SimConnection:
         if self.transaction_open is not None:
             raise NotImplementedError("savepoints are not simulated")
         if self.server.is_hung:
-            await self._run("BEGIN", (), None)
+            await self.execute("BEGIN")
         self.transaction_open = self.server.transaction(self.settings, self.loop)
         self._has_failed = False
 
@@ -166,9 +190,14 @@ class SimConnection:
         if is_cut:
             self.lose(asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-        await self._run("COMMIT" if commits else "ROLLBACK", (), None)
+        await self._run(_status, "COMMIT" if commits else "ROLLBACK", ())
         if not counts_first:
             self._close_transaction(commits=commits)
+
+    async def leave(self, kind: type[BaseException] | None) -> None:
+        """End a transaction that was lost with its connection. Raises InterfaceError, as asyncpg does, for a commit."""
+        if kind is None:
+            raise asyncpg.InterfaceError("cannot perform operation: connection is closed")
 
     def _close_transaction(self, *, commits: bool) -> None:
         by, self.transaction_open = self.transaction_open, None
@@ -224,14 +253,27 @@ class SimTransaction:
     async def rollback(self) -> None:
         await self._connection.end(commits=False)
 
-    async def __aenter__(self) -> None:
-        await self._connection.begin()
+    def __aenter__(self) -> Awaitable[None]:
+        return self._connection.begin()
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._connection.is_closed():  # asyncpg: the connection is lost, and the transaction with it
-            if kind is None:
-                raise asyncpg.InterfaceError("cannot perform operation: connection is closed")
-            return
-        await self._connection.end(commits=kind is None)
+    ) -> Awaitable[None]:
+        connection = self._connection
+        return connection.leave(kind) if connection.is_closed() else connection.end(commits=kind is None)
+
+
+def _status(answer: Answer) -> str:
+    return answer.status
+
+
+def _rows(answer: Answer) -> list[Any]:
+    return answer.rows
+
+
+def _row(answer: Answer) -> Any:
+    return answer.rows[0] if answer.rows else None
+
+
+def _value(answer: Answer) -> Any:
+    return next(iter(answer.rows[0].values())) if answer.rows else None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable
 
     from tests.sim.world.loop import SimLoop
 
@@ -120,16 +120,17 @@ class Table:
             return None
         return row.changed if row.owner is by else row.value
 
-    def all(self, by: Transaction | None = None) -> Iterator[tuple[Row, Values]]:
-        """Yield the rows that the transaction sees; without one, those that are committed."""
-        for row in list(self.rows.values()):
-            value = row.changed if by is not None and row.owner is by else row.value
-            if value is not None:
-                yield row, value
+    def all(self, by: Transaction) -> list[tuple[Row, Values]]:
+        """Return the rows that the transaction sees."""
+        return [
+            (row, value)
+            for row in self.rows.values()
+            if (value := row.changed if row.owner is by else row.value) is not None
+        ]
 
     def committed(self) -> list[Values]:
         """Return the committed rows."""
-        return [value for _, value in self.all()]
+        return [row.value for row in self.rows.values() if row.value is not None]
 
     @staticmethod
     def is_locked(by: Transaction, row: Row) -> bool:

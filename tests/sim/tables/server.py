@@ -64,20 +64,16 @@ class Server:
         self._pids += 1
         return self._pids
 
-    def latency(self) -> float:
-        """Draw how long a statement and its answer take."""
-        return (0.0003 + 0.003 * self.rng.random()) * self.slowness
-
     def pass_later(self, waiter: SimFuture) -> None:
-        """Let a waiter go on after a round trip; while the server hangs, once it goes on."""
+        """Let a waiter go on after a round trip, whose length is drawn; while the server hangs, once it goes on."""
         if self.is_hung:
             self._park(waiter)
         else:
-            self.scheduler.wire.arrive(self.latency(), self._pass, waiter)
+            self.scheduler.wire.arrive((0.0003 + 0.003 * self.rng.random()) * self.slowness, self._pass, waiter)
 
     def _park(self, waiter: SimFuture) -> None:
         self._hung.append(waiter)
-        waiter.get_loop().call_later(COMMAND_SECONDS_MAX, _time_out, waiter)
+        waiter.get_loop().call_later(COMMAND_SECONDS_MAX, time_out, waiter)
 
     def _pass(self, waiter: SimFuture) -> None:
         if waiter.done():
@@ -118,6 +114,7 @@ class Server:
                 self.pass_later(waiter)
 
 
-def _time_out(waiter: SimFuture) -> None:
+def time_out(waiter: SimFuture) -> None:
+    """End a wait that took too long."""
     if not waiter.done():
         waiter.set_exception(TimeoutError())

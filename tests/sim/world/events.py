@@ -23,6 +23,7 @@ TOPICS = (IN, QUIET)
 OUT = "sim.out"
 # What is owed for an event: by its fold, by what was due after it, and by the fold of the second topic.
 FOLDED, DONE, NOTED = 1, 2, 3
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 OWED_BY_TOPIC = {IN: (FOLDED, DONE), QUIET: (NOTED,)}
 
 
@@ -45,6 +46,7 @@ def owed_id(kind: int, event_id: int) -> UUID:
     return UUID(int=(kind << 64) + event_id)
 
 
+@lru_cache(maxsize=1000)
 def owed_row(kind: int, event_id: int, account: str) -> Outgoing:
     """Return what is owed for an event."""
     return Outgoing(owed_id(kind, event_id), OUT, account.encode(), orjson.dumps([kind, event_id]), ())
@@ -68,7 +70,7 @@ class Troubles:
             raise OffContractError("value: expected an event") from None
         if self.meets("parse", event):
             raise ZeroDivisionError("a bug in parse")
-        return Incoming(event, record, str(event.id), datetime.fromtimestamp(0, UTC))
+        return Incoming(event, record, str(event.id), _LONG_AGO)
 
     def in_keys(self, event: Asked) -> None:
         """Raise what a bug in `keys` raises."""

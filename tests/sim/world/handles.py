@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import contextvars
+    from tests.sim.world.loop import Scheduler, SimLoop
 
-    from tests.sim.world.loop import SimLoop, Wire
+_NO_CONTEXT = contextvars.Context()
+NEW = object.__new__  # a constructor in Python takes as long as all else that is done for a callback
 
 
 class SimHandle:
@@ -16,11 +18,8 @@ class SimHandle:
     `call` has the callback and its arguments, and is None once the handle is cancelled.
     """
 
-    __slots__ = ("call", "context")
-
-    def __init__(self, call: tuple[Any, ...], context: contextvars.Context) -> None:
-        self.call: tuple[Any, ...] | None = call
-        self.context = context
+    __slots__ = ("call",)
+    call: tuple[Any, ...] | None
 
     def cancel(self) -> None:
         self.call = None
@@ -32,13 +31,27 @@ class SimHandle:
 class SimTimer(SimHandle):
     """A callback that will be due at `time`, unless its loop is dead by then."""
 
-    __slots__ = ("loop", "time")
-
-    def __init__(self, call: tuple[Any, ...], context: contextvars.Context, loop: SimLoop | Wire, time: float) -> None:
-        self.call = call
-        self.context = context
-        self.loop = loop
-        self.time = time
+    __slots__ = ("context", "loop", "time")
+    context: contextvars.Context
+    loop: SimLoop | Wire
+    time: float
 
     def when(self) -> float:
         return self.time
+
+
+class Wire:
+    """Where what comes from a server arrives: it is done at its time, and wakes whoever waits for it."""
+
+    is_dead = False
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def arrive(self, seconds: float, *call: Any) -> None:
+        """Call back when so many seconds are over."""
+        scheduler = self._scheduler
+        timer = NEW(SimTimer)
+        timer.call, timer.context, timer.loop = call, _NO_CONTEXT, self
+        timer.time = scheduler.now + seconds
+        scheduler.put(timer)

@@ -50,7 +50,7 @@ class World:
             self.broker.create(topic, partitions)
         self.broker.create(AccessRequested.topic, 1)
         self.clients: list[Client] = []
-        self.trace: deque[tuple[float, str, str, dict[str, Any]]] = deque(maxlen=TRACE_MAX)
+        self.trace: deque[tuple[float, str, object, dict[str, Any]]] = deque(maxlen=TRACE_MAX)
         self.mended: set[str] = set()
         self.told: Counter[int] = Counter()
         self.fell: list[tuple[float, str, str]] = []
@@ -97,7 +97,7 @@ class World:
         self._metrics_given += 1
         return self._metrics[self._metrics_given - 1]
 
-    def note(self, who: str, event: str, fields: dict[str, Any]) -> None:
+    def note(self, who: str, event: object, fields: dict[str, Any]) -> None:
         """Add a line to the trace."""
         self.trace.append((self.scheduler.now, who, event, fields))
 
