@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from asyncpg.exceptions import _base
 
 from countersign.runtime.errors import Kind, ReadOnlyServerError, TooManyWaitingError, ends_session, kind_of, reason_of
 
@@ -34,6 +35,8 @@ from countersign.runtime.errors import Kind, ReadOnlyServerError, TooManyWaiting
         (asyncpg.InterfaceError("cannot use Connection.transaction() in a manually started transaction"), Kind.BUG),
         (asyncpg.DataError("invalid input for query argument $1: 'Connection GmbH'"), Kind.BUG),
         (asyncpg.DataError("invalid input for query argument $1: connection is closed"), Kind.BUG),
+        (_base.DataError("invalid input for query argument $1: 'Connection GmbH'"), Kind.BUG),
+        (_base.DataError("invalid input for query argument $1: connection is closed"), Kind.BUG),
         (asyncpg.ClientConfigurationError("connection is closed"), Kind.BUG),
         (asyncpg.UniqueViolationError("x"), Kind.BUG),
         (asyncpg.CharacterNotInRepertoireError("x"), Kind.BUG),
