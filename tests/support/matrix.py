@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.support.fleet import Stop
+from tests.support.world import has_waited_for_its_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,17 +105,13 @@ HEADER = f"{'killed':<28}{'points':>8}" + "".join(
 
 
 def troubles(world: World) -> list[str]:
-    """Return what no death may leave behind: dead letters, and errors in our own logs.
-
-    A grant that came before its key, as none could be fetched while the verifier was dead, has waited as a letter
-    (decision 84); it is no trouble once it is folded.
-    """
+    """Return what no death may leave behind: dead letters, and errors in our own logs."""
     letters = [
         f"{name}: {row['topic']}/{row['partition']}/{row['offset']}: {row['cause']}"
         for name, rows in world.tables.items()
         if name.endswith(".dead_letter")
         for row in rows
-        if (row["kind"], row["state"]) != ("key_unknown", "done")
+        if not has_waited_for_its_key(name, row)
     ]
     errors = [
         f"{name}: {line[:300]}"

@@ -130,3 +130,15 @@ def test_changes_are_found() -> None:
     text_plants.two_texts(story)
     plants.member_passed_over(story)
     assert len(changes(before, story.world)) == 3
+
+
+def test_a_letter_is_a_change_unless_it_has_waited_for_its_key() -> None:
+    """Services that start while the verifier starts cannot fetch its keys yet: such grants are folded seconds later."""
+    story = a_story()
+    before = deepcopy(story.world)
+    story.made.add("exports.dead_letter", kind="key_unknown", state="done")
+    assert changes(before, story.world) == []
+    for kind, state in (("key_unknown", "redrive"), ("bug", "done")):
+        changed = deepcopy(story)
+        changed.made.add("exports.dead_letter", kind=kind, state=state)
+        assert len(changes(before, changed.world)) == 1
