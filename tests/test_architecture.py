@@ -186,6 +186,16 @@ def test_what_decide_stands_on_is_plain_too() -> None:
             "import datetime\nTODAY = datetime.date.today()\n",
             "2: asks the wall clock; take `now` as an argument",
         ),
+        (
+            "services/exports/fold.py",
+            "class Fold:\n    async def load(self, db, events):\n        await self._grants.prepare(events)\n",
+            "3: waits for the verifier's keys while PostgreSQL waits for it",
+        ),
+        (
+            "services/enrolment/routes.py",
+            "async def put(t):\n    async with t.pool.acquire() as db:\n        await t.grants.check(db)\n",
+            "3: waits for the verifier's keys while PostgreSQL waits for it",
+        ),
     ],
 )
 def test_an_offence_is_found(path: str, source: str, finding: str) -> None:
@@ -214,6 +224,10 @@ def test_an_offence_is_found(path: str, source: str, finding: str) -> None:
         ("countersign/runtime/program/service.py", "from countersign.runtime.consuming.consumer import Consumer\n"),
         ("countersign/runtime/messages/record.py", "from countersign.runtime import errors\n"),
         ("countersign/clock.py", "import time\ndef f():\n    return time.time()\n"),
+        (
+            "services/enrolment/routes.py",
+            "async def put(t):\n    await t.grants.prepare([])\n    async with t.pool.acquire() as db:\n        pass\n",
+        ),
         ("services/verifier/store.py", "class AccountManager: ...\ndef managers(): ...\ndef a_dead_process(): ...\n"),
     ],
 )

@@ -87,7 +87,7 @@ _CLOSED = ("connection is closed", "pool is closed", "connection has been releas
 
 
 def _is_closed(error: asyncpg.InterfaceError) -> bool:
-    """Return True if the connection has ended. Subclasses, such as DataError, quote our data in their texts."""
+    """Return True if the connection has ended. A subclass may quote our data in its text."""
     return type(error) is asyncpg.InterfaceError and str(error).endswith(_CLOSED)
 
 

@@ -30,6 +30,10 @@ WORLD = frozenset({
 PLAIN_RUNTIME = frozenset(
     {"countersign.runtime.errors", "countersign.runtime.messages.record", "countersign.runtime.messages.cloudevents"}
 )
+# What asks the verifier for its keys over HTTP (decision 84), and what of a fold or of due work may not wait for that.
+ASKS_FOR_KEYS = re.compile(r"grants\.(prepare|check|fetch)$")
+IN_A_TRANSACTION = frozenset({"load", "decide", "save", "take", "settle"})
+OPENS_A_TRANSACTION = re.compile(r"\.(transaction|acquire|use)\(")
 CLOCKS = frozenset({"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
 # The one wall clock of programs that have no database to ask.
 CLOCK_FILES = frozenset({"countersign/clock.py"})
@@ -199,6 +203,18 @@ def without_a_clock(module: Module) -> Iterator[str]:
             yield f"{module.path}:{node.lineno}: asks the wall clock; take `now` as an argument"
 
 
+def without_waits_for_keys(module: Module) -> Iterator[str]:
+    """No transaction, and no fold, waits for the verifier's HTTP: it judges with the keys at hand."""
+    for node in ast.walk(module.tree):
+        inside = isinstance(node, ast.AsyncFunctionDef) and node.name in IN_A_TRANSACTION
+        inside |= isinstance(node, ast.AsyncWith) and any(
+            OPENS_A_TRANSACTION.search(ast.unparse(item.context_expr)) for item in node.items
+        )
+        for call in ast.walk(node) if inside and module.service is not None else ():
+            if isinstance(call, ast.Call) and ASKS_FOR_KEYS.search(ast.unparse(call.func)):
+                yield f"{module.path}:{call.lineno}: waits for the verifier's keys while PostgreSQL waits for it"
+
+
 Rule: TypeAlias = "Callable[[Module], Iterator[str]]"
 RULES: tuple[Rule, ...] = (
     of_moderate_length,
@@ -209,6 +225,7 @@ RULES: tuple[Rule, ...] = (
     in_rooms,
     plain,
     without_a_clock,
+    without_waits_for_keys,
 )
 
 
