@@ -40,7 +40,7 @@ limits: ## print every limit of the running configuration with its source
 test: ## run all tests on real servers, or those of ONLY=path
 	@$(BOOTSTRAP) dev -m deploy.local.tests $(ONLY)
 
-faults: ## run all faults, histories and simulated schedules, also those that `make test` leaves out (about 90 minutes)
+faults: ## run all faults, histories and simulated schedules, also those that `make test` leaves out (about 100 minutes)
 	@$(BOOTSTRAP) dev -m deploy.local.tests faults
 
 bench: ## measure every figure beside a bare loop in the same run (a table, and .local/bench.json)
