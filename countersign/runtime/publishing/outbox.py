@@ -19,7 +19,7 @@ Kept = NewType("Kept", tuple[Outgoing, ...])
 NOTHING = Kept(())
 
 # A topic and one of its partitions, or None: all of them.
-Place = tuple[str, int | None]
+TopicOrPartition = tuple[str, int | None]
 
 # The lease keeps the sweeper away while whoever committed the row publishes it.
 APPEND = f"""
@@ -131,10 +131,10 @@ def _columns(due: Sequence[Outgoing]) -> tuple[list[object], ...]:
     )
 
 
-async def take(db: Connection, limit: int, without: Collection[Place] = ()) -> list[Outgoing]:
+async def take(db: Connection, limit: int, without: Collection[TopicOrPartition] = ()) -> list[Outgoing]:
     """Lease rows whose lease ran out; they are ours until it runs out again.
 
-    Rows of the places in `without` stay, as far as it is known that they belong there.
+    Rows of what is in `without` stay, as far as it is known that they belong there.
     """
     topics = [topic for topic, partition in without if partition is None]
     partitions = [(topic, partition) for topic, partition in without if partition is not None]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from countersign.runtime.backoff import Chance
     from countersign.runtime.messages.record import Outgoing
-    from countersign.runtime.publishing.outbox import Place
+    from countersign.runtime.publishing.outbox import TopicOrPartition
 
 IN_FLIGHT_MAX = 200  # rows sent together; in an outage, as many per partition keep a lease
 WAITING_MAX = 1_000  # more are given back to the sweeper
@@ -38,7 +38,7 @@ class PartitionQueue:
         self._failures = 0
 
     @property
-    def place(self) -> Place:
+    def topic_partition(self) -> TopicOrPartition:
         """The topic and the partition."""
         return self.topic, self.partition
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from countersign.runtime.checkpoint import Checkpoint
     from countersign.runtime.database.postgres import Link
     from countersign.runtime.messages.record import Outgoing
-    from countersign.runtime.publishing.outbox import OutboxRows, Place
+    from countersign.runtime.publishing.outbox import OutboxRows, TopicOrPartition
     from countersign.runtime.publishing.producer import Producer
     from countersign.runtime.tracing.tracer import Tracer
     from countersign.runtime.watching.health import Health
@@ -48,10 +48,10 @@ _AS_SHIPPED = LeaseSettings().outbox
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many rows a sweeper may lease, and the places whose rows have to wait."""
+    """How many rows a sweeper may lease, and the topics and partitions whose rows have to wait."""
 
     rows: int
-    without: frozenset[Place]
+    without: frozenset[TopicOrPartition]
 
 
 class Publisher:
@@ -81,7 +81,7 @@ class Publisher:
         self._log = log
         self._lease_seconds = lease.total_seconds()
         self._chance = chance
-        self._queues: dict[Place, PartitionQueue] = {}
+        self._queues: dict[TopicOrPartition, PartitionQueue] = {}
         # Those that nobody may be at work on, in the order in which they got rows.
         self._filled: dict[PartitionQueue, None] = {}
         self._owned = Owned(rows or LinkedRows(link), self._lease_seconds)
@@ -103,7 +103,7 @@ class Publisher:
         self._handed = asyncio.Event()
         self._stopping = False
         self._rows_wanted = False
-        self._left_out: frozenset[Place] = frozenset()
+        self._left_out: frozenset[TopicOrPartition] = frozenset()
         self.on_room: Callable[[], None] = lambda: None  # called when there is room again after `room` gave too little
 
     def hand(self, due: Sequence[Outgoing]) -> None:
@@ -121,7 +121,7 @@ class Publisher:
                 self._rows_wanted = True
             elif queue.closed:
                 self._owned.give_back(row.event_id, queue.partition)
-                self._left_out |= {queue.place}
+                self._left_out |= {queue.topic_partition}
             else:
                 self._put(queue, row)
 
@@ -221,8 +221,8 @@ class Publisher:
             await self._checkpoint("outbox_deleted")
         self._say_room()
 
-    def _closed(self) -> frozenset[Place]:
-        return frozenset(queue.place for queue in self._queues.values() if queue.closed)
+    def _closed(self) -> frozenset[TopicOrPartition]:
+        return frozenset(queue.topic_partition for queue in self._queues.values() if queue.closed)
 
     def _say_room(self) -> None:
         """Wake the sweeper once if what it could not have, or what was given back, can be taken now."""

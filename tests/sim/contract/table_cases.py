@@ -79,7 +79,7 @@ async def a_row_is_forgotten_or_parked(open_: Open) -> None:
 
 
 async def a_lease_is_extended_or_given_back(open_: Open) -> None:
-    """Of rows that are there and not parked; a given back one is taken at once, but not one of a place that waits."""
+    """Of rows that are there and not parked; a given back one is taken at once, but not one of a topic that waits."""
     db = await open_()
     rows = outbox.LinkedRows(_Linked(db))  # type: ignore[arg-type] # what it needs of a link
     await outbox.append(db, [_row(number) for number in range(4)])
@@ -100,7 +100,7 @@ async def a_row_that_was_given_back_waits_for_its_partition_alone(open_: Open) -
     await outbox.append(db, [_row(number) for number in range(4)])
     ids = [UUID(int=number) for number in range(4)]
 
-    async def taken(*without: outbox.Place) -> list[int]:
+    async def taken(*without: outbox.TopicOrPartition) -> list[int]:
         await asyncio.sleep(0.05)
         return sorted(row.event_id.int for row in await outbox.take(db, 10, without))
 
