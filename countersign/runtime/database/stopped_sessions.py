@@ -19,7 +19,7 @@ STOPPED_SECONDS_MAX = 8.0
 
 # Of our own role and service: those that have waited for their client since the first message of a statement.
 END = """
-SELECT pid, pg_terminate_backend(pid) AS ended
+SELECT pg_terminate_backend(pid) AS is_ended
   FROM pg_stat_activity
  WHERE usename = current_user AND application_name = current_setting('application_name')
    AND state = 'active' AND wait_event_type = 'Client' AND wait_event = 'ClientRead'
@@ -29,4 +29,4 @@ SELECT pid, pg_terminate_backend(pid) AS ended
 
 async def end_stopped_sessions(db: Connection, seconds: float = STOPPED_SECONDS_MAX) -> int:
     """End the sessions of this service that have waited for `seconds` inside a statement; return how many."""
-    return len(await db.fetch(END, seconds))
+    return sum(row["is_ended"] for row in await db.fetch(END, seconds))

@@ -39,10 +39,11 @@ async def stop_inside_a_statement(db: Connection, lock: str = LOCK) -> None:
     """Take a lock, and get as far with the next statement as asyncpg gets with its first message."""
     await db.execute("BEGIN")
     await db.execute(lock)
-    await db._get_statement("SELECT 1 + $1::int", None)  # type: ignore[union-attr] # noqa: SLF001 - the place
+    await db._get_statement("SELECT 1 + $1::int", None)  # type: ignore[union-attr] # noqa: SLF001 - the first half of a query
 
 
-async def ends(db: Connection) -> bool:
+async def is_over(db: Connection) -> bool:
+    """Return True if the session was ended."""
     try:
         await db.fetchval("SELECT 2")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -55,7 +56,7 @@ async def test_a_session_that_was_stopped_inside_a_statement_lets_its_locks_go(s
     async with session(servers) as stopped, session(servers) as other:
         await stop_inside_a_statement(stopped)
         await asyncio.sleep(STOPPED_SECONDS_MAX + 0.5)
-        assert not await other.fetchval(TRY), "the case is not what it is about"
+        assert not await other.fetchval(TRY), "the lock is free without us: PostgreSQL ended the session by itself"
         pool = await open_pool(servers.dsn_of("notifier"), "notifier", 1)
         try:
             assert await look_at_server(pool, 3) == 1
@@ -63,7 +64,7 @@ async def test_a_session_that_was_stopped_inside_a_statement_lets_its_locks_go(s
         finally:
             await pool.close()
         await eventually(lambda: other.fetchval(TRY), within=5)
-        assert await ends(stopped)
+        assert await is_over(stopped)
 
 
 async def test_nobody_else_is_ended(servers: Servers) -> None:
@@ -82,4 +83,4 @@ async def test_nobody_else_is_ended(servers: Servers) -> None:
         await stop_inside_a_statement(begun, "SELECT 4")
         assert await end_stopped_sessions(looking, 0.5) == 0
         assert await working == 3
-        assert not any([await ends(db) for db in (at_work, between, begun, another)])
+        assert not any([await is_over(db) for db in (at_work, between, begun, another)])

@@ -140,7 +140,7 @@ async def a_locked_row_is_passed_over(open_: Open) -> None:
 async def who_waits_too_long_for_a_lock_is_told_so_and_can_roll_back(open_: Open) -> None:
     """Then nothing has happened, and the connection is as good as before."""
     one, other = await open_(), await open_()
-    first, second = (outbox.LinkedRows(_Linked(db)) for db in (one, other))  # type: ignore[arg-type] # as above
+    first, second = (outbox.LinkedRows(_Linked(db)) for db in (one, other))  # type: ignore[arg-type] # as a link
     await outbox.append(one, [_row(1)])
 
     async def wait_for_the_lock() -> None:

@@ -180,7 +180,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._forget_at = 64
         self._awake = scheduler.awake
         self._context = contextvars.copy_context()
-        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign] # more than all else
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign] # called most
 
     def time(self) -> float:
         return self.scheduler.now

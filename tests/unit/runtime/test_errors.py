@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError
-from asyncpg.exceptions import _base
+from asyncpg.exceptions import _base  # its DataError is an InterfaceError; the one that asyncpg exports is not
 
 from countersign.runtime.errors import Kind, ReadOnlyServerError, TooManyWaitingError, ends_session, kind_of, reason_of
 
